@@ -1,0 +1,114 @@
+//! The library's error: what went wrong, whose mistake it was, and what would be right.
+//!
+//! Errors are values with a message and an optional hint; only the command line turns them into exit codes, and only the
+//! script host adds a position in a script.
+
+use std::fmt;
+
+/// Who can mend it; decides the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The input was wrong (a script, an option, a file): exit code 2.
+    User,
+    /// The run failed although the input was sound (disk full, NaN loss): exit code 1.
+    Run,
+    /// Somebody pressed Ctrl-C: exit code 130.
+    Interrupt,
+}
+
+/// What went wrong, who can mend it and, where known, what would be right.
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub blame: Blame,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A mistake in what the user gave.
+    pub fn user(message: impl Into<String>) -> Self {
+        Self { blame: Blame::User, message: message.into(), hint: None }
+    }
+
+    /// A failure of the run itself.
+    pub fn run(message: impl Into<String>) -> Self {
+        Self { blame: Blame::Run, message: message.into(), hint: None }
+    }
+
+    /// The user asked to stop.
+    pub fn interrupted() -> Self {
+        Self { blame: Blame::Interrupt, message: "interrupted".into(), hint: None }
+    }
+
+    /// Adds what would be right.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// An unknown name, with the closest of the known ones as the hint.
+    pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let known: Vec<&str> = known.into_iter().collect();
+        let error = Self::user(format!("there is no {kind} \"{name}\""));
+        match closest(name, known.iter().copied()) {
+            Some(close) => error.hint(format!("did you mean \"{close}\"?")),
+            None => error.hint(format!("one of: {}", known.join(", "))),
+        }
+    }
+
+    /// A file or folder that could not be read or written.
+    pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::user(format!("{}: {error}", path.display()))
+    }
+
+    pub fn exit_code(&self) -> i32 {
+        match self.blame {
+            Blame::User => 2,
+            Blame::Run => 1,
+            Blame::Interrupt => 130,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<candle_core::Error> for Error {
+    /// candle's errors are mostly shapes that do not fit: the caller's mistake.
+    fn from(error: candle_core::Error) -> Self {
+        // An error of ours that travelled through candle (out of a custom operation) comes back whole.
+        match &error {
+            candle_core::Error::Wrapped(inner) | candle_core::Error::Cuda(inner) => {
+                if let Some(ours) = (inner.as_ref() as &dyn std::any::Any).downcast_ref::<Error>() {
+                    return ours.clone();
+                }
+            }
+            _ => {}
+        }
+        Self::user(error.to_string())
+    }
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        candle_core::Error::wrap(error)
+    }
+}
+
+/// The known name nearest to `name` in spelling, if any is near enough to be a slip of the hand.
+pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|k| (strsim::damerau_levenshtein(&lower, &k.to_lowercase()), k))
+        .filter(|(distance, k)| *distance <= 1 + k.len().max(name.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, k)| k)
+}

@@ -1,0 +1,18 @@
+//! candlewick: differentiable architecture search as short Rhai scripts on a fused engine.
+//!
+//! The rooms and the direction in which they may depend on one another are drawn in `ARCHITECTURE.md`.
+
+pub mod chart;
+pub mod cli;
+pub mod data;
+pub mod engine;
+pub mod error;
+pub mod graph;
+pub mod interrupt;
+pub mod learn;
+pub mod random;
+pub mod run;
+pub mod script;
+pub mod space;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The front door: everything lives in the library.
+
+fn main() {}
