@@ -83,22 +83,14 @@ impl std::error::Error for Error {}
 impl From<candle_core::Error> for Error {
     /// candle's errors are mostly shapes that do not fit: the caller's mistake.
     fn from(error: candle_core::Error) -> Self {
-        // An error of ours that travelled through candle (out of a custom operation) comes back whole.
-        match &error {
-            candle_core::Error::Wrapped(inner) | candle_core::Error::Cuda(inner) => {
-                if let Some(ours) = (inner.as_ref() as &dyn std::any::Any).downcast_ref::<Error>() {
-                    return ours.clone();
-                }
-            }
-            _ => {}
-        }
         Self::user(error.to_string())
     }
 }
 
 impl From<Error> for candle_core::Error {
+    /// On the way through candle (a custom operation) only the message survives; check the input before you go in.
     fn from(error: Error) -> Self {
-        candle_core::Error::wrap(error)
+        candle_core::Error::Msg(error.message)
     }
 }
 
