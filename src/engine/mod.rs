@@ -1,1 +1,1 @@
-//! 
+//! The engine: runs a plan as one differentiable candle operation.

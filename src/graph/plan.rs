@@ -1,0 +1,1 @@
+//! The plan: a graph lowered to fused steps in stages.
