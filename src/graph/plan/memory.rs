@@ -87,6 +87,7 @@ impl Lives<'_> {
     }
 
     fn touch_raw(&mut self, raw: RawId) {
+        // Parts share the whole's place.
         let (root, _) = self.plan.root(raw);
         self.touch(root, self.plan.raws[root].len(), self.now);
     }
@@ -149,6 +150,12 @@ impl Lives<'_> {
                 for input in plan.inputs_of(*step) {
                     self.touch_raw(plan.values[input].raw);
                     self.writes_gradient(input);
+                    if let Step::Pool(_) = &plan.steps[*step] {
+                        // A maximum's place is looked up while the gradient is being written.
+                        self.now += 1;
+                        self.touch_raw(plan.values[input].raw);
+                        self.now -= 1;
+                    }
                 }
             }
             BackStep::Export => {

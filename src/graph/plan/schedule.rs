@@ -222,14 +222,17 @@ impl Backward {
 
     fn step(&mut self, plan: &Plan, step: usize) {
         let output = plan.output_of(step);
-        // A norm of a stored sum adds to the sum's own gradient, before the sum passes it on.
-        for normed in self.normed[output].clone() {
-            if let Some(into) = self.plain[output]
-                && into != normed
-            {
-                let first = self.adds(plan, into);
-                self.out.push(BackStep::Norm { value: normed, into, first });
+        // A norm of a stored sum (or of the concatenation it is part of) adds to the sum's own gradient, before the sum passes
+        // it on.
+        let mut at = Some(output);
+        while let Some(raw) = at {
+            if let Some(into) = self.plain[raw] {
+                for value in std::mem::take(&mut self.normed[raw]) {
+                    let first = self.adds(plan, into);
+                    self.out.push(BackStep::Norm { value, into, first });
+                }
             }
+            at = plan.raws[raw].part_of.map(|(whole, _)| whole);
         }
         match &plan.steps[step] {
             Step::Sum(sum) => {
