@@ -46,11 +46,14 @@ impl Encoded {
         Ok(ImageShape { channels, height: height as usize, width: width as usize })
     }
 
+    /// The whole image.
+    fn open(&self) -> Result<DynamicImage, String> {
+        image::load_from_memory(&self.bytes()?).map_err(|error| error.to_string())
+    }
+
     /// Decodes into `out`, the place of one image of `shape`.
     fn decode(&self, shape: ImageShape, out: &mut [u8]) -> Result<(), String> {
-        let bytes = self.bytes()?;
-        let image = image::load_from_memory(&bytes).map_err(|error| error.to_string())?;
-        write_planes(image, shape, out);
+        write_planes(self.open()?, shape, out);
         Ok(())
     }
 }
@@ -73,22 +76,37 @@ pub(super) fn decode(train: &[Encoded], test: &[Encoded], options: &ImageOptions
     if train.is_empty() || test.is_empty() {
         return Err(Error::user("there are no images to read"));
     }
-    let (train_shapes, test_shapes) = (probe_all(train)?, probe_all(test)?);
-    let stored = commonest(&train_shapes);
+    let all: Vec<&Encoded> = train.iter().chain(test).collect();
+    let shapes = probe(&all)?;
+    let stored = commonest(&shapes[..train.len()]);
     let (height, width) = options.size.unwrap_or((stored.height, stored.width));
     let shape = ImageShape { channels: options.channels.unwrap_or(stored.channels), height, width };
     let mut notes = Vec::new();
-    if options.size.is_none() {
-        let odd = |s: &&ImageShape| (s.height, s.width) != (height, width);
-        let resized = train_shapes.iter().chain(&test_shapes).filter(odd).count();
-        if resized > 0 {
-            notes.push(format!(
-                "{resized} of {} images were resized to {height}×{width}, the size most training images have",
-                train.len() + test.len()
-            ));
-        }
+    let resized = shapes.iter().filter(|shape| (shape.height, shape.width) != (height, width)).count();
+    if options.size.is_none() && resized > 0 {
+        notes.push(format!(
+            "{resized} of {} images were resized to {height}×{width}, the size most training images have",
+            all.len()
+        ));
     }
-    Ok(Decoded { train: decode_all(train, shape)?, test: decode_all(test, shape)?, shape, stored, notes })
+    let (mut train_bytes, mut test_bytes) = (room_for(train.len(), shape)?, room_for(test.len(), shape)?);
+    let places = train_bytes.par_chunks_exact_mut(shape.len()).chain(test_bytes.par_chunks_exact_mut(shape.len()));
+    let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, out));
+    let done: Vec<Result<(), String>> = all.par_iter().zip(places).map(one).collect();
+    refuse_unreadable(&all, &done)?;
+    Ok(Decoded { train: train_bytes, test: test_bytes, shape, stored, notes })
+}
+
+/// The shapes in the headers.
+fn probe(images: &[&Encoded]) -> Result<Vec<ImageShape>> {
+    let one = unless_interrupted(|image: &&Encoded| image.probe());
+    let shapes: Vec<Result<ImageShape, String>> = images.par_iter().map(one).collect();
+    if shapes.iter().any(Result::is_err) {
+        // Something has to be mended, so say everything there is to mend, not only what headers give away.
+        let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.open())).collect();
+        refuse_unreadable(images, &whole)?;
+    }
+    Ok(shapes.into_iter().flatten().collect())
 }
 
 /// The size that most images have (the first such in a tie), in colour if one of them is.
@@ -107,31 +125,17 @@ fn commonest(shapes: &[ImageShape]) -> ImageShape {
     ImageShape { channels, height, width }
 }
 
-fn probe_all(images: &[Encoded]) -> Result<Vec<ImageShape>> {
-    let shapes: Vec<Result<ImageShape, String>> = images.par_iter().map(unless_interrupted(Encoded::probe)).collect();
-    interrupt::check()?;
-    refuse_unreadable(images, shapes.iter().map(|shape| shape.as_ref().err()))?;
-    Ok(shapes.into_iter().flatten().collect())
-}
-
-fn decode_all(images: &[Encoded], shape: ImageShape) -> Result<Vec<u8>> {
-    let mut pixels = room_for(images.len(), shape)?;
-    let places = pixels.par_chunks_exact_mut(shape.len());
-    let decode = unless_interrupted(|(image, out): (&Encoded, &mut [u8])| image.decode(shape, out));
-    let done: Vec<Result<(), String>> = images.par_iter().zip(places).map(decode).collect();
-    interrupt::check()?;
-    refuse_unreadable(images, done.iter().map(|result| result.as_ref().err()))?;
-    Ok(pixels)
-}
-
 /// Turns the rest of a parallel loop into nothing once the user asked to stop.
 fn unless_interrupted<A, B>(work: impl Fn(A) -> Result<B, String>) -> impl Fn(A) -> Result<B, String> {
     move |argument| if interrupt::requested() { Err("interrupted".into()) } else { work(argument) }
 }
 
-fn refuse_unreadable<'a>(images: &[Encoded], errors: impl Iterator<Item = Option<&'a String>>) -> Result<()> {
-    let bad: Vec<String> =
-        images.iter().zip(errors).filter_map(|(image, error)| Some(format!("{image}: {}", error?))).collect();
+/// An error if one of these results is one, or if the user asked to stop.
+fn refuse_unreadable<T>(images: &[&Encoded], results: &[Result<T, String>]) -> Result<()> {
+    interrupt::check()?;
+    let reason =
+        |(image, result): (&&Encoded, &Result<T, String>)| Some(format!("{image}: {}", result.as_ref().err()?));
+    let bad: Vec<String> = images.iter().zip(results).filter_map(reason).collect();
     if bad.is_empty() {
         return Ok(());
     }

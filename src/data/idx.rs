@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 const IMAGES: u32 = 0x0000_0803;
 const LABELS: u32 = 0x0000_0801;
+const DAMAGED: &str = "the file is damaged or is something else: fetch or copy it again";
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 pub(super) const FASHION: &str = "Fashion-MNIST";
@@ -63,7 +64,8 @@ pub(super) fn load(folder: &Path, names: &[String]) -> Result<Loaded> {
             test.shape.width,
             train.shape.height,
             train.shape.width
-        )));
+        ))
+        .hint("training and test images are of one size"));
     }
     Ok(Loaded::new(name, classes, train, test))
 }
@@ -94,11 +96,11 @@ fn read<const DIMENSIONS: usize>(path: &PathBuf, magic: u32, what: &str) -> Resu
     if bytes.starts_with(&GZIP) {
         let mut plain = Vec::new();
         MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).map_err(|error| {
-            Error::user(format!("{}: the gzip data are damaged: {error}", path.display())).hint("fetch the file again")
+            Error::user(format!("{}: the gzip data are damaged: {error}", path.display())).hint(DAMAGED)
         })?;
         bytes = plain;
     }
-    let wrong = |problem: String| Error::user(format!("{}: {problem}", path.display()));
+    let wrong = |problem: String| Error::user(format!("{}: {problem}", path.display())).hint(DAMAGED);
     let word = |index: usize| bytes.get(4 * index..4 * index + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
     let header = 4 * (1 + DIMENSIONS);
     match word(0) {

@@ -122,9 +122,11 @@ impl Table {
             };
             let mistyped = |column: &str, want: &str| {
                 Error::user(format!("{}: column {column} does not hold {want}", path.display()))
+                    .hint("wanted are the bytes of an encoded image and an integer label in each row")
             };
             let null = |column: &str, record: usize| {
                 Error::user(format!("{}: record {record} has no {column}", path.display()))
+                    .hint("every row needs an image and a label")
             };
             let Values::Bytes(images) = whole(group.get_column_reader(columns.image).map_err(damaged)?) else {
                 return Err(mistyped(columns.image_name, "bytes"));
@@ -141,12 +143,13 @@ impl Table {
             }
             if table.images.len() != table.labels.len() {
                 let (images, labels) = (table.images.len(), table.labels.len());
-                return Err(Error::user(format!("{}: {images} images but {labels} labels", path.display())));
+                return Err(Error::user(format!("{}: {images} images but {labels} labels", path.display()))
+                    .hint("the parquet file is damaged"));
             }
         }
         match table.labels.is_empty() {
             false => Ok(table),
-            true => Err(Error::user(format!("{}: no rows", path.display()))),
+            true => Err(Error::user(format!("{}: no rows", path.display())).hint("the file holds no images at all")),
         }
     }
 }
