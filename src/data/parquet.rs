@@ -17,9 +17,11 @@ use ::parquet::data_type::{ByteArray, DataType};
 use ::parquet::file::metadata::FileMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::File;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+const DAMAGED: &str = "the parquet file is damaged or cut short: fetch or copy it again";
 const IMAGE_COLUMNS: [&str; 2] = ["img", "image"];
 const LABEL_COLUMNS: [&str; 2] = ["label", "fine_label"];
 
@@ -92,11 +94,17 @@ struct Table {
 }
 
 impl Table {
+    /// The parquet crate asserts some of what a file promises instead of checking it; a damaged file is no reason to die.
     fn read(path: &Path) -> Result<Self> {
+        catch_unwind(|| Self::read_columns(path)).unwrap_or_else(|_| {
+            Err(Error::user(format!("{}: what it says of itself is impossible", path.display())).hint(DAMAGED))
+        })
+    }
+
+    fn read_columns(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|error| Error::file(path, &error))?;
-        let damaged = |error: ::parquet::errors::ParquetError| {
-            Error::user(format!("{}: {error}", path.display())).hint("the parquet file is damaged or cut short")
-        };
+        let damaged =
+            |error: ::parquet::errors::ParquetError| Error::user(format!("{}: {error}", path.display())).hint(DAMAGED);
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
         let facts = reader.metadata().file_metadata();
         let columns = Columns::find(path, facts)?;
@@ -143,8 +151,9 @@ impl Table {
             }
             if table.images.len() != table.labels.len() {
                 let (images, labels) = (table.images.len(), table.labels.len());
-                return Err(Error::user(format!("{}: {images} images but {labels} labels", path.display()))
-                    .hint("the parquet file is damaged"));
+                return Err(
+                    Error::user(format!("{}: {images} images but {labels} labels", path.display())).hint(DAMAGED)
+                );
             }
         }
         match table.labels.is_empty() {

@@ -111,10 +111,11 @@ fn a_damaged_parquet_file_is_never_a_panic() {
     parquet_folder(folder.path());
     let path = folder.path().join("train-00000-of-00001.parquet");
     let whole = read(&path).unwrap();
-    for k in 0..400 {
+    // Here and there among the pages, and every byte of the footer, where the crate's own assertions sit.
+    let footer = whole.len().saturating_sub(700)..whole.len();
+    for place in (0..footer.start).step_by(23).chain(footer) {
         let mut damaged = whole.clone();
-        let place = k * 7919 % whole.len();
-        damaged[place] ^= 1 << (k % 8);
+        damaged[place] ^= 1;
         write(&path, &damaged).unwrap();
         if let Err(error) = open(folder.path()) {
             assert!(error.message.contains("train-00000") || error.message.contains("class"), "byte {place}: {error}");
