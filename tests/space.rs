@@ -13,7 +13,7 @@ use candlewick::space::{
 use serde_json::Value;
 use shared::reference;
 
-fn cifar() -> SupernetOptions {
+fn cifar() -> SupernetOptions<'static> {
     SupernetOptions::new(Shape::new(3, 32, 32), 10)
 }
 
@@ -66,7 +66,7 @@ fn smaller_search_networks_have_the_counted_weights() {
 }
 
 /// Weights and multiply-adds of one operation alone.
-fn counts(operation: &Operation, channels: usize, size: usize, stride: usize, norms: NormStyle) -> (usize, usize) {
+fn counts(operation: &Operation<'_>, channels: usize, size: usize, stride: usize, norms: NormStyle) -> (usize, usize) {
     let mut graph = Graph::new(channels, size, size);
     let input = graph.input();
     operation.apply(&mut graph, input, Place { channels, stride, norms }).unwrap();

@@ -49,7 +49,7 @@ pub struct SearchCell<'a> {
     pub kind: CellKind,
     /// The input two cells back has twice the resolution because the cell between was a reduction.
     pub after_reduction: bool,
-    pub operations: &'a [Operation],
+    pub operations: &'a [Operation<'a>],
     pub mask: Option<&'a Mask>,
     /// Edges × operations.
     pub slots: &'a SlotBlock,

@@ -103,7 +103,7 @@ impl Genotype {
     }
 
     /// Sees that every operation is in the registry; an error with the closest name otherwise.
-    pub fn check_operations(&self, operations: &Operations) -> Result<()> {
+    pub fn check_operations(&self, operations: &Operations<'_>) -> Result<()> {
         for pair in self.fields.normal.iter().chain(&self.fields.reduce) {
             operations.get(pair.operation())?;
         }

@@ -7,7 +7,7 @@
 use crate::graph::{Graph, Node, Shape};
 use crate::{Error, Result};
 use std::fmt;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// The candidates of the DARTS space in their index order.
 pub const DARTS_OPS: [&str; 8] = [
@@ -45,24 +45,25 @@ pub struct Place {
     pub norms: NormStyle,
 }
 
-type Build = dyn Fn(&mut Graph, Node, Place) -> Result<Node> + Send + Sync;
+type Build<'a> = dyn Fn(&mut Graph, Node, Place) -> Result<Node> + 'a;
 
-/// A named operation: `channels × h × w` in, `channels × ⌈h/stride⌉ × ⌈w/stride⌉` out.
+/// A named operation: `channels × h × w` in, `channels × ⌈h/stride⌉ × ⌈w/stride⌉` out. It is needed only while graphs are
+/// built, so what builds it may borrow (a script's closure and the call that runs it).
 #[derive(Clone)]
-pub struct Operation {
-    name: Arc<str>,
-    about: Arc<str>,
-    build: Arc<Build>,
+pub struct Operation<'a> {
+    name: Rc<str>,
+    about: Rc<str>,
+    build: Rc<Build<'a>>,
 }
 
-impl Operation {
+impl<'a> Operation<'a> {
     /// An operation that `build` makes. `build` runs once for every edge that carries it, inside the edge's scope.
     pub fn new(
-        name: impl Into<Arc<str>>,
-        about: impl Into<Arc<str>>,
-        build: impl Fn(&mut Graph, Node, Place) -> Result<Node> + Send + Sync + 'static,
+        name: impl Into<Rc<str>>,
+        about: impl Into<Rc<str>>,
+        build: impl Fn(&mut Graph, Node, Place) -> Result<Node> + 'a,
     ) -> Self {
-        Self { name: name.into(), about: about.into(), build: Arc::new(build) }
+        Self { name: name.into(), about: about.into(), build: Rc::new(build) }
     }
 
     pub fn name(&self) -> &str {
@@ -92,7 +93,7 @@ impl Operation {
     }
 }
 
-impl fmt::Debug for Operation {
+impl fmt::Debug for Operation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Operation({})", self.name)
     }
@@ -100,17 +101,17 @@ impl fmt::Debug for Operation {
 
 /// The registry: the built-in operations and those that a script defined.
 #[derive(Clone, Debug)]
-pub struct Operations {
-    known: Vec<Operation>,
+pub struct Operations<'a> {
+    known: Vec<Operation<'a>>,
 }
 
-impl Default for Operations {
+impl Default for Operations<'_> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Operations {
+impl<'a> Operations<'a> {
     /// The built-in operations.
     pub fn new() -> Self {
         let known = vec![
@@ -138,7 +139,7 @@ impl Operations {
     }
 
     /// All operations, the built-in ones first.
-    pub fn iter(&self) -> impl Iterator<Item = &Operation> {
+    pub fn iter(&self) -> impl Iterator<Item = &Operation<'a>> {
         self.known.iter()
     }
 
@@ -147,12 +148,12 @@ impl Operations {
     }
 
     /// The operation of this name; an error with the closest name otherwise.
-    pub fn get(&self, name: &str) -> Result<&Operation> {
+    pub fn get(&self, name: &str) -> Result<&Operation<'a>> {
         self.known.iter().find(|op| op.name() == name).ok_or_else(|| Error::unknown("operation", name, self.names()))
     }
 
     /// Adds an operation; its name must be new.
-    pub fn define(&mut self, operation: Operation) -> Result<()> {
+    pub fn define(&mut self, operation: Operation<'a>) -> Result<()> {
         let name = operation.name();
         let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
         if !sound {
@@ -167,8 +168,8 @@ impl Operations {
     }
 
     /// The operations of these names, in this order; none may come twice.
-    pub fn select<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Operation>> {
-        let mut chosen: Vec<Operation> = Vec::new();
+    pub fn select<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Vec<Operation<'a>>> {
+        let mut chosen: Vec<Operation<'a>> = Vec::new();
         for name in names {
             let operation = self.get(name)?;
             if chosen.iter().any(|op| op.name() == name) {
@@ -180,13 +181,13 @@ impl Operations {
     }
 
     /// [`DARTS_OPS`].
-    pub fn darts(&self) -> Vec<Operation> {
+    pub fn darts(&self) -> Vec<Operation<'a>> {
         self.known[..DARTS_OPS.len()].to_vec()
     }
 }
 
 /// SepConv: ReLU, depthwise, pointwise, norm, twice; only the first depthwise has the stride.
-fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operation {
+fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
     Operation::new(name, about, move |g, x, place| {
         let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, 1, place)?;
         depthwise_separable(g, halfway, [5, 6, 7], kernel, 1, Place { stride: 1, ..place })
@@ -194,7 +195,7 @@ fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operatio
 }
 
 /// DilConv: ReLU, depthwise with dilation 2, pointwise, norm, once.
-fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation {
+fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
     Operation::new(name, about, move |g, x, place| depthwise_separable(g, x, [1, 2, 3], kernel, 2, place))
 }
 

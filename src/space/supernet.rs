@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 /// What a supernet is made of; [`SupernetOptions::new`] gives the paper's CIFAR-10 search network.
 #[derive(Clone, Debug)]
-pub struct SupernetOptions {
+pub struct SupernetOptions<'a> {
     /// One image.
     pub input: Shape,
     pub classes: usize,
@@ -26,11 +26,11 @@ pub struct SupernetOptions {
     pub reductions: Option<Vec<usize>>,
     /// The stem has this many times `channels`.
     pub stem_multiplier: usize,
-    pub operations: Vec<Operation>,
+    pub operations: Vec<Operation<'a>>,
     pub masks: Masks,
 }
 
-impl SupernetOptions {
+impl SupernetOptions<'_> {
     pub fn new(input: Shape, classes: usize) -> Self {
         Self {
             input,
@@ -122,7 +122,7 @@ impl Supernet {
     /// # Errors
     /// Counts of zero, reductions that are no cells, masks of the wrong shape or that cut a node off, and odd sizes where
     /// a reduction needs even ones (the error names the cell).
-    pub fn build(options: &SupernetOptions) -> Result<Supernet> {
+    pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
         options.check()?;
         let kinds = options.kinds()?;
         let mut graph = Graph::new(options.input.channels, options.input.height, options.input.width);
@@ -166,7 +166,7 @@ impl Supernet {
 }
 
 /// A reduction halves its input, so it must be even both ways.
-fn even_size(input: Shape, cell: usize, options: &SupernetOptions) -> Result<()> {
+fn even_size(input: Shape, cell: usize, options: &SupernetOptions<'_>) -> Result<()> {
     if input.height.is_multiple_of(2) && input.width.is_multiple_of(2) {
         return Ok(());
     }
