@@ -10,7 +10,7 @@ use super::pack::unpack_gradient;
 use super::pool::pool_backward;
 use super::sums::{Slope, Write, dots, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, Wanted, shifted};
+use super::{Image, Run, UnitView, Wanted, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{BackStep, Gradient, GradientTerm, LANES, RawId, Step, Unit, ValueId};
@@ -180,7 +180,7 @@ impl Run<'_> {
                     return self.clear_if(*first, input, image);
                 }
                 match &plan.steps[*step] {
-                    Step::Unit(unit) => self.unit_backward(&plan.units[*unit], image, scratch, back, *first),
+                    Step::Unit(unit) => self.unit_backward(self.unit(*unit), image, scratch, back, *first),
                     Step::Import { .. } | Step::Sum(_) => {}
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
@@ -391,7 +391,7 @@ impl Run<'_> {
         }
     }
 
-    fn unit_backward(&self, unit: &Unit, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
+    fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
         let plan = self.plan();
         let input = plan.views[unit.input].value;
         let from = plan.values[input].raw;
@@ -406,33 +406,27 @@ impl Run<'_> {
             // SAFETY: this group's gradients of this unit.
             unsafe { std::slice::from_raw_parts_mut(gradient, unit.packing.gradient_len).fill(0.0) };
         }
-        let layouts = Blocks {
-            input: plan.raws[from].layout.blocks(),
-            output: plan.raws[unit.output].layout.blocks(),
-            filled_input: plan.raws[from].layout.filled(),
-            filled_output: plan.raws[unit.output].layout.filled(),
-        };
         // The gradient plane, with zeros around, is of what the geometry's taps made.
-        let blocks = if unit.depthwise.is_some() { layouts.input } else { layouts.output };
+        let blocks = if unit.depthwise.is_some() { unit.shape.input_blocks } else { unit.shape.output_blocks };
         self.clear_frame(unit, blocks, scratch);
         if unit.depthwise.is_some() && unit.dense.is_some() {
-            self.pointwise_backward(unit, &layouts, gradient, image, scratch, back.wanted.w);
+            self.pointwise_backward(unit, gradient, image, scratch, back.wanted.w);
         } else {
-            self.plain_gradient_plane(unit, layouts.output, image, scratch);
+            self.plain_gradient_plane(unit, image, scratch);
         }
         if back.wanted.w {
             match unit.depthwise {
-                Some(_) => self.depthwise_weights(unit, blocks, gradient, scratch),
-                None => self.dense_weights(unit, &layouts, gradient, scratch),
+                Some(_) => self.depthwise_weights(unit, gradient, scratch),
+                None => self.dense_weights(unit, gradient, scratch),
             }
         }
         if needs_input {
-            self.input_gradient(unit, &layouts, input, image, scratch, first);
+            self.input_gradient(unit, input, image, scratch, first);
         }
     }
 
     /// Zeros around the gradient plane, unless the last unit's plane had the same frame.
-    fn clear_frame(&self, unit: &Unit, blocks: usize, scratch: &mut Scratch) {
+    fn clear_frame(&self, unit: UnitView, blocks: usize, scratch: &mut Scratch) {
         let geometry = &unit.geometry;
         let (height, width) = geometry.with_halo();
         let frame = [blocks, height, width, geometry.halo.0, geometry.halo.1];
@@ -445,14 +439,14 @@ impl Run<'_> {
     }
 
     /// The float at which an output row's gradients begin in the halo plane.
-    fn halo_row(&self, unit: &Unit, block: usize, row: usize) -> usize {
+    fn halo_row(&self, unit: UnitView, block: usize, row: usize) -> usize {
         let (height, width) = unit.geometry.with_halo();
         ((block * height + unit.geometry.halo.0 + row) * width + unit.geometry.halo.1) * LANES
     }
 
-    fn plain_gradient_plane(&self, unit: &Unit, blocks: usize, image: &Image, scratch: &mut Scratch) {
+    fn plain_gradient_plane(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
         let (height, width) = unit.geometry.output;
-        for block in 0..blocks {
+        for block in 0..unit.shape.output_blocks {
             for r in 0..height {
                 let to = scratch.halo.at(self.halo_row(unit, block, r));
                 // SAFETY: a row of the halo plane's interior.
@@ -465,14 +459,13 @@ impl Run<'_> {
     /// depthwise output is computed again where the weights' gradient needs it.
     fn pointwise_backward(
         &self,
-        unit: &Unit,
-        layouts: &Blocks,
+        unit: UnitView,
         gradient: *mut f32,
         image: &Image,
         scratch: &mut Scratch,
         weights: bool,
     ) {
-        let geometry = &unit.geometry;
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
         let (height, width) = geometry.output;
         let halo_plane = geometry.with_halo().0 * geometry.with_halo().1 * LANES;
         let rows = (STRIP / width).clamp(1, height);
@@ -482,7 +475,7 @@ impl Run<'_> {
             let pixels = strip.len() * width;
             let strides = Strides { pixel: LANES, block: pixels * LANES };
             let dy = scratch.strip.at(0);
-            for block in 0..layouts.output {
+            for block in 0..layouts.output_blocks {
                 // SAFETY: the strip buffer holds the largest tensor.
                 unsafe {
                     let to = dy.add(block * strides.block);
@@ -491,12 +484,12 @@ impl Run<'_> {
             }
             if weights {
                 let middle = scratch.middle.at(0);
-                self.depthwise_rows(unit, layouts.input, strip.clone(), middle, strides, scratch);
+                self.depthwise_rows(unit, strip.clone(), middle, strides, scratch);
                 // SAFETY: the dense gradients follow the depthwise ones; strips as above.
                 unsafe {
-                    let to = gradient.add(geometry.taps.len() * layouts.input * LANES);
-                    let filled = &layouts.filled_input;
-                    dense_gradient(self.isa, to, middle, strides, filled, dy, strides, layouts.output, pixels);
+                    let to = gradient.add(geometry.taps.len() * layouts.input_blocks * LANES);
+                    let filled = &layouts.input_filled;
+                    dense_gradient(self.isa, to, middle, strides, filled, dy, strides, layouts.output_blocks, pixels);
                 }
             }
             let to_strides = Strides { pixel: LANES, block: halo_plane };
@@ -505,7 +498,7 @@ impl Run<'_> {
                 // SAFETY: a row of the halo plane's interior and of the strip, in every block.
                 unsafe {
                     let dy = dy.add(i * width * LANES);
-                    let (blocks, filled) = (layouts.input, &layouts.filled_output);
+                    let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
                     dense(
                         self.isa,
                         to,
@@ -524,11 +517,11 @@ impl Run<'_> {
         }
     }
 
-    fn depthwise_weights(&self, unit: &Unit, blocks: usize, gradient: *mut f32, scratch: &Scratch) {
+    fn depthwise_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
         let geometry = &unit.geometry;
         let (height, width) = geometry.output;
         let padded = geometry.padded();
-        let taps = self.tap_offsets(unit);
+        let blocks = unit.shape.input_blocks;
         for block in 0..blocks {
             let x = Rows {
                 first: scratch.padded.at(block * padded.0 * padded.1 * LANES),
@@ -543,33 +536,32 @@ impl Run<'_> {
             // SAFETY: geometry keeps all taps within the loaded plane; the gradients hold taps × lanes.
             unsafe {
                 let to = gradient.add(block * LANES);
-                depthwise_gradient(self.isa, to, blocks * LANES, x, &taps, dy, height, width);
+                depthwise_gradient(self.isa, to, blocks * LANES, x, &unit.shape.taps, dy, height, width);
             }
         }
     }
 
-    fn dense_weights(&self, unit: &Unit, layouts: &Blocks, gradient: *mut f32, scratch: &Scratch) {
-        let geometry = &unit.geometry;
+    fn dense_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
         let (height, width) = geometry.output;
         let padded = geometry.padded();
         let halo = geometry.with_halo();
-        let matrix = layouts.input * layouts.output * LANES * LANES;
         let from = Strides { pixel: geometry.stride.1 * LANES, block: padded.0 * padded.1 * LANES };
         let dy_strides = Strides { pixel: LANES, block: halo.0 * halo.1 * LANES };
-        for (tap, offset) in self.tap_offsets(unit).into_iter().enumerate() {
+        for (tap, &offset) in layouts.taps.iter().enumerate() {
             for r in 0..height {
                 // SAFETY: geometry keeps the tap within the loaded plane; the gradients hold taps × matrix.
                 unsafe {
                     let x = scratch.padded.at(r * geometry.stride.0 * padded.1 * LANES + offset);
                     let dy = scratch.halo.at(self.halo_row(unit, 0, r));
-                    let (to, filled) = (gradient.add(tap * matrix), &layouts.filled_input);
-                    dense_gradient(self.isa, to, x, from, filled, dy, dy_strides, layouts.output, width);
+                    let (to, filled) = (gradient.add(tap * layouts.matrix), &layouts.input_filled);
+                    dense_gradient(self.isa, to, x, from, filled, dy, dy_strides, layouts.output_blocks, width);
                 }
             }
         }
         if unit.bias.is_some() {
-            let to = geometry.taps.len() * matrix;
-            for block in 0..layouts.output {
+            let to = geometry.taps.len() * layouts.matrix;
+            for block in 0..layouts.output_blocks {
                 for r in 0..height {
                     // SAFETY: a row of the halo plane; bias gradients follow the matrices.
                     unsafe {
@@ -583,33 +575,24 @@ impl Run<'_> {
 
     /// From the halo plane through the taps and the activation into the input's gradient, row by row, one class of
     /// columns after another.
-    fn input_gradient(
-        &self,
-        unit: &Unit,
-        layouts: &Blocks,
-        input: ValueId,
-        image: &Image,
-        scratch: &mut Scratch,
-        first: bool,
-    ) {
-        let geometry = &unit.geometry;
+    fn input_gradient(&self, unit: UnitView, input: ValueId, image: &Image, scratch: &mut Scratch, first: bool) {
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
         let (height, width) = geometry.input;
         let (stride_r, stride_c) = geometry.stride;
         let halo = geometry.with_halo();
         let halo_plane = halo.0 * halo.1 * LANES;
         let dx = self.gradient(image, input);
         let row = scratch.row.at(0);
-        let matrix = layouts.input * layouts.output * LANES * LANES;
         for r in 0..height {
             let classes = &geometry.backward[(r % stride_r) * stride_c..][..stride_c];
             let base = (r / stride_r) * halo.1 * LANES;
             for (first_column, taps) in classes.iter().enumerate() {
                 let n = if first_column < width { (width - first_column).div_ceil(stride_c) } else { 0 };
                 if unit.depthwise.is_some() {
-                    for block in 0..layouts.input {
+                    for block in 0..layouts.input_blocks {
                         scratch.terms.clear();
                         for tap in taps {
-                            let weight = unit.packing.depthwise + (tap.tap * layouts.input + block) * LANES;
+                            let weight = unit.packing.depthwise + (tap.tap * layouts.input_blocks + block) * LANES;
                             let offset = (tap.row * halo.1 + tap.column) * LANES;
                             scratch.terms.push(shifted(offset, self.tape.packed.depthwise.at(weight)));
                         }
@@ -622,20 +605,19 @@ impl Run<'_> {
                         }
                     }
                 } else {
-                    let taps: Vec<DenseTap> = taps
-                        .iter()
-                        .map(|tap| DenseTap {
-                            offset: (tap.row * halo.1 + tap.column) * LANES,
-                            weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * matrix),
-                        })
-                        .collect();
+                    scratch.taps.clear();
+                    scratch.taps.extend(taps.iter().map(|tap| DenseTap {
+                        offset: (tap.row * halo.1 + tap.column) * LANES,
+                        weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * layouts.matrix),
+                    }));
+                    let taps = &scratch.taps;
                     let to_strides = Strides { pixel: stride_c * LANES, block: width * LANES };
                     let from_strides = Strides { pixel: LANES, block: halo_plane };
                     // SAFETY: as above.
                     unsafe {
                         let to = row.add(first_column * LANES);
                         let from = scratch.halo.at(base);
-                        let (blocks, filled) = (layouts.input, &layouts.filled_output);
+                        let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
                         dense(
                             self.isa,
                             to,
@@ -652,7 +634,7 @@ impl Run<'_> {
                     }
                 }
             }
-            for block in 0..layouts.input {
+            for block in 0..layouts.input_blocks {
                 let slope = self.slope(unit.input, block, r, scratch);
                 // SAFETY: a row of the row buffer and of the gradient.
                 unsafe {
@@ -736,14 +718,6 @@ impl Run<'_> {
             unpack_gradient(self.plan(), self.graph, unit, packed, |at, value| dw[at] += value);
         }
     }
-}
-
-/// A unit's channel blocks.
-struct Blocks {
-    input: usize,
-    output: usize,
-    filled_input: Vec<usize>,
-    filled_output: Vec<usize>,
 }
 
 fn write(first: bool) -> Write {

@@ -5,9 +5,9 @@ use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
 use super::sums::{Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, shifted};
+use super::{Image, Run, UnitShape, UnitView, shifted};
 use crate::Result;
-use crate::graph::plan::{LANES, RawId, Step, Unit, ViewId};
+use crate::graph::plan::{LANES, RawId, Step, ViewId};
 use crate::graph::{Activation, PoolKind};
 use std::ptr::null;
 
@@ -50,7 +50,7 @@ impl Run<'_> {
     fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x),
-            Step::Unit(unit) => self.unit(&self.plan().units[*unit], image, scratch),
+            Step::Unit(unit) => self.unit_forward(self.unit(*unit), image, scratch),
             Step::Pool(index) => {
                 let step = &self.plan().pools[*index];
                 let from = self.plan().values[step.input].raw;
@@ -140,17 +140,16 @@ impl Run<'_> {
         scratch.loaded = Some((id, image.index, slopes));
     }
 
-    fn unit(&self, unit: &Unit, image: &Image, scratch: &mut Scratch) {
+    fn unit_forward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
         self.load_view(unit.input, image, scratch, false);
         let geometry = &unit.geometry;
         let (height, width) = geometry.output;
         let y = self.raw(image, unit.output);
         let plane = self.plane(unit.output);
         if unit.depthwise.is_some() {
-            let blocks = self.plan().raws[self.plan().values[self.plan().views[unit.input].value].raw].layout.blocks();
             if unit.dense.is_none() {
                 let to = Strides { pixel: LANES, block: plane };
-                self.depthwise_rows(unit, blocks, 0..height, y, to, scratch);
+                self.depthwise_rows(unit, 0..height, y, to, scratch);
                 return;
             }
             let rows = (STRIP / width).clamp(1, height);
@@ -159,44 +158,47 @@ impl Run<'_> {
                 let pixels = strip.len() * width;
                 let middle = scratch.middle.at(0);
                 let from = Strides { pixel: LANES, block: pixels * LANES };
-                self.depthwise_rows(unit, blocks, strip, middle, from, scratch);
+                self.depthwise_rows(unit, strip, middle, from, scratch);
                 // SAFETY: the strip lies within the output's planes, the middle holds it.
                 unsafe {
                     let to = y.add(first * width * LANES);
-                    self.dense_row(unit, to, Strides { pixel: LANES, block: plane }, middle, from, &[0], pixels);
+                    self.set_taps(unit, &[0], scratch);
+                    self.dense_row(unit, to, Strides { pixel: LANES, block: plane }, middle, from, pixels, scratch);
                 }
             }
             return;
         }
-        let taps = self.tap_offsets(unit);
+        self.set_taps(unit, &unit.shape.taps, scratch);
         let padded = geometry.padded();
         let from = Strides { pixel: geometry.stride.1 * LANES, block: padded.0 * padded.1 * LANES };
         let to = Strides { pixel: LANES, block: plane };
         let source = scratch.padded.at(0);
         // SAFETY: geometry keeps all taps within the loaded plane, rows within the output.
         unsafe {
-            if taps.len() == 1 && geometry.pad == (0, 0) && geometry.stride == (1, 1) {
-                self.dense_row(unit, y, to, source, from, &taps, height * width);
+            if unit.shape.taps.len() == 1 && geometry.pad == (0, 0) && geometry.stride == (1, 1) {
+                self.dense_row(unit, y, to, source, from, height * width, scratch);
                 return;
             }
             for r in 0..height {
                 let source = source.add(r * geometry.stride.0 * padded.1 * LANES);
-                self.dense_row(unit, y.add(r * width * LANES), to, source, from, &taps, width);
+                self.dense_row(unit, y.add(r * width * LANES), to, source, from, width, scratch);
             }
         }
     }
 
-    /// Each tap's distance from an output pixel's corner in the loaded plane, in floats.
-    pub(super) fn tap_offsets(&self, unit: &Unit) -> Vec<usize> {
-        let width = unit.geometry.padded().1;
-        unit.geometry.taps.iter().map(|&(r, c)| (r * width + c) * LANES).collect()
+    /// The dense part's taps at these offsets.
+    fn set_taps(&self, unit: UnitView, offsets: &[usize], scratch: &mut Scratch) {
+        scratch.taps.clear();
+        scratch.taps.extend(offsets.iter().enumerate().map(|(tap, &offset)| DenseTap {
+            offset,
+            weight: self.tape.packed.dense.at(unit.packing.dense + tap * unit.shape.matrix),
+        }));
     }
 
     /// The depthwise part of some rows, from the loaded plane to `to`.
     pub(super) fn depthwise_rows(
         &self,
-        unit: &Unit,
-        blocks: usize,
+        unit: UnitView,
         rows: std::ops::Range<usize>,
         to: *mut f32,
         strides: Strides,
@@ -205,11 +207,12 @@ impl Run<'_> {
         let geometry = &unit.geometry;
         let padded = geometry.padded();
         let width = geometry.output.1;
+        let blocks = unit.shape.input_blocks;
         for block in 0..blocks {
             scratch.terms.clear();
-            for (tap, &(r, c)) in geometry.taps.iter().enumerate() {
+            for (tap, &offset) in unit.shape.taps.iter().enumerate() {
                 let weight = self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES);
-                scratch.terms.push(shifted((r * padded.1 + c) * LANES, weight));
+                scratch.terms.push(shifted(offset, weight));
             }
             for (i, r) in rows.clone().enumerate() {
                 let source = (block * padded.0 + r * geometry.stride.0) * padded.1 * LANES;
@@ -231,48 +234,27 @@ impl Run<'_> {
         }
     }
 
-    /// The dense part (and bias) of n pixels.
+    /// The dense part (and bias) of n pixels, through the scratch's taps.
     ///
     /// # Safety
     /// `source` shifted by each tap must be good for n pixels, `to` as well.
     #[allow(clippy::too_many_arguments)]
     unsafe fn dense_row(
         &self,
-        unit: &Unit,
+        unit: UnitView,
         to: *mut f32,
         to_strides: Strides,
         source: *const f32,
         from: Strides,
-        offsets: &[usize],
         n: usize,
+        scratch: &Scratch,
     ) {
-        let input = &self.plan().raws[self.plan().values[self.plan().views[unit.input].value].raw].layout;
-        let output = &self.plan().raws[unit.output].layout;
-        let matrix = input.len() * output.len();
-        let taps: Vec<DenseTap> = offsets
-            .iter()
-            .enumerate()
-            .map(|(tap, &offset)| DenseTap {
-                offset,
-                weight: self.tape.packed.dense.at(unit.packing.dense + tap * matrix),
-            })
-            .collect();
+        let UnitShape { output_blocks, input_filled, .. } = unit.shape;
         let bias = if unit.bias.is_some() { self.tape.packed.bias.at(unit.packing.bias) } else { std::ptr::null_mut() };
+        let taps = &scratch.taps;
         // SAFETY: the caller's promise; weights are packed for these layouts.
         unsafe {
-            dense(
-                self.isa,
-                to,
-                to_strides,
-                output.blocks(),
-                source,
-                from,
-                &taps,
-                &input.filled(),
-                n,
-                bias,
-                Write::Over,
-            );
+            dense(self.isa, to, to_strides, *output_blocks, source, from, taps, input_filled, n, bias, Write::Over);
         }
     }
 

@@ -24,7 +24,7 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::NormMode;
 use crate::graph::Graph;
-use crate::graph::plan::{LANES, Memory, Plan, RawId, Step, ValueId};
+use crate::graph::plan::{LANES, Memory, Plan, RawId, Step, Unit, ValueId};
 use crate::{Result, interrupt};
 use rayon::prelude::*;
 use sums::Shifted;
@@ -44,6 +44,36 @@ pub struct CpuPlan {
     dot_feeds_norm: Vec<Vec<bool>>,
     /// The most terms that any weighted sum has.
     most_terms: usize,
+    /// By unit.
+    shapes: Vec<UnitShape>,
+}
+
+/// A unit's block counts, filled lanes and tap offsets.
+struct UnitShape {
+    input_blocks: usize,
+    output_blocks: usize,
+    input_filled: Vec<usize>,
+    output_filled: Vec<usize>,
+    /// Each tap's distance from an output pixel's corner in the loaded plane, in floats.
+    taps: Vec<usize>,
+    /// Floats of one tap's dense matrix.
+    matrix: usize,
+}
+
+impl UnitShape {
+    fn new(plan: &Plan, unit: &Unit) -> Self {
+        let input = &plan.raws[plan.values[plan.views[unit.input].value].raw].layout;
+        let output = &plan.raws[unit.output].layout;
+        let width = unit.geometry.padded().1;
+        Self {
+            input_blocks: input.blocks(),
+            output_blocks: output.blocks(),
+            input_filled: input.filled(),
+            output_filled: output.filled(),
+            taps: unit.geometry.taps.iter().map(|&(r, c)| (r * width + c) * LANES).collect(),
+            matrix: input.len() * output.len(),
+        }
+    }
 }
 
 impl CpuPlan {
@@ -75,7 +105,8 @@ impl CpuPlan {
             .unwrap_or(0)
             .max(plan.sums.len())
             + 2;
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms }
+        let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
+        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, shapes }
     }
 }
 
@@ -161,11 +192,30 @@ impl Run<'_> {
         !matches!(self.norm, NormMode::Running(_))
     }
 
-    fn unit_of(&self, step: usize) -> Option<&crate::graph::plan::Unit> {
+    fn unit_of(&self, step: usize) -> Option<&Unit> {
         match self.plan().steps[step] {
             Step::Unit(unit) => Some(&self.plan().units[unit]),
             _ => None,
         }
+    }
+
+    fn unit(&self, index: usize) -> UnitView<'_> {
+        UnitView { unit: &self.plan().units[index], shape: &self.cpu.shapes[index] }
+    }
+}
+
+/// A unit of the plan with what was worked out for it.
+#[derive(Clone, Copy)]
+struct UnitView<'a> {
+    unit: &'a Unit,
+    shape: &'a UnitShape,
+}
+
+impl std::ops::Deref for UnitView<'_> {
+    type Target = Unit;
+
+    fn deref(&self) -> &Unit {
+        self.unit
     }
 }
 

@@ -1,5 +1,6 @@
 //! The memory of a pass: activations, tables, partial sums and scratch; kept and used again by the next pass.
 
+use super::dense::DenseTap;
 use super::memory::Floats;
 use super::pack::Packed;
 use super::sums::Shifted;
@@ -85,9 +86,10 @@ pub struct Scratch {
     pub frame: Option<[usize; 5]>,
     /// Input gradients of one row.
     pub row: Floats,
-    /// Per-lane weights and the term list of a weighted sum.
+    /// Per-lane weights and the term lists of kernels.
     pub coefficients: Vec<[f32; 16]>,
     pub terms: Vec<Shifted>,
+    pub taps: Vec<DenseTap>,
     pub planes: Vec<*const f32>,
     pub products: Vec<*mut f32>,
 }
@@ -109,6 +111,7 @@ impl Scratch {
             row: Floats::new(sizes.plane),
             coefficients: vec![[0.0; 16]; cpu.most_terms],
             terms: Vec::with_capacity(cpu.most_terms),
+            taps: Vec::with_capacity(cpu.most_terms),
             planes: Vec::with_capacity(cpu.most_terms),
             products: Vec::with_capacity(cpu.most_terms),
         }

@@ -1,0 +1,99 @@
+//! One step of a search, as the paper takes it: alpha gradient and Adam, weight gradient and SGD.
+
+use super::peak_rss_mb;
+use crate::graph::Shape;
+use crate::learn::{Adam, AdamOptions, Batch, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
+use crate::random::Seed;
+use crate::space::{Network, Supernet, SupernetOptions};
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+use serde::Serialize;
+use std::time::Instant;
+
+/// The learning rate at the search's beginning, which is also the unrolled step's.
+const ETA: f64 = 0.025;
+
+/// What to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchStep {
+    pub order: usize,
+    pub batch: usize,
+    pub channels: usize,
+    pub layers: usize,
+    /// Side of the (square, three-channel) images.
+    pub size: usize,
+    /// Steps to time, after one that warms up.
+    pub steps: usize,
+}
+
+/// One line of the benchmark's output; the fields of the PyTorch side.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepResult {
+    pub what: &'static str,
+    pub order: usize,
+    pub batch: usize,
+    pub channels: usize,
+    pub layers: usize,
+    pub seconds: Vec<f64>,
+    pub weights: usize,
+    pub peak_rss_mb: u64,
+}
+
+impl SearchStep {
+    /// Times the steps on random images.
+    ///
+    /// # Errors
+    /// An order other than 1 and 2, and whatever the supernet does not allow.
+    pub fn run(&self, seed: Seed) -> Result<StepResult> {
+        if self.order != 1 && self.order != 2 {
+            return Err(Error::user(format!("the order is 1 or 2, not {}", self.order)));
+        }
+        let shape = Shape::new(3, self.size, self.size);
+        let options =
+            SupernetOptions { channels: self.channels, layers: self.layers, ..SupernetOptions::new(shape, 10) };
+        let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
+        let mut w_opt = Sgd::new(
+            vec![network.weights().clone()],
+            SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(ETA) },
+        )?;
+        let mut a_opt = Adam::new(
+            network.alphas().vars(),
+            AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(3e-4) },
+        )?;
+        let (train, valid) = (self.random_batch(seed, 0)?, self.random_batch(seed, 1)?);
+        let mut seconds = Vec::new();
+        for step in 0..=self.steps {
+            let start = Instant::now();
+            let order = if self.order == 1 { Order::First } else { Order::Second(w_opt.unroll(ETA)?) };
+            let (_, gradients) = alpha_gradient(&network, &train, &valid, None, &order)?;
+            a_opt.step(&gradients)?;
+            let (_, gradient) = weight_gradient(&network, &train, None)?;
+            w_opt.step(&[gradient])?;
+            if step > 0 {
+                seconds.push((start.elapsed().as_secs_f64() * 1e5).round() / 1e5);
+            }
+        }
+        Ok(StepResult {
+            what: "search_step",
+            order: self.order,
+            batch: self.batch,
+            channels: self.channels,
+            layers: self.layers,
+            seconds,
+            weights: network.parameters(),
+            peak_rss_mb: peak_rss_mb(),
+        })
+    }
+
+    fn random_batch(&self, seed: Seed, index: u64) -> Result<Batch> {
+        let mut rng = seed.rng("bench", index);
+        let len = self.batch * 3 * self.size * self.size;
+        let images: Vec<f32> = (0..len).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect();
+        let labels: Vec<u32> = (0..self.batch).map(|_| rng.random_range(0..10)).collect();
+        Batch::new(
+            Tensor::from_vec(images, (self.batch, 3, self.size, self.size), &Device::Cpu)?,
+            Tensor::from_vec(labels, self.batch, &Device::Cpu)?,
+        )
+    }
+}
