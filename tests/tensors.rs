@@ -77,7 +77,24 @@ fn gradients(cases: &[(&str, &str)]) {
 
 #[test]
 fn gradients_of_elementwise_functions_are_those_of_finite_differences() {
-    let anywhere = ["exp", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "gelu", "silu", "softplus", "erf", "elu", "leaky_relu", "sign", "floor"];
+    let anywhere = [
+        "exp",
+        "square",
+        "abs",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "gelu",
+        "silu",
+        "softplus",
+        "erf",
+        "elu",
+        "leaky_relu",
+        "sign",
+        "floor",
+    ];
     let calls: Vec<String> = anywhere.iter().map(|name| format!("{name}(t)")).collect();
     gradients(&calls.iter().map(|call| ("x", call.as_str())).collect::<Vec<_>>());
     gradients(&[
@@ -217,25 +234,29 @@ fn gradient_returns_the_structure_it_was_given() {
 
 #[test]
 fn a_gradient_that_is_not_a_number_is_returned_as_it_is() {
-    run("let a = parameter(tensor(-1)); let g = gradient(log(a) * 0 + sqrt(a), a).item(); assert(g != g);");
+    run("let a = parameter(tensor(-1)); let g = gradient(sqrt(a), a).item(); assert(g.is_nan());");
 }
 
 #[test]
 fn a_closure_from_the_script_can_be_passed_around() {
-    let printed = run("fn apply(f, t) { f.call(t) }\nlet temperature = 0.5;\nlet relax = |a| softmax(a / temperature);\nprint(apply(relax, zeros([2])));");
+    let printed = run(
+        "fn apply(f, t) { f.call(t) }\nlet temperature = 0.5;\nlet relax = |a| softmax(a / temperature);\nprint(apply(relax, zeros([2])));",
+    );
     assert_eq!(printed, "[0.5, 0.5]\n");
 }
 
 #[test]
 fn equal_seeds_give_equal_draws_and_others_others() {
-    let script = "print(uniform([3])); print(normal([2])); print(gumbel([2])); print(permutation(5)); print(uniform([3]));";
+    let script =
+        "print(uniform([3])); print(normal([2])); print(gumbel([2])); print(permutation(5)); print(uniform([3]));";
     let first = run_seeded(script, 7).expect("it runs");
     assert_eq!(first, run_seeded(script, 7).expect("it runs"));
     assert_ne!(first, run_seeded(script, 8).expect("it runs"));
     let lines: Vec<&str> = first.lines().collect();
     assert_ne!(lines[0], lines[4], "each draw is a new one");
     // A draw from another stream shifts nothing.
-    let shifted = run_seeded(&script.replacen("print(normal", "uniform([9], #{ stream: \"noise\" }); print(normal", 1), 7);
+    let shifted =
+        run_seeded(&script.replacen("print(normal", "uniform([9], #{ stream: \"noise\" }); print(normal", 1), 7);
     assert_eq!(first, shifted.expect("it runs"));
 }
 
@@ -299,7 +320,10 @@ fn tensors_survive_a_file_with_their_metadata() {
 
 #[test]
 fn tensors_print_as_nested_arrays() {
-    assert_eq!(run("print(tensor([[1, 0.5], [-2, 0.1]])); print(argmax(tensor([1, 2]))); print(zeros([300]));"), "[[1.0, 0.5], [-2.0, 0.1]]\n1\ntensor of shape [300]\n");
+    assert_eq!(
+        run("print(tensor([[1, 0.5], [-2, 0.1]])); print(argmax(tensor([1, 2]))); print(zeros([300]));"),
+        "[[1.0, 0.5], [-2.0, 0.1]]\n1\ntensor of shape [300]\n"
+    );
 }
 
 #[test]
@@ -309,5 +333,7 @@ fn the_bytes_of_dropped_tensors_are_given_back() {
 
 #[test]
 fn a_long_chain_of_operations_is_differentiated_and_dropped() {
-    run("let x = parameter(tensor(1)); let y = x; for i in 0..20000 { y = y + 1; } assert_equal(gradient(y, x).item(), 1.0);");
+    run(
+        "let x = parameter(tensor(1)); let y = x; for i in 0..20000 { y = y + 1; } assert_equal(gradient(y, x).item(), 1.0);",
+    );
 }

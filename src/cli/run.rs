@@ -67,7 +67,9 @@ pub fn run(arguments: Arguments) -> Outcome {
 fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
     for folder in &arguments.data {
         if !folder.is_dir() {
-            return Err(Error::user(format!("there is no folder \"{}\"", folder.display())).hint("--data takes a folder"));
+            return Err(
+                Error::user(format!("there is no folder \"{}\"", folder.display())).hint("--data takes a folder")
+            );
         }
     }
     let mut settings = BTreeMap::new();

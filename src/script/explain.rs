@@ -1,6 +1,6 @@
 //! rhai's errors in the user's terms: what was wrong, and what would be right.
 
-use super::engine::{ARRAY_SIZE, CALL_DEPTH};
+use super::engine::{ARRAY_SIZE, CALL_DEPTH, MAP_SIZE, STRING_SIZE};
 use super::failure::carried;
 use super::imports::Sources;
 use super::library::{Catalogue, Entry};
@@ -40,10 +40,16 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
                 .hint("a recursion without an end? A loop does not nest")
         }
         EvalAltResult::ErrorDataTooLarge(kind, _) => {
-            let error = plain(format!("{} grew past its limit", kind.to_lowercase()));
-            error.hint(format!(
-                "an array holds {ARRAY_SIZE} elements at most, nested ones counted; use a tensor for more"
-            ))
+            let kind = kind.to_lowercase().replace("size of ", "").replace("length of ", "");
+            let hint = match kind.as_str() {
+                "string" => format!("a string holds {} MiB at most", STRING_SIZE >> 20),
+                "object map" => format!("a map holds {MAP_SIZE} keys at most, nested ones counted"),
+                _ => {
+                    format!("an array holds {ARRAY_SIZE} elements at most, nested ones counted; use a tensor for more")
+                }
+            };
+            let article = if kind.starts_with(['a', 'o']) { "an" } else { "a" };
+            plain(format!("{article} {kind} grew past its limit")).hint(hint)
         }
         other => {
             let text = other.to_string();

@@ -53,9 +53,10 @@ fn same(call: &Call, left: &Dynamic, right: &Dynamic) -> Result<bool> {
     if super::value::type_name(left) != super::value::type_name(right) {
         return Ok(false);
     }
-    let equal: Dynamic = call.context().call_native_fn("==", (left.clone(), right.clone())).map_err(|error| {
-        Error::user(format!("these values cannot be compared: {error}"))
-    })?;
+    let equal: Dynamic = call
+        .context()
+        .call_native_fn("==", (left.clone(), right.clone()))
+        .map_err(|error| Error::user(format!("these values cannot be compared: {error}")))?;
     Ok(equal.as_bool().unwrap_or(false))
 }
 

@@ -39,6 +39,7 @@ impl Sources {
 pub struct Imports {
     host: Arc<Host>,
     sources: Sources,
+    constants: Scope<'static>,
     loaded: Mutex<BTreeMap<PathBuf, State>>,
 }
 
@@ -48,8 +49,9 @@ enum State {
 }
 
 impl Imports {
-    pub fn new(host: Arc<Host>, sources: Sources) -> Self {
-        Self { host, sources, loaded: Mutex::default() }
+    /// `constants` are the declared ones, whose names modules may use.
+    pub fn new(host: Arc<Host>, sources: Sources, constants: Scope<'static>) -> Self {
+        Self { host, sources, constants, loaded: Mutex::default() }
     }
 }
 
@@ -109,7 +111,7 @@ impl ModuleResolver for Imports {
             let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
             self.sources.add(&file, &text);
             let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
-            let mut ast = engine.compile_with_scope(&Scope::new(), &text).map_err(|e| within(e.into()))?;
+            let mut ast = engine.compile_with_scope(&self.constants, &text).map_err(|e| within(e.into()))?;
             ast.set_source(file.as_str());
             Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(|e| within(e).into())
         };

@@ -8,7 +8,8 @@ use super::host::Host;
 use super::native::{self, Erased, Kind, Native};
 use super::options::{self, Spec};
 use super::value::{Argument, Output, ScriptType};
-use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
+use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext, Position};
+use rhai::{RhaiFunc, Scope, Shared};
 use std::any::TypeId;
 use std::sync::Arc;
 
@@ -83,7 +84,8 @@ impl Entry {
             Face::Operator => match self.parameters.as_slice() {
                 [only] => format!("{}{}", self.name, only.kind.text),
                 _ => {
-                    let kinds: Vec<&str> = self.parameters.iter().map(|p| p.kind.text.as_str()).collect();
+                    let bracketed = |kind: &str| if kind.contains(' ') { format!("({kind})") } else { kind.into() };
+                    let kinds: Vec<String> = self.parameters.iter().map(|p| bracketed(&p.kind.text)).collect();
                     kinds.join(&format!(" {} ", self.name))
                 }
             },
@@ -348,6 +350,9 @@ impl Library {
             if let Some(value) = declaration.constant {
                 module.set_var(entry.name.as_str(), value);
             }
+            if entry.face == Face::Index {
+                refuse_names(&mut module, &entry);
+            }
             for binding in declaration.bindings {
                 register(&mut module, &self.host, &entry, binding);
             }
@@ -356,6 +361,26 @@ impl Library {
         engine.register_global_module(module.into());
         Catalogue { nouns: self.nouns, types: self.types, entries }
     }
+}
+
+/// Where a type has an index and no property of some name, rhai tries the index with the name. That is no index but a
+/// misspelt property, unless the index takes strings.
+fn refuse_names(module: &mut Module, entry: &Entry) {
+    let [receiver, index] = entry.parameters.as_slice() else { return };
+    if index.kind.text.contains("string") {
+        return;
+    }
+    let kind = receiver.kind.text.clone();
+    let refuse = move |_: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| {
+        let name = arguments.get(1).map(ToString::to_string).unwrap_or_default();
+        let text = format!("Unknown property '{name}' - a getter is not registered for type '{kind}'");
+        Err(EvalAltResult::ErrorDotExpr(text, Position::NONE).into())
+    };
+    FuncRegistration::new_index_getter().set_into_module_raw(
+        module,
+        [receiver.kind.dispatch, TypeId::of::<ImmutableString>()],
+        RhaiFunc::Method { func: Shared::new(refuse), has_context: false, is_pure: true, is_volatile: true },
+    );
 }
 
 fn register(module: &mut Module, host: &Arc<Host>, entry: &Arc<Entry>, binding: Binding) {
@@ -390,6 +415,15 @@ impl Catalogue {
     /// The declared functions and methods called `name`.
     pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.entries.iter().filter(move |e| e.name == name && matches!(e.face, Face::Function | Face::Method))
+    }
+
+    /// The declared constants by name, as the parser wants them. Their values are in the engine's global module.
+    pub fn constants(&self) -> Scope<'static> {
+        let mut scope = Scope::new();
+        for entry in self.entries.iter().filter(|e| e.face == Face::Constant) {
+            scope.push_constant(entry.name.as_str(), ());
+        }
+        scope
     }
 
     /// The properties, of any type or of `receiver` only.

@@ -81,5 +81,5 @@ pub fn declare(library: &mut Library) {
 
 /// The catalogue of everything scripts can call, without a script.
 pub fn catalogue() -> Catalogue {
-    engine(&Host::new(Setup::default()), &Sources::default()).1
+    engine(&Host::new(Setup::default()), &Sources::default(), declare).1
 }

@@ -26,14 +26,6 @@ impl Argument for Operand {
 }
 
 impl Operand {
-    /// "[3, 4]", or the number.
-    pub fn shape_text(&self) -> String {
-        match self {
-            Self::Tensor(tensor) => format!("{:?}", tensor.dims()),
-            Self::Number(number) => format!("{number}"),
-        }
-    }
-
     pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Self::Tensor(tensor) => Some(tensor),
@@ -154,7 +146,8 @@ impl Nested {
         let Ok(items) = value.as_array_ref() else {
             let flag = value.as_bool().map(|flag| if flag { 1.0 } else { 0.0 });
             let number = f64::read(value).or(flag);
-            let bad = |_| Error::user(format!("a tensor holds numbers, not {}", crate::script::value::describe_value(value)));
+            let bad =
+                |_| Error::user(format!("a tensor holds numbers, not {}", crate::script::value::describe_value(value)));
             self.values.push(number.map_err(bad)?);
             self.integer &= value.is_int();
             return Ok(vec![]);
@@ -164,7 +157,9 @@ impl Nested {
             let dims = self.collect(item)?;
             match &inner {
                 Some(first) if *first != dims => {
-                    return Err(Error::user(format!("the arrays are ragged: element 0 has shape {first:?}, element {index} {dims:?}")));
+                    return Err(Error::user(format!(
+                        "the arrays are ragged: element 0 has shape {first:?}, element {index} {dims:?}"
+                    )));
                 }
                 _ => inner = Some(dims),
             }
@@ -212,7 +207,8 @@ impl Indices {
         let largest = indices.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<u32>()?.into_iter().max();
         match largest {
             Some(largest) if largest as usize >= bound => {
-                Err(Error::user(format!("the index {largest} is out of range: there are {bound}")).hint("the first is 0"))
+                Err(Error::user(format!("the index {largest} is out of range: there are {bound}"))
+                    .hint("the first is 0"))
             }
             _ => Ok(indices),
         }

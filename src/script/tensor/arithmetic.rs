@@ -10,7 +10,9 @@ use std::any::TypeId;
 /// A tensor on at least one side, a number welcome on the other.
 fn mixed() -> Vec<Vec<TypeId>> {
     let (tensor, int, float) = (TypeId::of::<Tensor>(), TypeId::of::<i64>(), TypeId::of::<f64>());
-    [[tensor, tensor], [tensor, int], [tensor, float], [int, tensor], [float, tensor]].map(|pair| pair.to_vec()).to_vec()
+    [[tensor, tensor], [tensor, int], [tensor, float], [int, tensor], [float, tensor]]
+        .map(|pair| pair.to_vec())
+        .to_vec()
 }
 
 /// Both operands as candle tensors of one float type, after a look at their shapes.
@@ -27,7 +29,12 @@ fn pair<'a>(verb: &str, a: &'a Operand, b: &'a Operand) -> Result<(Candle, Candl
 }
 
 /// Applies a broadcasting operation of candle.
-fn apply(verb: &str, a: &Operand, b: &Operand, operation: fn(&Candle, &Candle) -> candle_core::Result<Candle>) -> Result<Tensor> {
+fn apply(
+    verb: &str,
+    a: &Operand,
+    b: &Operand,
+    operation: fn(&Candle, &Candle) -> candle_core::Result<Candle>,
+) -> Result<Tensor> {
     let (x, y, some) = pair(verb, a, b)?;
     some.with(operation(&x, &y)?)
 }
@@ -91,7 +98,12 @@ pub(super) fn choose(mask: &Candle, a: &Candle, b: &Candle) -> Result<Candle> {
 }
 
 /// The greater (or smaller); where both are equal, the gradient goes to the first.
-fn extreme(verb: &str, a: &Operand, b: &Operand, first: fn(&Candle, &Candle) -> candle_core::Result<Candle>) -> Result<Tensor> {
+fn extreme(
+    verb: &str,
+    a: &Operand,
+    b: &Operand,
+    first: fn(&Candle, &Candle) -> candle_core::Result<Candle>,
+) -> Result<Tensor> {
     let (x, y, some) = pair(verb, a, b)?;
     let mask = first(&x.detach(), &y.detach())?.to_dtype(x.dtype())?;
     some.with(choose(&mask, &x, &y)?)
@@ -172,7 +184,12 @@ fn declare_operators(library: &mut Library) {
     let table: [(&'static str, Binary, &'static str, &'static str); 5] = [
         ("+", add, "The sum, element by element.", "assert_equal(tensor([1, 2]) + 1, tensor([2, 3]));"),
         ("-", subtract, "The difference, element by element.", "assert_equal(1 - tensor([1, 2]), tensor([0, -1]));"),
-        ("*", multiply, "The product, element by element; see `matmul`.", "assert_equal(2 * tensor([1, 2]), tensor([2, 4]));"),
+        (
+            "*",
+            multiply,
+            "The product, element by element; see `matmul`.",
+            "assert_equal(2 * tensor([1, 2]), tensor([2, 4]));",
+        ),
         ("/", divide, "The quotient, element by element.", "assert_equal(tensor([1, 3]) / 2, tensor([0.5, 1.5]));"),
         ("**", power, "Powers, element by element; see `pow`.", "assert_equal(tensor([1, 3]) ** 2, tensor([1, 9]));"),
     ];

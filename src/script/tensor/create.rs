@@ -69,8 +69,12 @@ fn declare_making(library: &mut Library) {
             host.meter.admit(&[count], 4)?;
             from_values(&host, (0..count).map(|i| (first + step * i as f64) as f32).collect(), &[count])
         })
-        .doc("The numbers from `first` up to but without `end`, `step` apart (1 by default); `arange(n)` counts from 0.")
-        .example("assert_equal(arange(3).array(), [0.0, 1.0, 2.0]);\nassert_equal(arange(1, 2, 0.5).array(), [1.0, 1.5]);");
+        .doc(
+            "The numbers from `first` up to but without `end`, `step` apart (1 by default); `arange(n)` counts from 0.",
+        )
+        .example(
+            "assert_equal(arange(3).array(), [0.0, 1.0, 2.0]);\nassert_equal(arange(1, 2, 0.5).array(), [1.0, 1.5]);",
+        );
     let host = library.host();
     library
         .function("linspace", &["first", "last", "count"], move |first: f64, last: f64, count: usize| {

@@ -42,31 +42,100 @@ pub fn declare(library: &mut Library) {
     let table: [(&'static str, Unary, &'static str, &'static str); 18] = [
         ("exp", |x| Ok(x.exp()?), "e to the power of each number.", "assert_equal(exp(zeros([2])), ones([2]));"),
         ("log", |x| Ok(x.log()?), "The natural logarithm of each number.", "assert_equal(log(ones([2])), zeros([2]));"),
-        ("sqrt", |x| Ok(x.sqrt()?), "The square root of each number.", "assert_equal(sqrt(tensor([4, 9])), tensor([2, 3]));"),
-        ("square", |x| Ok(x.sqr()?), "The square of each number.", "assert_equal(square(tensor([-2, 3])), tensor([4, 9]));"),
-        ("abs", abs, "The magnitude of each number; its derivative at 0 is 0.", "assert_equal(abs(tensor([-2, 3])), tensor([2, 3]));"),
-        ("sign", |x| Ok(x.detach().sign()?), "-1, 0 or 1, by the sign of each number.", "assert_equal(sign(tensor([-2, 0, 3])), tensor([-1, 0, 1]));"),
-        ("floor", |x| Ok(x.detach().floor()?), "The next whole number below each.", "assert_equal(floor(tensor([1.7])), tensor([1]));"),
-        ("round", |x| Ok(x.detach().round()?), "The nearest whole number to each.", "assert_equal(round(tensor([1.7])), tensor([2]));"),
+        (
+            "sqrt",
+            |x| Ok(x.sqrt()?),
+            "The square root of each number.",
+            "assert_equal(sqrt(tensor([4, 9])), tensor([2, 3]));",
+        ),
+        (
+            "square",
+            |x| Ok(x.sqr()?),
+            "The square of each number.",
+            "assert_equal(square(tensor([-2, 3])), tensor([4, 9]));",
+        ),
+        (
+            "abs",
+            abs,
+            "The magnitude of each number; its derivative at 0 is 0.",
+            "assert_equal(abs(tensor([-2, 3])), tensor([2, 3]));",
+        ),
+        (
+            "sign",
+            |x| Ok(x.detach().sign()?),
+            "-1, 0 or 1, by the sign of each number.",
+            "assert_equal(sign(tensor([-2, 0, 3])), tensor([-1, 0, 1]));",
+        ),
+        (
+            "floor",
+            |x| Ok(x.detach().floor()?),
+            "The next whole number below each.",
+            "assert_equal(floor(tensor([1.7])), tensor([1]));",
+        ),
+        (
+            "round",
+            |x| Ok(x.detach().round()?),
+            "The nearest whole number to each.",
+            "assert_equal(round(tensor([1.7])), tensor([2]));",
+        ),
         ("sin", |x| Ok(x.sin()?), "The sine of each number, in radians.", "assert_equal(sin(zeros([1])), zeros([1]));"),
-        ("cos", |x| Ok(x.cos()?), "The cosine of each number, in radians.", "assert_equal(cos(zeros([1])), ones([1]));"),
-        ("tanh", |x| Ok(x.tanh()?), "The hyperbolic tangent of each number.", "assert_equal(tanh(zeros([1])), zeros([1]));"),
-        ("sigmoid", |x| Ok(candle_nn::ops::sigmoid(x)?), "1 / (1 + exp(-x)) of each number x.", "assert_equal(sigmoid(zeros([1])), tensor([0.5]));"),
-        ("relu", relu, "Each number, or 0 where it is negative; the derivative at 0 is 0.", "assert_equal(relu(tensor([-1, 2])), tensor([0, 2]));"),
-        ("gelu", |x| Ok(x.gelu_erf()?), "x times the normal distribution function at x, of each number x.", "assert_equal(gelu(zeros([1])), zeros([1]));"),
-        ("silu", |x| Ok((x * candle_nn::ops::sigmoid(x)?)?), "x * sigmoid(x) of each number x.", "assert_equal(silu(zeros([1])), zeros([1]));"),
-        ("softplus", softplus, "log(1 + exp(x)) of each number x.", "assert(all_close(softplus(zeros([1])), log(tensor([2]))));"),
+        (
+            "cos",
+            |x| Ok(x.cos()?),
+            "The cosine of each number, in radians.",
+            "assert_equal(cos(zeros([1])), ones([1]));",
+        ),
+        (
+            "tanh",
+            |x| Ok(x.tanh()?),
+            "The hyperbolic tangent of each number.",
+            "assert_equal(tanh(zeros([1])), zeros([1]));",
+        ),
+        (
+            "sigmoid",
+            |x| Ok(candle_nn::ops::sigmoid(x)?),
+            "1 / (1 + exp(-x)) of each number x.",
+            "assert_equal(sigmoid(zeros([1])), tensor([0.5]));",
+        ),
+        (
+            "relu",
+            relu,
+            "Each number, or 0 where it is negative; the derivative at 0 is 0.",
+            "assert_equal(relu(tensor([-1, 2])), tensor([0, 2]));",
+        ),
+        (
+            "gelu",
+            |x| Ok(x.gelu_erf()?),
+            "x times the normal distribution function at x, of each number x.",
+            "assert_equal(gelu(zeros([1])), zeros([1]));",
+        ),
+        (
+            "silu",
+            |x| Ok((x * candle_nn::ops::sigmoid(x)?)?),
+            "x * sigmoid(x) of each number x.",
+            "assert_equal(silu(zeros([1])), zeros([1]));",
+        ),
+        (
+            "softplus",
+            softplus,
+            "log(1 + exp(x)) of each number x.",
+            "assert(all_close(softplus(zeros([1])), log(tensor([2]))));",
+        ),
         ("erf", |x| Ok(x.erf()?), "The error function of each number.", "assert_equal(erf(zeros([1])), zeros([1]));"),
-        ("reciprocal", |x| Ok(x.recip()?), "1 / x of each number x.", "assert_equal(reciprocal(tensor([2])), tensor([0.5]));"),
+        (
+            "reciprocal",
+            |x| Ok(x.recip()?),
+            "1 / x of each number x.",
+            "assert_equal(reciprocal(tensor([2])), tensor([0.5]));",
+        ),
     ];
     for (name, operation, doc, example) in table {
-        library
-            .function(name, &["t"], move |t: Tensor| t.with(operation(&t.float()?)?))
-            .doc(doc)
-            .example(example);
+        library.function(name, &["t"], move |t: Tensor| t.with(operation(&t.float()?)?)).doc(doc).example(example);
     }
     library
-        .function("elu", &["t", "alpha"], |t: Tensor, alpha: Option<f64>| t.with(elu(&t.float()?, alpha.unwrap_or(1.0))?))
+        .function("elu", &["t", "alpha"], |t: Tensor, alpha: Option<f64>| {
+            t.with(elu(&t.float()?, alpha.unwrap_or(1.0))?)
+        })
         .doc("Each number where it is positive, alpha * (exp(x) - 1) elsewhere; `alpha` is 1 by default.")
         .example("assert_equal(elu(tensor([0, 2])), tensor([0, 2]));");
     library

@@ -56,8 +56,10 @@ fn load(host: &Host, path: &Path) -> Result<Map> {
             Dtype::F64 => DType::F64,
             Dtype::F32 | Dtype::F16 | Dtype::BF16 => DType::F32,
             Dtype::U8 | Dtype::U32 | Dtype::I64 => DType::U32,
-            other => return Err(Error::user(format!("{}: \"{name}\" holds numbers of type {other:?}", path.display()))
-                .hint("f64, f32, f16, bf16, u8, u32 and i64 can be loaded")),
+            other => {
+                return Err(Error::user(format!("{}: \"{name}\" holds numbers of type {other:?}", path.display()))
+                    .hint("f64, f32, f16, bf16, u8, u32 and i64 can be loaded"));
+            }
         };
         host.meter.admit(view.shape(), dtype.size_in_bytes())?;
         let raw = candle_core::safetensors::Load::load(&view, &Device::Cpu)?;

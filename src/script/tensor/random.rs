@@ -12,7 +12,12 @@ use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 use std::sync::Arc;
 
-fn draw(host: &Host, shape: &Shape, options: &Options, mut next: impl FnMut(&mut crate::random::Rng) -> f64) -> Result<Tensor> {
+fn draw(
+    host: &Host,
+    shape: &Shape,
+    options: &Options,
+    mut next: impl FnMut(&mut crate::random::Rng) -> f64,
+) -> Result<Tensor> {
     host.meter.admit(&shape.0, 4)?;
     let mut rng = host.draw(&stream(options)?);
     let values = (0..shape.0.iter().product()).map(|_| next(&mut rng) as f32).collect();
@@ -25,11 +30,7 @@ fn stream(options: &Options) -> Result<String> {
 }
 
 fn with_stream(declaration: &mut Declaration) -> &mut Declaration {
-    declaration.option(
-        "stream",
-        "main".to_string(),
-        "draws from one stream do not shift those from another",
-    )
+    declaration.option("stream", "main".to_string(), "draws from one stream do not shift those from another")
 }
 
 /// A number in the open interval from 0 to 1, whose logarithms are finite.
@@ -72,12 +73,16 @@ pub fn declare(library: &mut Library) {
         .doc("Random numbers of the standard Gumbel distribution, -log(-log(u)) with u uniform between 0 and 1.")
         .example("let sample = argmax(log(tensor([0.1, 0.9])) + gumbel([2]));");
     let host = library.host();
-    let integers = library.function("random_integers", &["shape", "end", "options"], move |shape: Shape, end: usize, options: Options| {
-        if end == 0 {
-            return Err(Error::user("there is no whole number from 0 below 0").hint("`end` is 1 at least"));
-        }
-        draw(&host, &shape, &options, |rng| rng.random_range(0..end as u64) as f64)?.to_integers()
-    });
+    let integers = library.function(
+        "random_integers",
+        &["shape", "end", "options"],
+        move |shape: Shape, end: usize, options: Options| {
+            if end == 0 {
+                return Err(Error::user("there is no whole number from 0 below 0").hint("`end` is 1 at least"));
+            }
+            draw(&host, &shape, &options, |rng| rng.random_range(0..end as u64) as f64)?.to_integers()
+        },
+    );
     with_stream(integers)
         .doc("Random whole numbers from 0 up to but without `end`, each as likely as the other.")
         .example("let t = random_integers([100], 3);\nassert(max(t).item() <= 2.0);");

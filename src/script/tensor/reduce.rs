@@ -85,14 +85,54 @@ type Reduction = fn(&Candle, &[usize]) -> Result<Candle>;
 
 pub fn declare(library: &mut Library) {
     let table: [(&'static str, Reduction, &'static str, &'static str); 8] = [
-        ("sum", sum, "The sum over the given axes, or over all.", "let t = tensor([[1, 2], [3, 4]]);\nassert_equal(sum(t).item(), 10.0);\nassert_equal(sum(t, 0), tensor([4, 6]));\nassert_equal(sum(t, [1], #{ keepdim: true }).shape, [2, 1]);"),
-        ("mean", mean, "The mean over the given axes, or over all.", "assert_equal(mean(tensor([1, 2, 3])).item(), 2.0);"),
-        ("variance", variance, "The mean squared distance from the mean, over the given axes or all.", "assert_equal(variance(tensor([1, 3])).item(), 1.0);"),
-        ("std", |x, axes| Ok(variance(x, axes)?.sqrt()?), "The root of `variance`.", "assert_equal(std(tensor([1, 3])).item(), 1.0);"),
-        ("norm", norm, "The Euclidean norm over the given axes, or over all; its derivative at 0 is 0.", "assert_equal(norm(tensor([3, 4])).item(), 5.0);"),
-        ("log_sum_exp", log_sum_exp, "The logarithm of the sum of exp(x) over the given axes, or over all.", "assert(all_close(log_sum_exp(zeros([4])), log(tensor(4))));"),
-        ("max", |x, axes| extreme(x, axes, |x| x.argmax_keepdim(D::Minus1)), "The greatest over the given axes, or over all; see `maximum` for the greater of two. The gradient goes to the first of equals.", "assert_equal(max(tensor([[1, 5], [3, 2]]), 1), tensor([5, 3]));"),
-        ("min", |x, axes| extreme(x, axes, |x| x.argmin_keepdim(D::Minus1)), "The smallest over the given axes, or over all; see `minimum` for the smaller of two. The gradient goes to the first of equals.", "assert_equal(min(tensor([[1, 5], [3, 2]])).item(), 1.0);"),
+        (
+            "sum",
+            sum,
+            "The sum over the given axes, or over all.",
+            "let t = tensor([[1, 2], [3, 4]]);\nassert_equal(sum(t).item(), 10.0);\nassert_equal(sum(t, 0), tensor([4, 6]));\nassert_equal(sum(t, [1], #{ keepdim: true }).shape, [2, 1]);",
+        ),
+        (
+            "mean",
+            mean,
+            "The mean over the given axes, or over all.",
+            "assert_equal(mean(tensor([1, 2, 3])).item(), 2.0);",
+        ),
+        (
+            "variance",
+            variance,
+            "The mean squared distance from the mean, over the given axes or all.",
+            "assert_equal(variance(tensor([1, 3])).item(), 1.0);",
+        ),
+        (
+            "std",
+            |x, axes| Ok(variance(x, axes)?.sqrt()?),
+            "The root of `variance`.",
+            "assert_equal(std(tensor([1, 3])).item(), 1.0);",
+        ),
+        (
+            "norm",
+            norm,
+            "The Euclidean norm over the given axes, or over all; its derivative at 0 is 0.",
+            "assert_equal(norm(tensor([3, 4])).item(), 5.0);",
+        ),
+        (
+            "log_sum_exp",
+            log_sum_exp,
+            "The logarithm of the sum of exp(x) over the given axes, or over all.",
+            "assert(all_close(log_sum_exp(zeros([4])), log(tensor(4))));",
+        ),
+        (
+            "max",
+            |x, axes| extreme(x, axes, |x| x.argmax_keepdim(D::Minus1)),
+            "The greatest over the given axes, or over all; see `maximum` for the greater of two. The gradient goes to the first of equals.",
+            "assert_equal(max(tensor([[1, 5], [3, 2]]), 1), tensor([5, 3]));",
+        ),
+        (
+            "min",
+            |x, axes| extreme(x, axes, |x| x.argmin_keepdim(D::Minus1)),
+            "The smallest over the given axes, or over all; see `minimum` for the smaller of two. The gradient goes to the first of equals.",
+            "assert_equal(min(tensor([[1, 5], [3, 2]])).item(), 1.0);",
+        ),
     ];
     for (name, reduction, doc, example) in table {
         library
@@ -114,8 +154,18 @@ pub fn declare(library: &mut Library) {
 fn declare_indices(library: &mut Library) {
     type Find = fn(&Candle) -> candle_core::Result<Candle>;
     let table: [(&'static str, Find, &'static str, &'static str); 2] = [
-        ("argmax", |x| x.argmax(D::Minus1), "The index of the greatest along an axis (the last by default), the first of equals.", "assert_equal(argmax(tensor([1, 5, 3])).item(), 1);"),
-        ("argmin", |x| x.argmin(D::Minus1), "The index of the smallest along an axis (the last by default), the first of equals.", "assert_equal(argmin(tensor([1, 5, 3])).item(), 0);"),
+        (
+            "argmax",
+            |x| x.argmax(D::Minus1),
+            "The index of the greatest along an axis (the last by default), the first of equals.",
+            "assert_equal(argmax(tensor([1, 5, 3])).item(), 1);",
+        ),
+        (
+            "argmin",
+            |x| x.argmin(D::Minus1),
+            "The index of the smallest along an axis (the last by default), the first of equals.",
+            "assert_equal(argmin(tensor([1, 5, 3])).item(), 0);",
+        ),
     ];
     for (name, find, doc, example) in table {
         library

@@ -42,7 +42,10 @@ fn index(t: &Tensor, position: &Position) -> Result<Tensor> {
         Position::At(at) => {
             let resolved = if *at < 0 { at + size as i64 } else { *at };
             if !(0..size as i64).contains(&resolved) {
-                return Err(Error::user(format!("the index {at} is out of range: the first axis of {:?} has {size}", t.dims())));
+                return Err(Error::user(format!(
+                    "the index {at} is out of range: the first axis of {:?} has {size}",
+                    t.dims()
+                )));
             }
             t.with(t.candle().get(resolved as usize)?)
         }
@@ -54,7 +57,10 @@ fn index(t: &Tensor, position: &Position) -> Result<Tensor> {
 fn slice(t: &Tensor, axis: usize, first: i64, end: i64) -> Result<Tensor> {
     let size = t.dims()[axis] as i64;
     if first < 0 || end > size || first > end {
-        return Err(Error::user(format!("the slice {first}..{end} does not fit: axis {axis} of {:?} has {size}", t.dims())));
+        return Err(Error::user(format!(
+            "the slice {first}..{end} does not fit: axis {axis} of {:?} has {size}",
+            t.dims()
+        )));
     }
     t.with(t.candle().narrow(axis, first as usize, (end - first) as usize)?.contiguous()?)
 }
