@@ -90,7 +90,7 @@ fn an_unknown_variable_is_found_before_anything_runs() {
 
 #[test]
 fn an_unknown_property_names_the_closest() {
-    run("let t = zeros([2]);\nprint(t.shap);").shows(2, &["tensor has no property `shap`", "s.rhai:2:9", "`shape`"]);
+    run("let t = zeros([2]);\nprint(t.shap);").shows(2, &["tensor has no property `shap`", "s.rhai:2:8", "`shape`"]);
     run("let t = zeros([2]);\nt.shape = [3];").shows(2, &["tensor.shape cannot be set"]);
     run("let score = #{ loss: 1 };\nprint(score.los);").shows(2, &["the map has no key `los`", "did you mean `loss`?"]);
 }

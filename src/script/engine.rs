@@ -6,6 +6,7 @@ use super::imports::{Imports, Sources};
 use super::library::{Catalogue, Library};
 use crate::{Error, interrupt};
 use rhai::{Dynamic, Engine, OptimizationLevel};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Calls of script functions inside one another. A search needs a handful.
@@ -46,8 +47,20 @@ pub fn engine(host: &Arc<Host>, sources: &Sources, declare: fn(&mut Library)) ->
     let mut library = Library::new(host.clone());
     declare(&mut library);
     let catalogue = library.install(&mut engine);
-    engine.set_module_resolver(Imports::new(host.clone(), sources.clone(), catalogue.constants()));
+    engine.set_module_resolver(Imports::new(host.clone(), sources.clone(), catalogue.scope()));
+    resolve_constants(&mut engine, catalogue.constants.clone());
     (engine, catalogue)
+}
+
+/// Lets scripts see the declared constants everywhere. As variables of a global module closures could not capture them,
+/// and as variables of the scope functions would not see them.
+fn resolve_constants(engine: &mut Engine, constants: BTreeMap<String, Dynamic>) {
+    // Deprecated only in that rhai may still change it.
+    #[allow(deprecated)]
+    engine.on_var(move |name, index, context| {
+        let own = index > 0 || context.scope().contains(name);
+        Ok(if own { None } else { constants.get(name).cloned() })
+    });
 }
 
 #[cfg(test)]
@@ -149,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_error_while_walking_ends_the_loop_with_a_page() {
-        assert!(page("for x in counter() { }").contains("the second is missing"));
+        assert!(page("for x in counter() { print(x); }").contains("the second is missing"));
     }
 
     #[test]

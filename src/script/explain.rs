@@ -7,7 +7,7 @@ use super::library::{Catalogue, Entry};
 use super::value::simple_type_name;
 use crate::Error;
 use crate::error::closest;
-use rhai::{EvalAltResult, ParseErrorType};
+use rhai::{EvalAltResult, LexError, ParseErrorType};
 use std::sync::Arc;
 
 /// The message and hint for an error without its call chain.
@@ -62,7 +62,9 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
 fn parsing(kind: &ParseErrorType, sources: &Sources, catalogue: &Catalogue) -> Error {
     match kind {
         ParseErrorType::VariableUndefined(name) => unknown_variable(name, sources, catalogue),
-        ParseErrorType::Reserved(name) => Error::user(format!("`{name}` is not available in scripts")),
+        ParseErrorType::BadInput(LexError::ImproperSymbol(name, text)) if text.contains("disabled") => {
+            Error::user(format!("`{name}` is not available in scripts"))
+        }
         ParseErrorType::MissingToken(token, _) if token == ";" => {
             Error::user(kind.to_string()).hint("a missing `;` is only noticed where the next statement starts")
         }

@@ -11,6 +11,7 @@ use super::value::{Argument, Output, ScriptType};
 use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext, Position};
 use rhai::{RhaiFunc, Scope, Shared};
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// In what way scripts reach a declared thing.
@@ -344,11 +345,12 @@ impl Library {
         for register in self.register_types {
             register(engine, &mut module);
         }
+        let mut constants = BTreeMap::new();
         let mut entries = Vec::with_capacity(self.declarations.len());
         for declaration in self.declarations {
             let entry = Arc::new(declaration.entry);
             if let Some(value) = declaration.constant {
-                module.set_var(entry.name.as_str(), value);
+                constants.insert(entry.name.clone(), value);
             }
             if entry.face == Face::Index {
                 refuse_names(&mut module, &entry);
@@ -359,7 +361,7 @@ impl Library {
             entries.push(entry);
         }
         engine.register_global_module(module.into());
-        Catalogue { nouns: self.nouns, types: self.types, entries }
+        Catalogue { nouns: self.nouns, types: self.types, entries, constants }
     }
 }
 
@@ -409,6 +411,8 @@ pub struct Catalogue {
     pub nouns: Vec<Noun>,
     pub types: Vec<TypeEntry>,
     pub entries: Vec<Arc<Entry>>,
+    /// The declared constants and their values.
+    pub constants: BTreeMap<String, Dynamic>,
 }
 
 impl Catalogue {
@@ -417,11 +421,11 @@ impl Catalogue {
         self.entries.iter().filter(move |e| e.name == name && matches!(e.face, Face::Function | Face::Method))
     }
 
-    /// The declared constants by name, as the parser wants them. Their values are in the engine's global module.
-    pub fn constants(&self) -> Scope<'static> {
+    /// The declared constants as the parser wants them, to know their names.
+    pub fn scope(&self) -> Scope<'static> {
         let mut scope = Scope::new();
-        for entry in self.entries.iter().filter(|e| e.face == Face::Constant) {
-            scope.push_constant(entry.name.as_str(), ());
+        for (name, value) in &self.constants {
+            scope.push_constant_dynamic(name.as_str(), value.clone());
         }
         scope
     }

@@ -47,7 +47,7 @@ impl Script {
         let sources = Sources::default();
         sources.add(&file, &text);
         let (engine, catalogue) = engine(&host, &sources, declare);
-        match engine.compile_with_scope(&catalogue.constants(), &text) {
+        match engine.compile_with_scope(&catalogue.scope(), &text) {
             Ok(mut ast) => {
                 ast.set_source(file.as_str());
                 Ok(Self { host, engine, catalogue, sources, file, text, ast })
@@ -101,7 +101,7 @@ impl Script {
         let text = std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?;
         let file = path.display().to_string();
         self.sources.add(&file, &text);
-        let ast = self.engine.compile_with_scope(&self.catalogue.constants(), text);
+        let ast = self.engine.compile_with_scope(&self.catalogue.scope(), text);
         let mut ast = ast.map_err(|e| Page::from_rhai(&e.into(), &file, &self.sources, &self.catalogue))?;
         ast.set_source(file);
         Ok(ast)
