@@ -117,6 +117,14 @@ fn a_wrong_type_or_arity_shows_the_declared_signature() {
 }
 
 #[test]
+fn a_call_of_the_script_s_own_functions_is_checked_too() {
+    run("fn f(x) { x }\nf(1, 2);").shows(2, &["`f` was called with (int, int)", "hint: declared as fn f(x)"]);
+    run("let f = |x| x;\nf.call(1, 2);").shows(2, &["the closure was called with (int, int)", "s.rhai:2:3"]);
+    run("let t = zeros([2]);\nprint(t.shape());").shows(2, &["`shape` is a property"]);
+    run("let t = zeros([2]);\nt[0] = 3;").shows(2, &["elements of a value of type tensor cannot be set", "s.rhai:2:2"]);
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_both_named() {
     run("zeros([3, 4]) + zeros([5]);").shows(2, &["cannot add [3, 4] and [5]", "s.rhai:1:15", "hint: shapes fit"]);
     run("matmul(zeros([3, 4]), zeros([3, 4]));").shows(2, &["cannot multiply matrices [3, 4] and [3, 4]"]);
@@ -308,8 +316,15 @@ fn check_finds_nothing_in_a_sound_script() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_busy_script_within_a_second() {
+    for busy in ["loop { }", "sleep(60);", "loop { let t = zeros([1000]); t = softmax(t); }"] {
+        ends_at_once(busy);
+    }
+}
+
+#[cfg(unix)]
+fn ends_at_once(busy: &str) {
     let folder = tempfile::tempdir().expect("a folder");
-    let script = "print(\"go\");\ntry { loop { } } catch (e) { print(\"caught\"); }";
+    let script = format!("print(\"go\");\ntry {{ {busy} }} catch (e) {{ print(\"caught\"); }}");
     std::fs::write(folder.path().join("s.rhai"), script).expect("written");
     let mut child = Command::new(env!("CARGO_BIN_EXE_candlewick"))
         .args(["run", "s.rhai"])

@@ -51,7 +51,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 pub fn run(arguments: Arguments) -> Outcome {
     let Some(path) = arguments.script.clone() else {
-        eprintln!("{}", subcommand("run").render_long_help());
+        println!("{}", subcommand("run").render_long_help());
         return Ok(());
     };
     if arguments.help {

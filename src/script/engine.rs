@@ -36,8 +36,8 @@ pub fn engine(host: &Arc<Host>, sources: &Sources, declare: fn(&mut Library)) ->
     engine.set_strict_variables(true).set_fail_on_invalid_map_property(true);
     // Unoptimised, so that `check` and the parameter list see the script as it was written.
     engine.set_optimization_level(OptimizationLevel::None);
-    // Code in strings escapes `check`; rhai's own sleep is deaf to Ctrl-C.
-    engine.disable_symbol("eval").disable_symbol("sleep");
+    // Code in strings escapes `check`.
+    engine.disable_symbol("eval");
     engine.on_progress(|_| interrupt::requested().then(|| Dynamic::from(Failure(Error::interrupted()))));
     let printer = host.clone();
     engine.on_print(move |line| printer.print(line));

@@ -26,6 +26,12 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
             suggest(plain(format!("the map has no key `{name}`")), name, &sources.identifiers())
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, sources, catalogue),
+        EvalAltResult::ErrorIndexingType(text, _) if text.contains("] = ") => {
+            let receiver = simple_type_name(text.split(" [").next().unwrap_or(text));
+            plain(format!("the elements of a value of type {receiver} cannot be set")).hint(
+                "values of this type do not change; make a new one, for a tensor with `where`, `concat` or `stack`",
+            )
+        }
         EvalAltResult::ErrorIndexingType(text, _) => {
             let receiver = text.split(" [").next().unwrap_or(text);
             plain(format!("a value of type {} cannot be indexed so: {text}", simple_type_name(receiver)))
@@ -113,6 +119,14 @@ fn unknown_call(signature: &str, sources: &Sources, catalogue: &Catalogue) -> Er
 
 /// The error for a function that exists nowhere.
 pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, given: &[String]) -> Error {
+    if name.starts_with("anon$") {
+        return Error::user(format!("the closure was called with ({})", given.join(", ")))
+            .hint("it takes as many arguments as there are names between its bars");
+    }
+    if let Some(own) = sources.function(name) {
+        return Error::user(format!("`{name}` was called with ({})", given.join(", ")))
+            .hint(format!("declared as {own}"));
+    }
     let error = Error::user(format!("there is no function `{name}`"));
     let error = match given {
         [] => error,
@@ -124,12 +138,12 @@ pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, gi
         .filter(|e| matches!(e.face, super::Face::Function | super::Face::Method))
         .map(|e| e.name.as_str())
         .collect();
+    if catalogue.properties(None).any(|p| p.name == name) {
+        return error.hint(format!("`{name}` is a property: write it without parentheses"));
+    }
     if let Some(close) = closest(name, declared.iter().copied()) {
         let hints: Vec<String> = catalogue.functions(close).map(|e| e.signature()).collect();
         return error.hint(format!("did you mean `{close}`? {}", hints.join("; ")));
-    }
-    if catalogue.properties(None).any(|p| p.name == name) {
-        return error.hint(format!("`{name}` is a property: write it without parentheses"));
     }
     suggest(error, name, &sources.identifiers())
 }

@@ -4,8 +4,10 @@ use super::failure::Failure;
 use super::library::Library;
 use super::native::Call;
 use super::tensor::Tensor;
-use crate::{Error, Result};
+use crate::{Error, Result, interrupt};
 use rhai::Dynamic;
+use std::any::TypeId;
+use std::time::{Duration, Instant};
 
 pub fn declare(library: &mut Library) {
     library.noun("general", "What any script needs.");
@@ -28,6 +30,18 @@ pub fn declare(library: &mut Library) {
         })
         .doc("Stops the script, showing both values, where they are not equal. Arrays, maps and tensors compare by content.")
         .example("assert_equal([1, 2].map(|x| 2 * x), [2, 4]);");
+    library
+        .function("sleep", &["seconds"], |seconds: f64| {
+            let end = Instant::now() + Duration::try_from_secs_f64(seconds).map_err(|e| Error::user(e.to_string()))?;
+            while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                interrupt::check()?;
+                std::thread::sleep(left.min(Duration::from_millis(50)));
+            }
+            Ok(())
+        })
+        .only(&[&[TypeId::of::<f64>()], &[TypeId::of::<i64>()]])
+        .doc("Waits. rhai's own `sleep` would not hear Ctrl-C.")
+        .example("sleep(0.01);");
     library.kind::<Failure>("An error as `catch` gets it.");
     library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
         "try { param(1, 2); } catch (error) { assert_equal(type_of(error), \"failure\"); print(error.message); }",

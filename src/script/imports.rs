@@ -23,12 +23,24 @@ impl Sources {
         sources.get(file)?.lines().nth(line.checked_sub(1)?).map(str::to_string)
     }
 
+    /// The head of the function `name` in any of the files, as it is written.
+    pub fn function(&self, name: &str) -> Option<String> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = format!("fn {name}(");
+        sources.values().find_map(|text| {
+            let from = text.find(&start)?;
+            let length = text[from..].find(')')?;
+            Some(text[from..=from + length].to_string())
+        })
+    }
+
     /// Every identifier written in any of the files: what a misspelt name may have meant.
     pub fn identifiers(&self) -> Vec<String> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let words = sources.values().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
         let mut words: Vec<String> =
             words.filter(|w| w.starts_with(|c: char| c.is_alphabetic() || c == '_')).map(str::to_string).collect();
+        words.retain(|word| rhai::Token::lookup_symbol_from_syntax(word).is_none());
         words.sort();
         words.dedup();
         words

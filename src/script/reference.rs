@@ -8,8 +8,7 @@ pub fn markdown(catalogue: &Catalogue) -> String {
     let mut page = String::from(
         "# What scripts can call\n\n\
          Made by `candlewick doc --write scripts` from the declarations in `src/script`; a test fails when it is stale. \
-         Scripts are [Rhai](https://rhai.rs/book); everything of its standard library is there too, except `eval` and \
-         `sleep`. A parameter with `?` may be left out. An int is welcome where a float is. `f(a, b)` may be written \
+         Scripts are [Rhai](https://rhai.rs/book); everything of its standard library is there too, except `eval`. A parameter with `?` may be left out. An int is welcome where a float is. `f(a, b)` may be written \
          `a.f(b)`.\n",
     );
     for noun in &catalogue.nouns {

@@ -169,7 +169,7 @@ fn declare_numbers(library: &mut Library) {
     type Function = fn(f64) -> f64;
     let table: [(&'static str, Function, &'static str, &'static str); 8] = [
         ("exp", f64::exp, "e to the power of a number.", "assert_equal(exp(0), 1.0);"),
-        ("log", f64::ln, "The natural logarithm of a number.", "assert_equal(log(1), 0.0);"),
+        ("log", f64::ln, "The natural logarithm of a number.", "assert_equal(log(exp(2)), 2.0);"),
         ("sqrt", f64::sqrt, "The square root of a number.", "assert_equal(sqrt(4), 2.0);"),
         ("sin", f64::sin, "The sine of a number, in radians.", "assert_equal(sin(0), 0.0);"),
         ("cos", f64::cos, "The cosine of a number, in radians.", "assert_equal(cos(0), 1.0);"),

@@ -42,7 +42,7 @@ pub fn declare(library: &mut Library) {
     let host: Arc<Host> = library.host();
     let uniform = library.function("uniform", &["shape", "options"], move |shape: Shape, options: Options| {
         let (low, high) = (options.get::<f64>("low")?, options.get::<f64>("high")?);
-        if !(low <= high) {
+        if low > high || low.is_nan() || high.is_nan() {
             return Err(Error::user(format!("the lower bound {low} is above the upper one {high}")));
         }
         draw(&host, &shape, &options, |rng| low + (high - low) * rng.random::<f64>())
