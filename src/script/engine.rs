@@ -161,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn a_closure_may_use_the_value_it_is_given_to_only_as_a_function() {
+        let captured = "let c = counter(); let f = |x| x + c.value;";
+        run(&format!("{captured} {}", must("times(counter(), f) == 1.0"))).expect("it runs");
+        run(&format!("{captured} c.value = 1; {}", must("c.value == 1.0"))).expect("captured values work on");
+        run(&format!("{captured} {}", must("times(c, f) == 1.0"))).expect("it runs");
+        let page = page(&format!("{captured} c.times(f);"));
+        assert!(page.contains("uses the value itself") && page.contains("times(value, closure)"), "{page}");
+    }
+
+    #[test]
     fn an_error_while_walking_ends_the_loop_with_a_page() {
         assert!(page("for x in counter() { print(x); }").contains("the second is missing"));
     }

@@ -40,6 +40,11 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
         | EvalAltResult::ErrorMismatchOutputType(expected, found, _) => {
             plain(format!("expected {}, found {}", simple_type_name(expected), simple_type_name(found)))
         }
+        EvalAltResult::ErrorDataRace(text, _) => {
+            let name = text.rsplit('\'').nth(1).unwrap_or("f");
+            plain(format!("a closure given to a value's `{name}` uses the value itself"))
+                .hint(format!("write {name}(value, closure) instead of value.{name}(closure)"))
+        }
         EvalAltResult::ErrorFor(_) => plain("a for loop needs something to walk: a range, an array, …".into()),
         EvalAltResult::ErrorStackOverflow(_) => {
             plain(format!("script functions call one another more than {CALL_DEPTH} levels deep"))
