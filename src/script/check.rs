@@ -49,6 +49,8 @@ pub fn check(
 struct Known {
     /// Functions of rhai's own packages and the script's, with the numbers of arguments they take.
     functions: BTreeMap<String, BTreeSet<usize>>,
+    /// The script's own functions, with the numbers of their parameters; behind a dot the receiver is `this`.
+    scripted: BTreeMap<String, BTreeSet<usize>>,
     /// Keys that maps in the script have: any of them may hold a closure or be read as a property.
     keys: BTreeSet<String>,
     /// Properties of rhai's own types.
@@ -57,7 +59,12 @@ struct Known {
 
 impl Known {
     fn collect(engine: &Engine, ast: &AST, modules: &[AST]) -> Self {
-        let mut known = Self { functions: BTreeMap::new(), keys: BTreeSet::new(), properties: BTreeSet::new() };
+        let mut known = Self {
+            functions: BTreeMap::new(),
+            scripted: BTreeMap::new(),
+            keys: BTreeSet::new(),
+            properties: BTreeSet::new(),
+        };
         let signatures = engine.collect_fn_metadata(
             None,
             |info| Some((info.metadata.name.to_string(), info.metadata.num_params)),
@@ -85,9 +92,7 @@ impl Known {
         }
         for tree in std::iter::once(ast).chain(modules) {
             for function in tree.iter_functions() {
-                let counts = known.functions.entry(function.name.to_string()).or_default();
-                // `x.f()` calls `fn f()` with `this`.
-                counts.extend([function.params.len(), function.params.len() + 1]);
+                known.scripted.entry(function.name.to_string()).or_default().insert(function.params.len());
             }
             tree.walk(&mut |path: &[ASTNode]| {
                 known.note_keys(path);
@@ -290,7 +295,11 @@ impl Checker<'_> {
         let catalogue = self.catalogue;
         let declared: Vec<&Arc<Entry>> = catalogue.functions(&call.name).collect();
         let counts = self.known.functions.get(call.name.as_str());
-        if declared.is_empty() && counts.is_none() {
+        let scripted = self.known.scripted.get(call.name.as_str());
+        if scripted.is_some_and(|counts| counts.contains(&call.args.len())) {
+            return;
+        }
+        if declared.is_empty() && counts.is_none() && scripted.is_none() {
             let error = unknown_function(&call.name, self.sources, catalogue, &[]);
             self.found.push((position, error));
             return;
@@ -303,7 +312,8 @@ impl Checker<'_> {
             Some(_) => {}
             None if elsewhere => {}
             None if declared.is_empty() => {
-                let counts: Vec<String> = counts.into_iter().flatten().map(ToString::to_string).collect();
+                let count = if scripted.is_some() { call.args.len() } else { count };
+                let counts: Vec<String> = scripted.or(counts).into_iter().flatten().map(ToString::to_string).collect();
                 let error = Error::user(format!("`{}` was called with {count} arguments", call.name));
                 self.found.push((position, error.hint(format!("it takes {}", counts.join(" or ")))));
             }

@@ -1,13 +1,13 @@
 //! rhai's errors in the user's terms: what was wrong, and what would be right.
 
-use super::engine::{ARRAY_SIZE, CALL_DEPTH};
+use super::engine::{ARRAY_SIZE, CALL_DEPTH, MAP_SIZE, STRING_SIZE};
 use super::failure::carried;
 use super::imports::Sources;
 use super::library::{Catalogue, Entry};
 use super::value::simple_type_name;
 use crate::Error;
 use crate::error::closest;
-use rhai::{EvalAltResult, ParseErrorType};
+use rhai::{EvalAltResult, LexError, ParseErrorType};
 use std::sync::Arc;
 
 /// The message and hint for an error without its call chain.
@@ -26,6 +26,12 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
             suggest(plain(format!("the map has no key `{name}`")), name, &sources.identifiers())
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, sources, catalogue),
+        EvalAltResult::ErrorIndexingType(text, _) if text.contains("] = ") => {
+            let receiver = simple_type_name(text.split(" [").next().unwrap_or(text));
+            plain(format!("the elements of a value of type {receiver} cannot be set")).hint(
+                "values of this type do not change; make a new one, for a tensor with `where`, `concat` or `stack`",
+            )
+        }
         EvalAltResult::ErrorIndexingType(text, _) => {
             let receiver = text.split(" [").next().unwrap_or(text);
             plain(format!("a value of type {} cannot be indexed so: {text}", simple_type_name(receiver)))
@@ -34,16 +40,27 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
         | EvalAltResult::ErrorMismatchOutputType(expected, found, _) => {
             plain(format!("expected {}, found {}", simple_type_name(expected), simple_type_name(found)))
         }
+        EvalAltResult::ErrorDataRace(text, _) => {
+            let name = text.rsplit('\'').nth(1).unwrap_or("f");
+            plain(format!("a closure given to a value's `{name}` uses the value itself"))
+                .hint(format!("write {name}(value, closure) instead of value.{name}(closure)"))
+        }
         EvalAltResult::ErrorFor(_) => plain("a for loop needs something to walk: a range, an array, …".into()),
         EvalAltResult::ErrorStackOverflow(_) => {
             plain(format!("script functions call one another more than {CALL_DEPTH} levels deep"))
                 .hint("a recursion without an end? A loop does not nest")
         }
         EvalAltResult::ErrorDataTooLarge(kind, _) => {
-            let error = plain(format!("{} grew past its limit", kind.to_lowercase()));
-            error.hint(format!(
-                "an array holds {ARRAY_SIZE} elements at most, nested ones counted; use a tensor for more"
-            ))
+            let kind = kind.to_lowercase().replace("size of ", "").replace("length of ", "");
+            let hint = match kind.as_str() {
+                "string" => format!("a string holds {} MiB at most", STRING_SIZE >> 20),
+                "object map" => format!("a map holds {MAP_SIZE} keys at most, nested ones counted"),
+                _ => {
+                    format!("an array holds {ARRAY_SIZE} elements at most, nested ones counted; use a tensor for more")
+                }
+            };
+            let article = if kind.starts_with(['a', 'o']) { "an" } else { "a" };
+            plain(format!("{article} {kind} grew past its limit")).hint(hint)
         }
         other => {
             let text = other.to_string();
@@ -56,7 +73,9 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
 fn parsing(kind: &ParseErrorType, sources: &Sources, catalogue: &Catalogue) -> Error {
     match kind {
         ParseErrorType::VariableUndefined(name) => unknown_variable(name, sources, catalogue),
-        ParseErrorType::Reserved(name) => Error::user(format!("`{name}` is not available in scripts")),
+        ParseErrorType::BadInput(LexError::ImproperSymbol(name, text)) if text.contains("disabled") => {
+            Error::user(format!("`{name}` is not available in scripts"))
+        }
         ParseErrorType::MissingToken(token, _) if token == ";" => {
             Error::user(kind.to_string()).hint("a missing `;` is only noticed where the next statement starts")
         }
@@ -105,6 +124,14 @@ fn unknown_call(signature: &str, sources: &Sources, catalogue: &Catalogue) -> Er
 
 /// The error for a function that exists nowhere.
 pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, given: &[String]) -> Error {
+    if name.starts_with("anon$") {
+        return Error::user(format!("the closure was called with ({})", given.join(", ")))
+            .hint("it takes as many arguments as there are names between its bars");
+    }
+    if let Some(own) = sources.function(name) {
+        return Error::user(format!("`{name}` was called with ({})", given.join(", ")))
+            .hint(format!("declared as {own}"));
+    }
     let error = Error::user(format!("there is no function `{name}`"));
     let error = match given {
         [] => error,
@@ -116,12 +143,12 @@ pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, gi
         .filter(|e| matches!(e.face, super::Face::Function | super::Face::Method))
         .map(|e| e.name.as_str())
         .collect();
+    if catalogue.properties(None).any(|p| p.name == name) {
+        return error.hint(format!("`{name}` is a property: write it without parentheses"));
+    }
     if let Some(close) = closest(name, declared.iter().copied()) {
         let hints: Vec<String> = catalogue.functions(close).map(|e| e.signature()).collect();
         return error.hint(format!("did you mean `{close}`? {}", hints.join("; ")));
-    }
-    if catalogue.properties(None).any(|p| p.name == name) {
-        return error.hint(format!("`{name}` is a property: write it without parentheses"));
     }
     suggest(error, name, &sources.identifiers())
 }

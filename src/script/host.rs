@@ -164,7 +164,7 @@ impl Host {
     }
 
     /// The path a script may read under the name `path`, looked up in the script's folder, then from where the command
-    /// was started.
+    /// was started, then among what the run wrote.
     ///
     /// # Errors
     /// Where nothing is there, or where it lies outside the script's folder, the `--data` folders, the run folder and what
@@ -174,7 +174,12 @@ impl Host {
         let beside = self.script_folder().join(named);
         // A name given with --set means what it means to the shell.
         let here_first = self.setup.settings.values().any(|value| value == path);
-        let candidates = if here_first { [named, &beside] } else { [&beside, named] };
+        let written = lock(&self.run_folder).as_ref().map(|folder| folder.join(named));
+        let mut candidates = vec![beside, named.to_path_buf()];
+        if here_first {
+            candidates.reverse();
+        }
+        candidates.extend(written);
         let found: Vec<PathBuf> = candidates.iter().filter_map(|c| c.canonicalize().ok()).collect();
         let allowed = self.allowed();
         match found.iter().find(|real| allowed.iter().any(|root| real.starts_with(root))) {

@@ -23,12 +23,24 @@ impl Sources {
         sources.get(file)?.lines().nth(line.checked_sub(1)?).map(str::to_string)
     }
 
+    /// The head of the function `name` in any of the files, as it is written.
+    pub fn function(&self, name: &str) -> Option<String> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = format!("fn {name}(");
+        sources.values().find_map(|text| {
+            let from = text.find(&start)?;
+            let length = text[from..].find(')')?;
+            Some(text[from..=from + length].to_string())
+        })
+    }
+
     /// Every identifier written in any of the files: what a misspelt name may have meant.
     pub fn identifiers(&self) -> Vec<String> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let words = sources.values().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
         let mut words: Vec<String> =
             words.filter(|w| w.starts_with(|c: char| c.is_alphabetic() || c == '_')).map(str::to_string).collect();
+        words.retain(|word| rhai::Token::lookup_symbol_from_syntax(word).is_none());
         words.sort();
         words.dedup();
         words
@@ -39,6 +51,7 @@ impl Sources {
 pub struct Imports {
     host: Arc<Host>,
     sources: Sources,
+    constants: Scope<'static>,
     loaded: Mutex<BTreeMap<PathBuf, State>>,
 }
 
@@ -48,8 +61,9 @@ enum State {
 }
 
 impl Imports {
-    pub fn new(host: Arc<Host>, sources: Sources) -> Self {
-        Self { host, sources, loaded: Mutex::default() }
+    /// `constants` are the declared ones, whose names modules may use.
+    pub fn new(host: Arc<Host>, sources: Sources, constants: Scope<'static>) -> Self {
+        Self { host, sources, constants, loaded: Mutex::default() }
     }
 }
 
@@ -109,7 +123,7 @@ impl ModuleResolver for Imports {
             let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
             self.sources.add(&file, &text);
             let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
-            let mut ast = engine.compile_with_scope(&Scope::new(), &text).map_err(|e| within(e.into()))?;
+            let mut ast = engine.compile_with_scope(&self.constants, &text).map_err(|e| within(e.into()))?;
             ast.set_source(file.as_str());
             Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(|e| within(e).into())
         };

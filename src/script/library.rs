@@ -8,8 +8,10 @@ use super::host::Host;
 use super::native::{self, Erased, Kind, Native};
 use super::options::{self, Spec};
 use super::value::{Argument, Output, ScriptType};
-use rhai::{Dynamic, Engine, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
+use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext, Position};
+use rhai::{RhaiFunc, Scope, Shared};
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// In what way scripts reach a declared thing.
@@ -83,7 +85,8 @@ impl Entry {
             Face::Operator => match self.parameters.as_slice() {
                 [only] => format!("{}{}", self.name, only.kind.text),
                 _ => {
-                    let kinds: Vec<&str> = self.parameters.iter().map(|p| p.kind.text.as_str()).collect();
+                    let bracketed = |kind: &str| if kind.contains(' ') { format!("({kind})") } else { kind.into() };
+                    let kinds: Vec<String> = self.parameters.iter().map(|p| bracketed(&p.kind.text)).collect();
                     kinds.join(&format!(" {} ", self.name))
                 }
             },
@@ -144,6 +147,12 @@ impl Declaration {
 
     fn spec(&mut self, spec: Spec) -> &mut Self {
         self.entry.options.push(spec);
+        self
+    }
+
+    /// Restricts a function to arguments of exactly these types, where another declaration has the name too.
+    pub fn only(&mut self, types: &[&[TypeId]]) -> &mut Self {
+        self.bindings[0].dispatch = types.iter().map(|types| types.to_vec()).collect();
         self
     }
 
@@ -269,9 +278,7 @@ impl Library {
         native: N,
     ) -> &mut Declaration {
         let names: &[&'static str] = if N::parameters().len() == 1 { &["a"] } else { &["a", "b"] };
-        let declaration = self.bind(Face::Operator, symbol, names, symbol.into(), native);
-        declaration.bindings[0].dispatch = operands.iter().map(|types| types.to_vec()).collect();
-        declaration
+        self.bind(Face::Operator, symbol, names, symbol.into(), native).only(operands)
     }
 
     /// Declares a constant that every script sees.
@@ -338,11 +345,15 @@ impl Library {
         for register in self.register_types {
             register(engine, &mut module);
         }
+        let mut constants = BTreeMap::new();
         let mut entries = Vec::with_capacity(self.declarations.len());
         for declaration in self.declarations {
             let entry = Arc::new(declaration.entry);
             if let Some(value) = declaration.constant {
-                module.set_var(entry.name.as_str(), value);
+                constants.insert(entry.name.clone(), value);
+            }
+            if entry.face == Face::Index {
+                refuse_names(&mut module, &entry);
             }
             for binding in declaration.bindings {
                 register(&mut module, &self.host, &entry, binding);
@@ -350,8 +361,28 @@ impl Library {
             entries.push(entry);
         }
         engine.register_global_module(module.into());
-        Catalogue { nouns: self.nouns, types: self.types, entries }
+        Catalogue { nouns: self.nouns, types: self.types, entries, constants }
     }
+}
+
+/// Where a type has an index and no property of some name, rhai tries the index with the name. That is no index but a
+/// misspelt property, unless the index takes strings.
+fn refuse_names(module: &mut Module, entry: &Entry) {
+    let [receiver, index] = entry.parameters.as_slice() else { return };
+    if index.kind.text.contains("string") {
+        return;
+    }
+    let kind = receiver.kind.text.clone();
+    let refuse = move |_: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| {
+        let name = arguments.get(1).map(ToString::to_string).unwrap_or_default();
+        let text = format!("Unknown property '{name}' - a getter is not registered for type '{kind}'");
+        Err(EvalAltResult::ErrorDotExpr(text, Position::NONE).into())
+    };
+    FuncRegistration::new_index_getter().set_into_module_raw(
+        module,
+        [receiver.kind.dispatch, TypeId::of::<ImmutableString>()],
+        RhaiFunc::Method { func: Shared::new(refuse), has_context: false, is_pure: true, is_volatile: true },
+    );
 }
 
 fn register(module: &mut Module, host: &Arc<Host>, entry: &Arc<Entry>, binding: Binding) {
@@ -380,12 +411,23 @@ pub struct Catalogue {
     pub nouns: Vec<Noun>,
     pub types: Vec<TypeEntry>,
     pub entries: Vec<Arc<Entry>>,
+    /// The declared constants and their values.
+    pub constants: BTreeMap<String, Dynamic>,
 }
 
 impl Catalogue {
     /// The declared functions and methods called `name`.
     pub fn functions<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Entry>> {
         self.entries.iter().filter(move |e| e.name == name && matches!(e.face, Face::Function | Face::Method))
+    }
+
+    /// The declared constants as the parser wants them, to know their names.
+    pub fn scope(&self) -> Scope<'static> {
+        let mut scope = Scope::new();
+        for (name, value) in &self.constants {
+            scope.push_constant_dynamic(name.as_str(), value.clone());
+        }
+        scope
     }
 
     /// The properties, of any type or of `receiver` only.

@@ -64,8 +64,8 @@ pub use host::{Host, ParamValue, Setup};
 pub use imports::Sources;
 pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
 pub use meter::{Held, Meter};
-pub use native::{Call, Native};
-pub use options::{Options, Spec};
+pub use native::{Call, Native, quiet_panics};
+pub use options::{Options, Spec, literal};
 pub use page::{Frame, Page, Place};
 pub use param::{Listing, Param};
 pub use session::{Script, on_script_thread};
@@ -76,9 +76,10 @@ pub use value::{Argument, List, Mismatch, Output, ScriptType};
 pub fn declare(library: &mut Library) {
     general::declare(library);
     param::declare(library);
+    tensor::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.
 pub fn catalogue() -> Catalogue {
-    engine(&Host::new(Setup::default()), &Sources::default()).1
+    engine(&Host::new(Setup::default()), &Sources::default(), declare).1
 }

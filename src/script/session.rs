@@ -4,7 +4,7 @@ use super::check;
 use super::engine::{STACK_BYTES, engine};
 use super::host::Host;
 use super::imports::{Sources, locate};
-use super::library::Catalogue;
+use super::library::{Catalogue, Library};
 use super::page::Page;
 use super::param::Listing;
 use crate::Error;
@@ -34,12 +34,20 @@ impl Script {
     }
 
     /// Compiles `text` as the host's script.
+    ///
+    /// # Errors
+    /// Whatever the parser finds.
     pub fn compile(host: Arc<Host>, text: String) -> Result<Self, Box<Page>> {
+        Self::compile_with(host, text, super::declare)
+    }
+
+    /// Compiles `text` for an engine with other declarations than the usual ones.
+    pub fn compile_with(host: Arc<Host>, text: String, declare: fn(&mut Library)) -> Result<Self, Box<Page>> {
         let file = host.setup.script.display().to_string();
         let sources = Sources::default();
         sources.add(&file, &text);
-        let (engine, catalogue) = engine(&host, &sources);
-        match engine.compile_with_scope(&constants(&catalogue), &text) {
+        let (engine, catalogue) = engine(&host, &sources, declare);
+        match engine.compile_with_scope(&catalogue.scope(), &text) {
             Ok(mut ast) => {
                 ast.set_source(file.as_str());
                 Ok(Self { host, engine, catalogue, sources, file, text, ast })
@@ -59,31 +67,44 @@ impl Script {
     pub fn params(&self) -> Listing {
         let mut listing = Listing::default();
         listing.add(&self.ast);
-        for module in self.modules() {
+        for module in self.modules().0 {
             listing.add(&module);
         }
         listing
     }
 
-    /// The modules that the script imports by literal names, all the way down. What does not load is left out: running
-    /// the script says why.
-    fn modules(&self) -> Vec<AST> {
+    /// The modules that the script imports by literal names, all the way down, and what is wrong with those that do not
+    /// load.
+    fn modules(&self) -> (Vec<AST>, Vec<Page>) {
         let mut names = imports(&self.ast);
-        let mut modules = vec![];
+        let (mut modules, mut pages) = (vec![], vec![]);
         let mut index = 0;
         while index < names.len() {
-            let text = locate(&self.host, &names[index]).ok().and_then(|path| std::fs::read_to_string(path).ok());
-            if let Some(ast) = text.and_then(|t| self.engine.compile_with_scope(&constants(&self.catalogue), t).ok()) {
-                for name in imports(&ast) {
-                    if !names.contains(&name) {
-                        names.push(name);
+            match self.module(&names[index]) {
+                Ok(ast) => {
+                    for name in imports(&ast) {
+                        if !names.contains(&name) {
+                            names.push(name);
+                        }
                     }
+                    modules.push(ast);
                 }
-                modules.push(ast);
+                Err(page) => pages.push(*page),
             }
             index += 1;
         }
-        modules
+        (modules, pages)
+    }
+
+    fn module(&self, name: &str) -> Result<AST, Box<Page>> {
+        let path = locate(&self.host, name).map_err(Page::from)?;
+        let text = std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?;
+        let file = path.display().to_string();
+        self.sources.add(&file, &text);
+        let ast = self.engine.compile_with_scope(&self.catalogue.scope(), text);
+        let mut ast = ast.map_err(|e| Page::from_rhai(&e.into(), &file, &self.sources, &self.catalogue))?;
+        ast.set_source(file);
+        Ok(ast)
     }
 
     /// Runs the script.
@@ -97,19 +118,17 @@ impl Script {
             .map_err(|error| Page::from_rhai(&error, &self.file, &self.sources, &self.catalogue).into())
     }
 
-    /// What reading the script finds wrong, in the order of the text.
+    /// What reading the script and its modules finds wrong, in the order of the text.
     pub fn check(&self) -> Vec<Page> {
-        check::check(&self.engine, &self.ast, &self.modules(), &self.file, &self.sources, &self.catalogue)
+        let (modules, broken) = self.modules();
+        let mut pages = vec![];
+        for ast in std::iter::once(&self.ast).chain(&modules) {
+            let file = ast.source().unwrap_or(&self.file);
+            pages.extend(check::check(&self.engine, ast, &modules, file, &self.sources, &self.catalogue));
+        }
+        pages.extend(broken);
+        pages
     }
-}
-
-/// The declared constants as the parser wants them, to know their names.
-pub(super) fn constants(catalogue: &Catalogue) -> Scope<'static> {
-    let mut scope = Scope::new();
-    for entry in catalogue.entries.iter().filter(|e| e.face == super::Face::Constant) {
-        scope.push_constant(entry.name.as_str(), ());
-    }
-    scope
 }
 
 fn imports(ast: &AST) -> Vec<String> {
