@@ -40,6 +40,7 @@
 //! * **Errors** are [`crate::Error`] with a hint; the position in the script is added on the way out.
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
+pub mod data;
 mod failure;
 mod host;
 mod library;
@@ -59,4 +60,6 @@ pub use tensor::Tensor;
 pub use value::{Argument, List, Mismatch, Output, ScriptType};
 
 /// Declares every noun.
-pub fn declare(_library: &mut Library) {}
+pub fn declare(library: &mut Library) {
+    data::declare(library);
+}
