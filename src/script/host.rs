@@ -171,14 +171,17 @@ impl Host {
     /// the command line names.
     pub fn readable(&self, path: &str) -> Result<PathBuf> {
         let named = Path::new(path);
-        let candidates = [self.script_folder().join(named), named.to_path_buf()];
-        let found = candidates.iter().find_map(|c| c.canonicalize().ok());
+        let beside = self.script_folder().join(named);
+        // A name given with --set means what it means to the shell.
+        let here_first = self.setup.settings.values().any(|value| value == path);
+        let candidates = if here_first { [named, &beside] } else { [&beside, named] };
+        let found: Vec<PathBuf> = candidates.iter().filter_map(|c| c.canonicalize().ok()).collect();
         let allowed = self.allowed();
-        match found {
-            Some(real) if allowed.iter().any(|root| real.starts_with(root)) => Ok(real),
-            Some(_) => Err(outside(path, "read")),
+        match found.iter().find(|real| allowed.iter().any(|root| real.starts_with(root))) {
+            Some(real) => Ok(real.clone()),
+            None if !found.is_empty() => Err(outside(path, "read")),
             // Existence is not told about places that may not be read.
-            None if is_inside(named) || allowed.iter().any(|root| named.starts_with(root)) => {
+            None if is_inside(named) || here_first || allowed.iter().any(|root| named.starts_with(root)) => {
                 Err(Error::user(format!("there is no file or folder \"{path}\"")).hint(format!(
                     "relative names are looked up in the script's folder, {}, then where the command was started",
                     self.script_folder().display()

@@ -40,26 +40,47 @@
 //! * **Errors** are [`crate::Error`] with a hint; the position in the script is added on the way out.
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
+mod check;
 pub mod data;
+mod engine;
+mod explain;
 mod failure;
+mod general;
 mod host;
+mod imports;
 mod library;
 mod meter;
 mod native;
 mod options;
+mod page;
+mod param;
+pub mod reference;
+mod session;
 pub mod tensor;
 mod value;
 
+pub use engine::engine;
 pub use failure::Failure;
 pub use host::{Host, ParamValue, Setup};
+pub use imports::Sources;
 pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
 pub use meter::{Held, Meter};
 pub use native::{Call, Native};
 pub use options::{Options, Spec};
+pub use page::{Frame, Page, Place};
+pub use param::{Listing, Param};
+pub use session::{Script, on_script_thread};
 pub use tensor::Tensor;
 pub use value::{Argument, List, Mismatch, Output, ScriptType};
 
-/// Declares every noun.
+/// Declares every noun, in the order of the reference.
 pub fn declare(library: &mut Library) {
+    general::declare(library);
+    param::declare(library);
     data::declare(library);
+}
+
+/// The catalogue of everything scripts can call, without a script.
+pub fn catalogue() -> Catalogue {
+    engine(&Host::new(Setup::default()), &Sources::default()).1
 }
