@@ -2,43 +2,51 @@
 
 use crate::files::*;
 use candlewick::random::Seed;
-use candlewick::script::{Catalogue, Failure, Host, Library, Setup, data};
-use rhai::{Engine, EvalAltResult};
+use candlewick::script::{Host, Page, Script, Setup, catalogue, on_script_thread};
+use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use tempfile::tempdir;
 
-/// An engine with nothing but this noun and `assert`, for a script in `folder`.
-fn engine(folder: &Path, seed: u64) -> (Engine, Catalogue) {
-    let host = Host::new(Setup { script: folder.join("search.rhai"), seed: Seed(seed), ..Setup::default() });
-    let mut engine = Engine::new();
-    engine.register_fn("assert", |condition: bool| -> Result<(), Box<EvalAltResult>> {
-        if condition { Ok(()) } else { Err("the assertion does not hold".into()) }
-    });
-    let mut library = Library::new(host);
-    data::declare(&mut library);
-    let catalogue = library.install(&mut engine);
-    (engine, catalogue)
+/// Collects what a script prints.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs a script that lies in `folder`; what it printed, or its error page.
+fn run(folder: &Path, seed: u64, script: &str) -> Result<String, Box<Page>> {
+    let sink = Sink::default();
+    let setup = Setup { script: folder.join("search.rhai"), seed: Seed(seed), ..Setup::default() };
+    let host = Host::with_sink(setup, Box::new(sink.clone()));
+    on_script_thread(|| Script::compile(host, script.into())?.run()).unwrap()?;
+    let printed = sink.0.lock().unwrap().clone();
+    Ok(String::from_utf8(printed).unwrap())
 }
 
 /// The message and hint with which `script` fails.
 fn failure(folder: &Path, script: &str) -> String {
-    match *engine(folder, 0).0.run(script).expect_err(script) {
-        EvalAltResult::ErrorRuntime(value, _) => {
-            let Failure(error) = value.try_cast().expect("one of our errors");
-            format!("{} / {}", error.message, error.hint.unwrap_or_default())
-        }
-        other => panic!("{other}"),
-    }
+    let page = run(folder, 0, script).expect_err(script);
+    format!("{} / {}", page.message, page.hint.unwrap_or_default())
 }
 
 #[test]
 fn every_entry_is_documented_and_its_example_runs() {
     let folder = tempdir().unwrap();
-    let (_, catalogue) = engine(folder.path(), 0);
-    assert!(catalogue.entries.len() > 20);
-    for entry in &catalogue.entries {
+    let entries = catalogue().entries;
+    let data: Vec<_> = entries.iter().filter(|entry| entry.noun == "data").collect();
+    assert!(data.len() > 20);
+    for entry in data {
         assert!(!entry.doc.is_empty() && !entry.example.is_empty(), "{}", entry.title());
-        engine(folder.path(), 0).0.run(entry.example).unwrap_or_else(|error| panic!("{}: {error}", entry.title()));
+        run(folder.path(), 0, entry.example).unwrap_or_else(|page| panic!("{}: {}", entry.title(), page.message));
     }
 }
 
@@ -56,23 +64,42 @@ fn an_epoch_is_a_loop_and_may_be_broken_off() {
         assert(first[0] == first[1]);
         assert(count == 1400);
     "#;
-    engine(folder.path(), 0).0.run(script).unwrap();
+    run(folder.path(), 0, script).unwrap();
 }
 
 #[test]
 fn two_halves_have_orders_of_their_own_and_the_seed_decides_both() {
     let folder = tempdir().unwrap();
     let script = r#"
-        let halves = images("digits").train.split(0.5);
-        let a = halves[0].batches(16);
-        let b = halves[1].batches(16);
-        [a.next().indices, b.next().indices].to_json()
+        for half in images("digits").train.split(0.5) {
+            print(half.batches(16).next().indices);
+        }
     "#;
-    let run = |seed| engine(folder.path(), seed).0.eval::<String>(script).unwrap();
-    assert_eq!(run(1), run(1));
-    assert_ne!(run(1), run(2));
-    let lists: Vec<Vec<usize>> = serde_json::from_str(&run(1)).unwrap();
-    assert_ne!(lists[0], lists[1]);
+    let printed = |seed| run(folder.path(), seed, script).unwrap();
+    assert_eq!(printed(1), printed(1));
+    assert_ne!(printed(1), printed(2));
+    let text = printed(1);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_ne!(lines[0], lines[1]);
+}
+
+#[test]
+fn values_print_as_what_they_are() {
+    let folder = tempdir().unwrap();
+    let script = r#"
+        let data = images("digits");
+        print(data);
+        print(data.test);
+        print(data.train.batches(64));
+        print(data.train.batches(64).epoch(3));
+        print(data.train.batches(64).next());
+    "#;
+    let expected = "digits: 1438 training and 359 test images of 1×8×8, 10 classes\n\
+                    359 images of 1×8×8\n\
+                    batches of 64 out of 1438 images of 1×8×8\n\
+                    epoch 3: 23 batches\n\
+                    a batch of 64 images\n";
+    assert_eq!(run(folder.path(), 0, script).unwrap(), expected);
 }
 
 #[test]
@@ -82,7 +109,7 @@ fn folders_are_read_from_beside_the_script_and_from_nowhere_else() {
     std::fs::create_dir(&own).unwrap();
     idx_folder(&own);
     idx_folder(elsewhere.path());
-    engine(folder.path(), 0).0.run(r#"assert(images("clothes").train.len() == 6);"#).unwrap();
+    run(folder.path(), 0, r#"assert(images("clothes").train.len() == 6);"#).unwrap();
     let text = failure(folder.path(), &format!("images({:?})", elsewhere.path().display().to_string()));
     assert!(text.contains("may not read") && text.contains("--data"), "{text}");
     let text = failure(folder.path(), r#"images("../secrets")"#);
@@ -106,6 +133,7 @@ fn slips_are_named() {
     says(r#"images("digits").train.batches(0)"#, "at least one image");
     says(r#"images("digits").train.batches(6.4)"#, "must be an int");
     says(r#"images("digits").train.split(1.5)"#, "leaves one part empty");
+    says(r#"images("digits").tests"#, "did you mean `test`?");
     says(r#"let b = images("digits").train.batches(64); b.position = [0, 99];"#, "23 batches");
     says(r#"let b = images("digits").train.batches(64); b.position = [1];"#, "[epoch, batch]");
 }
