@@ -41,6 +41,7 @@
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
 mod check;
+pub mod data;
 mod engine;
 mod explain;
 mod failure;
@@ -77,6 +78,7 @@ pub fn declare(library: &mut Library) {
     general::declare(library);
     param::declare(library);
     tensor::declare(library);
+    data::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.
