@@ -1,1 +1,84 @@
-//! 
+//! What scripts see: the engine with its limits, the sandbox, the error pages, and one file a noun.
+//!
+//! # How to add a function
+//!
+//! Everything scripts can call is declared once, in the file of its noun, through a [`Library`]:
+//!
+//! ```
+//! use candlewick::script::{Library, Options};
+//!
+//! pub fn declare(library: &mut Library) {
+//!     library.noun("schedules", "Learning rates over time.");
+//!     library
+//!         .function("cosine", &["first", "last", "epoch", "epochs"], |first: f64, last: f64, epoch: f64, epochs: f64| {
+//!             Ok(last + (first - last) * (1.0 + (std::f64::consts::PI * epoch / epochs).cos()) / 2.0)
+//!         })
+//!         .doc("Cosine annealing from `first` to `last` (Loshchilov and Hutter 2017, equation 5).")
+//!         .example("assert(cosine(0.1, 0.0, 0, 10) == 0.1);");
+//! }
+//! # declare(&mut Library::new(candlewick::script::Host::new(Default::default())));
+//! ```
+//!
+//! The parameters' types, the return type and which parameters may be left out (`Option<T>`, at the end) are read off
+//! the closure ([`Argument`], [`Output`]); only their names are given. From the declaration come the registration with
+//! rhai, `candlewick doc`, `scripts/reference.md`, `scripts/candlewick.d.rhai`, what `check` knows, "did you mean", and
+//! the test that runs the example. Then name the noun's `declare` in [`declare`] below.
+//!
+//! * **Types.** A handle (an `Arc` inside) implements [`ScriptType`] and `Display` and is announced with
+//!   `library.kind::<Network>("…")`; then it may stand anywhere in a closure. `library.iterable::<T>()` lets scripts loop
+//!   over it.
+//! * **Methods and properties.** `library.method("step", &["optimizer", "gradient"], |o: Optimizer, g: Tensor| …)` reads
+//!   `optimizer.step(gradient)`; `library.property("lr", |o: Optimizer| Ok(o.lr()))` with
+//!   `.writable(|o: Optimizer, lr: f64| …)` reads `optimizer.lr`. The first parameter's type tells overloads apart.
+//! * **Options.** A last parameter of type [`Options`] takes `#{ lr: 0.025 }`. Each option is listed with
+//!   `.option("lr", 0.025, "…")`, `.required::<f64>("lr", "…")` or `.optional::<f64>("clip", "no clipping", "…")`, checked
+//!   before the closure runs, and read with `options.get::<f64>("lr")?` or `options.find::<f64>("clip")?`.
+//!   For a map with free keys take a `rhai::Map`.
+//! * **The host.** `let host = library.host();` and `move` it into the closure: seed, device, folders, draws. A native
+//!   that calls a script's closure takes `call: &Call` first and uses `call.invoke::<Tensor>(&closure, (alphas,))?`; an
+//!   error inside the closure keeps its place in the script, whatever it passes through.
+//! * **Errors** are [`crate::Error`] with a hint; the position in the script is added on the way out.
+//! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
+
+mod check;
+mod engine;
+mod explain;
+mod failure;
+mod general;
+mod host;
+mod imports;
+mod library;
+mod meter;
+mod native;
+mod options;
+mod page;
+mod param;
+pub mod reference;
+mod session;
+pub mod tensor;
+mod value;
+
+pub use engine::engine;
+pub use failure::Failure;
+pub use host::{Host, ParamValue, Setup};
+pub use imports::Sources;
+pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
+pub use meter::{Held, Meter};
+pub use native::{Call, Native};
+pub use options::{Options, Spec};
+pub use page::{Frame, Page, Place};
+pub use param::{Listing, Param};
+pub use session::{Script, on_script_thread};
+pub use tensor::Tensor;
+pub use value::{Argument, List, Mismatch, Output, ScriptType};
+
+/// Declares every noun, in the order of the reference.
+pub fn declare(library: &mut Library) {
+    general::declare(library);
+    param::declare(library);
+}
+
+/// The catalogue of everything scripts can call, without a script.
+pub fn catalogue() -> Catalogue {
+    engine(&Host::new(Setup::default()), &Sources::default()).1
+}
