@@ -1,1 +1,28 @@
+//! Labelled images and the batches made of them.
 //!
+//! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s); [`Batches`] turn
+//! a set into augmented, normalised tensors on a thread of their own, ahead of use. One file reads one layout on disk.
+//! This room knows nothing of networks, scripts or the sandbox: whoever hands it a folder has made sure that the folder
+//! may be read.
+
+mod augment;
+mod batches;
+mod cifar;
+mod digits;
+mod encoded;
+mod folder;
+mod hub;
+mod idx;
+mod labels;
+mod options;
+mod parquet;
+mod prefetch;
+mod set;
+mod source;
+
+pub use augment::Augmentation;
+pub use batches::{Augment, Batch, BatchOptions, Batches, Epoch, Position};
+pub use hub::Download;
+pub use options::ImageOptions;
+pub use set::{ImageSet, ImageShape, Images};
+pub use source::{NAMES, Source, images};

@@ -1,0 +1,315 @@
+//! Batches of a set, epoch after epoch, each fully determined by the seed and its place.
+//!
+//! Batch `index` of epoch `epoch` is the same whoever asks for it and whenever: the order of an epoch is drawn from
+//! (stream, epoch), the augmentation of a batch from (stream, epoch and index). So a position is two numbers, and going
+//! on from a checkpoint needs nothing else.
+
+use super::augment::{Augmentation, Normalise};
+use super::prefetch::Ahead;
+use super::set::ImageSet;
+use crate::random::Seed;
+use crate::{Error, Result, interrupt};
+use candle_core::{Device, Tensor};
+use rand::seq::SliceRandom;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The images of one step.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// [B, C, H, W], f32, normalised, on the CPU.
+    pub x: Tensor,
+    /// [B], u32 class numbers, on the CPU.
+    pub y: Tensor,
+    /// The images' places in the set.
+    pub indices: Vec<usize>,
+}
+
+impl Batch {
+    /// Images in the batch; the last of an epoch may have fewer than the rest.
+    pub fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.indices.is_empty()
+    }
+}
+
+/// Which augmentation a set of batches starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Augment {
+    /// Normalise only.
+    #[default]
+    None,
+    /// Pad, crop and mirror as [`Augmentation::standard`] has it.
+    Standard,
+}
+
+impl Augment {
+    pub const NAMES: [&str; 2] = ["none", "standard"];
+
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "none" => Ok(Self::None),
+            "standard" => Ok(Self::Standard),
+            _ => Err(Error::unknown("augmentation", name, Self::NAMES)),
+        }
+    }
+}
+
+/// How a set is made into batches.
+#[derive(Clone, Debug)]
+pub struct BatchOptions {
+    pub augment: Augment,
+    /// Overrides the padding of `augment`.
+    pub pad: Option<usize>,
+    /// Overrides the mirroring of `augment`.
+    pub flip: Option<bool>,
+    /// Side of the square that is cut out; 0 for none.
+    pub cutout: usize,
+    /// A fresh order each epoch; otherwise the set's own.
+    pub shuffle: bool,
+    /// Leave out an epoch's last batch where it is smaller than the rest.
+    pub drop_last: bool,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { augment: Augment::None, pad: None, flip: None, cutout: 0, shuffle: true, drop_last: false }
+    }
+}
+
+/// A place in the endless row of batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: u64,
+    /// The batch within the epoch.
+    pub index: usize,
+}
+
+/// What determines every batch; shared with the thread that prepares them.
+pub(super) struct Recipe {
+    set: ImageSet,
+    size: usize,
+    augmentation: Augmentation,
+    normalise: Normalise,
+    shuffle: bool,
+    /// Batches in an epoch.
+    count: usize,
+    seed: Seed,
+    order_stream: String,
+    augment_stream: String,
+}
+
+impl Recipe {
+    /// The images of an epoch in the order in which it visits them.
+    pub fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.set.len()).collect();
+        if self.shuffle {
+            order.shuffle(&mut self.seed.rng(&self.order_stream, epoch));
+        }
+        order
+    }
+
+    /// The batch at `position` of an epoch visited in `order`.
+    pub fn batch(&self, position: Position, order: &[usize]) -> Result<Batch> {
+        let start = position.index * self.size;
+        let indices = order[start..(start + self.size).min(order.len())].to_vec();
+        let shape = self.set.shape();
+        // An epoch of 2³² batches is beyond anybody's patience, so the two numbers never meet.
+        let mut rng = self.seed.rng(&self.augment_stream, (position.epoch << 32) | position.index as u64);
+        let mut values = vec![0.0; indices.len() * shape.len()];
+        let mut labels = Vec::with_capacity(indices.len());
+        for (&place, out) in indices.iter().zip(values.chunks_exact_mut(shape.len())) {
+            let missing = || self.set.beyond(place);
+            let bytes = self.set.pixels(place).ok_or_else(missing)?;
+            labels.push(self.set.label(place).ok_or_else(missing)?);
+            self.augmentation.apply(bytes, shape, &self.normalise, &mut rng, out);
+        }
+        let x = Tensor::from_vec(values, (indices.len(), shape.channels, shape.height, shape.width), &Device::Cpu)?;
+        let y = Tensor::from_vec(labels, indices.len(), &Device::Cpu)?;
+        Ok(Batch { x, y, indices })
+    }
+
+    /// Batches in an epoch.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Batches of a set: whole epochs with [`epoch`](Self::epoch), or one after another without end with
+/// [`next`](Self::next). A handle to be shared; both ways prepare batches ahead on a thread of their own.
+pub struct Batches {
+    recipe: Arc<Recipe>,
+    state: Mutex<State>,
+}
+
+/// Where `next` stands, and the thread that works ahead of it.
+struct State {
+    position: Position,
+    ahead: Option<Ahead>,
+}
+
+impl Batches {
+    /// Batches of `size` images. `stream` names whose random numbers these are: two consumers of one seed with the same
+    /// stream see the same orders.
+    ///
+    /// # Errors
+    /// A size of zero, a set smaller than one whole batch under `drop_last`, padding or a cutout larger than the image.
+    pub fn new(set: &ImageSet, size: usize, options: &BatchOptions, seed: Seed, stream: &str) -> Result<Self> {
+        if size == 0 || set.is_empty() {
+            return Err(Error::user(format!("batches of {size} out of {} images", set.len()))
+                .hint("a batch needs at least one image"));
+        }
+        let standard = match options.augment {
+            Augment::None => Augmentation::default(),
+            Augment::Standard => Augmentation::standard(set),
+        };
+        let augmentation = Augmentation {
+            pad: options.pad.unwrap_or(standard.pad),
+            flip: options.flip.unwrap_or(standard.flip),
+            cutout: options.cutout,
+        };
+        let (height, width) = (set.shape().height, set.shape().width);
+        for (what, value) in [("padding", augmentation.pad), ("a cutout", augmentation.cutout)] {
+            if value > height.min(width) {
+                return Err(Error::user(format!("{what} of {value} on images of {height}×{width}"))
+                    .hint(format!("at most {}, the image's shorter side", height.min(width))));
+            }
+        }
+        let count = if options.drop_last { set.len() / size } else { set.len().div_ceil(size) };
+        if count == 0 {
+            return Err(Error::user(format!("no whole batch of {size} in {} images", set.len()))
+                .hint("a smaller batch, or without drop_last"));
+        }
+        let recipe = Recipe {
+            set: set.clone(),
+            size,
+            augmentation,
+            normalise: Normalise::of(set),
+            shuffle: options.shuffle,
+            count,
+            seed,
+            order_stream: format!("{stream}: order"),
+            augment_stream: format!("{stream}: augmentation"),
+        };
+        let state = State { position: Position::default(), ahead: None };
+        Ok(Self { recipe: Arc::new(recipe), state: Mutex::new(state) })
+    }
+
+    /// Batches in an epoch.
+    pub fn len(&self) -> usize {
+        self.recipe.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.recipe.count == 0
+    }
+
+    /// Images in a batch (the last of an epoch may have fewer).
+    pub fn batch_size(&self) -> usize {
+        self.recipe.size
+    }
+
+    pub fn set(&self) -> &ImageSet {
+        &self.recipe.set
+    }
+
+    pub fn augmentation(&self) -> Augmentation {
+        self.recipe.augmentation
+    }
+
+    /// The batches of epoch `epoch`, from the first. Where `next` stands does not change.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(Position { epoch, index: 0 })
+    }
+
+    /// The batches of an epoch from `position` on, none if that is the epoch's end.
+    pub fn epoch_from(&self, position: Position) -> Epoch {
+        let left = self.recipe.count.saturating_sub(position.index);
+        Epoch { ahead: (left > 0).then(|| Ahead::start(self.recipe.clone(), position, Some(left))), left }
+    }
+
+    /// The next batch, going on with a fresh epoch where one ends.
+    pub fn next(&self) -> Result<Batch> {
+        interrupt::check()?;
+        let mut state = self.lock();
+        let position = state.position;
+        let ahead = state.ahead.get_or_insert_with(|| Ahead::start(self.recipe.clone(), position, None));
+        let batch = ahead.take()?;
+        state.position = self.after(position);
+        Ok(batch)
+    }
+
+    /// Where `next` stands: the batch that it will give.
+    pub fn position(&self) -> Position {
+        self.lock().position
+    }
+
+    /// Makes `next` go on from here.
+    ///
+    /// # Errors
+    /// A batch beyond the end of its epoch.
+    pub fn set_position(&self, position: Position) -> Result<()> {
+        if position.index >= self.recipe.count {
+            return Err(Error::user(format!("there is no batch {} in an epoch", position.index))
+                .hint(format!("an epoch has {} batches, counted from 0", self.recipe.count)));
+        }
+        let mut state = self.lock();
+        if state.position != position {
+            *state = State { position, ahead: None };
+        }
+        Ok(())
+    }
+
+    fn after(&self, Position { epoch, index }: Position) -> Position {
+        match index + 1 < self.recipe.count {
+            true => Position { epoch, index: index + 1 },
+            false => Position { epoch: epoch + 1, index: 0 },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing inside can be left half done, so a panic elsewhere is no reason to stop.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ImageSet {
+    /// All images in order, normalised and not augmented, for evaluation; the last batch may be smaller.
+    ///
+    /// # Errors
+    /// A size of zero.
+    pub fn batches_in_order(&self, size: usize) -> Result<Epoch> {
+        let options = BatchOptions { shuffle: false, ..BatchOptions::default() };
+        Ok(Batches::new(self, size, &options, Seed(0), "in order")?.epoch(0))
+    }
+}
+
+/// The batches of one epoch.
+pub struct Epoch {
+    ahead: Option<Ahead>,
+    left: usize,
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let batch = match interrupt::check() {
+            Ok(()) => self.ahead.as_mut()?.take(),
+            Err(stop) => Err(stop),
+        };
+        if batch.is_err() {
+            self.left = 0;
+        }
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Epoch {}

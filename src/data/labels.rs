@@ -1,0 +1,67 @@
+//! Labels as files give them: in range, without gaps, and divided into training and test images.
+
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Checks that every label of `file` names one of `classes` classes.
+pub(super) fn check_range(file: &Path, labels: &[i64], classes: usize) -> Result<Vec<u32>> {
+    let in_range = |(record, &label): (usize, &i64)| match u32::try_from(label) {
+        Ok(label) if (label as usize) < classes => Ok(label),
+        _ => Err(Error::user(format!("{}: record {record} has label {label}", file.display()))
+            .hint(format!("there are {classes} classes, so labels run from 0 to {}", classes.saturating_sub(1)))),
+    };
+    labels.iter().enumerate().map(in_range).collect()
+}
+
+/// The number of classes in training labels whose names nobody wrote down: the largest label and one. `parts` are the
+/// files with their labels.
+///
+/// # Errors
+/// A gap in 0, 1, 2 …: then the largest label is more likely a damaged record than a class, and is named.
+pub(super) fn infer_classes(parts: &[(&Path, &[i64])]) -> Result<usize> {
+    let mut distinct: Vec<i64> = parts.iter().flat_map(|(_, labels)| labels.iter().copied()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let gap = distinct.iter().enumerate().find(|&(expected, &label)| label != expected as i64);
+    let Some((expected, &label)) = gap else { return Ok(distinct.len()) };
+    let place = |(file, labels): &(&Path, &[i64])| {
+        let record = labels.iter().position(|&l| l == label)?;
+        Some((file.display().to_string(), record))
+    };
+    let Some((file, record)) = parts.iter().find_map(place) else { return Ok(distinct.len()) };
+    Err(Error::user(format!("{file}: record {record} has label {label}, but no training image has label {expected}"))
+        .hint("labels count the classes 0, 1, 2 … without a gap"))
+}
+
+/// Which images to learn from and which to hold out: of each class the last `share` (at least one of each kind), both
+/// lists in ascending order.
+///
+/// `order` lists every image, the order within a class deciding who is last.
+///
+/// # Errors
+/// A class with a single image.
+pub(super) fn hold_out(
+    order: &[usize],
+    labels: &[u32],
+    classes: &[String],
+    share: f64,
+) -> Result<(Vec<usize>, Vec<usize>)> {
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (class, name) in classes.iter().enumerate() {
+        let members: Vec<usize> = order.iter().copied().filter(|&i| labels[i] as usize == class).collect();
+        if members.len() < 2 {
+            return Err(Error::user(format!(
+                "class \"{name}\" has {} image(s), too few to hold one out",
+                members.len()
+            ))
+            .hint("add images, or divide them yourself into train/ and test/ folders"));
+        }
+        let held = ((members.len() as f64 * share).round() as usize).clamp(1, members.len() - 1);
+        let (learn, judge) = members.split_at(members.len() - held);
+        train.extend_from_slice(learn);
+        test.extend_from_slice(judge);
+    }
+    train.sort_unstable();
+    test.sort_unstable();
+    Ok((train, test))
+}

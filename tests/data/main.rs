@@ -1,0 +1,7 @@
+//! What the data room promises: every source is read right, batches are a function of the seed alone, and bad input is
+//! named.
+
+mod bad_input;
+mod batches;
+mod files;
+mod sources;
