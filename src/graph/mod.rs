@@ -1,1 +1,15 @@
+//! Networks as graphs of primitives, and the plans that the engine runs.
 //!
+//! A [`Graph`] is what candidates, cells, supernets and discrete networks are built with, from Rust and from scripts. It
+//! knows shapes, named weights, running statistics and mixing slots; parameter and multiply-add counts are read off it.
+//! [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
+
+mod builder;
+mod counts;
+mod op;
+pub mod plan;
+mod weights;
+
+pub use builder::Graph;
+pub use op::{Activation, Conv, Node, Op, Pool, PoolKind, Shape, Slot, SlotBlock, Term};
+pub use weights::{Init, NormInfo, WeightInfo};

@@ -1,0 +1,334 @@
+//! The primitives that graphs are made of, and the shapes of what flows between them.
+
+use std::fmt;
+
+/// A value in a graph: the output of one primitive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node(pub(crate) u32);
+
+impl Node {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What one image looks like at a node; a feature vector is `channels × 1 × 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Shape {
+    pub fn new(channels: usize, height: usize, width: usize) -> Self {
+        Self { channels, height, width }
+    }
+
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} channels of {}×{}", self.channels, self.height, self.width)
+    }
+}
+
+/// The position of one mixing weight in the flat vector `p`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+/// A named matrix of mixing weights, for example "normal": edges × candidates. Row-major in `p` from `offset`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotBlock {
+    pub name: String,
+    pub offset: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl SlotBlock {
+    pub fn slot(&self, row: usize, column: usize) -> Slot {
+        debug_assert!(row < self.rows && column < self.columns);
+        Slot((self.offset + row * self.columns + column) as u32)
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A convolution's geometry; pairs are (vertical, horizontal). `groups` counts channel groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    pub channels: usize,
+    pub kernel: (usize, usize),
+    pub stride: (usize, usize),
+    pub padding: (usize, usize),
+    pub dilation: (usize, usize),
+    pub groups: usize,
+    pub bias: bool,
+}
+
+impl Conv {
+    /// A square kernel with "same" padding (for odd kernels), stride 1, no bias.
+    pub fn square(channels: usize, kernel: usize) -> Self {
+        Self {
+            channels,
+            kernel: (kernel, kernel),
+            stride: (1, 1),
+            padding: (kernel / 2, kernel / 2),
+            dilation: (1, 1),
+            groups: 1,
+            bias: false,
+        }
+    }
+
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.stride = (stride, stride);
+        self
+    }
+
+    /// Sets the dilation and the padding that keeps the size at stride 1.
+    pub fn dilation(mut self, dilation: usize) -> Self {
+        self.dilation = (dilation, dilation);
+        self.padding = (dilation * (self.kernel.0 - 1) / 2, dilation * (self.kernel.1 - 1) / 2);
+        self
+    }
+
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.padding = (padding, padding);
+        self
+    }
+
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    pub fn bias(mut self) -> Self {
+        self.bias = true;
+        self
+    }
+
+    /// One kernel a channel.
+    pub fn is_depthwise(&self, input_channels: usize) -> bool {
+        self.groups > 1 && self.groups == input_channels && self.channels == input_channels
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// Padding never wins.
+    Max,
+    /// `count_padding`: whether padded cells count in the divisor.
+    Average { count_padding: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pool {
+    pub kind: PoolKind,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+/// Pointwise non-linearities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    Relu,
+    LeakyRelu,
+    Elu,
+    Gelu,
+    Silu,
+    HardSwish,
+    Sigmoid,
+    Tanh,
+}
+
+impl Activation {
+    pub const ALL: [(&'static str, Activation); 8] = [
+        ("relu", Activation::Relu),
+        ("leaky_relu", Activation::LeakyRelu),
+        ("elu", Activation::Elu),
+        ("gelu", Activation::Gelu),
+        ("silu", Activation::Silu),
+        ("hard_swish", Activation::HardSwish),
+        ("sigmoid", Activation::Sigmoid),
+        ("tanh", Activation::Tanh),
+    ];
+
+    /// The value at `x`. GELU is the tanh form; the leaky slope is 0.01; ELU's alpha is 1.
+    pub fn value(self, x: f32) -> f32 {
+        match self {
+            Activation::Relu => x.max(0.0),
+            Activation::LeakyRelu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    0.01 * x
+                }
+            }
+            Activation::Elu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    x.exp_m1()
+                }
+            }
+            Activation::Gelu => 0.5 * x * (1.0 + gelu_inner(x).tanh()),
+            Activation::Silu => x * sigmoid(x),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::Sigmoid => sigmoid(x),
+            Activation::Tanh => x.tanh(),
+        }
+    }
+
+    /// The derivative at `x` (at a kink: from the left, as PyTorch's ReLU has it).
+    pub fn slope(self, x: f32) -> f32 {
+        match self {
+            Activation::Relu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            Activation::LeakyRelu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    0.01
+                }
+            }
+            Activation::Elu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    x.exp()
+                }
+            }
+            Activation::Gelu => {
+                let t = gelu_inner(x).tanh();
+                let inner_slope = GELU_SCALE * (1.0 + 3.0 * GELU_CUBIC * x * x);
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner_slope
+            }
+            Activation::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+            Activation::HardSwish => {
+                if x <= -3.0 {
+                    0.0
+                } else if x >= 3.0 {
+                    1.0
+                } else {
+                    (2.0 * x + 3.0) / 6.0
+                }
+            }
+            Activation::Sigmoid => sigmoid(x) * (1.0 - sigmoid(x)),
+            Activation::Tanh => 1.0 - x.tanh() * x.tanh(),
+        }
+    }
+}
+
+const GELU_SCALE: f32 = 0.797_884_6;
+const GELU_CUBIC: f32 = 0.044_715;
+
+fn gelu_inner(x: f32) -> f32 {
+    GELU_SCALE * (x + GELU_CUBIC * x * x * x)
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// One summand of a weighted sum: `p[slot] · node`, or the node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Term {
+    pub node: Node,
+    pub slot: Option<Slot>,
+}
+
+/// A primitive with its inputs. Weights and statistics are indices into the graph's tables.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// The batch of images.
+    Input,
+    /// Any convolution that is not depthwise. `weight`: out × in/groups × kernel.
+    Conv {
+        input: Node,
+        conv: Conv,
+        weight: usize,
+        bias: Option<usize>,
+    },
+    /// `weight`: channels × 1 × kernel.
+    Depthwise {
+        input: Node,
+        conv: Conv,
+        weight: usize,
+    },
+    /// Two 1×1 convolutions of stride 2 side by side, the second one pixel further down and right: the halves of the
+    /// output channels. Weights: out/2 × in each.
+    Halve {
+        input: Node,
+        channels: usize,
+        weights: [usize; 2],
+    },
+    /// Batch norm; `norm` indexes the statistics, `affine` the weights gamma and beta.
+    Norm {
+        input: Node,
+        norm: usize,
+        affine: Option<[usize; 2]>,
+    },
+    Activate {
+        input: Node,
+        activation: Activation,
+    },
+    Pool {
+        input: Node,
+        pool: Pool,
+    },
+    /// Zeros of the input's shape divided by the stride.
+    Zero {
+        input: Node,
+        stride: usize,
+    },
+    Sum {
+        terms: Vec<Term>,
+    },
+    Concat {
+        inputs: Vec<Node>,
+    },
+    /// Output channel c is input channel `channels[c]`: slices and shuffles.
+    Select {
+        input: Node,
+        channels: Vec<u32>,
+    },
+    GlobalPool {
+        input: Node,
+    },
+}
+
+impl Op {
+    /// The nodes that this primitive reads.
+    pub fn inputs(&self) -> Vec<Node> {
+        match self {
+            Op::Input => vec![],
+            Op::Conv { input, .. }
+            | Op::Depthwise { input, .. }
+            | Op::Halve { input, .. }
+            | Op::Norm { input, .. }
+            | Op::Activate { input, .. }
+            | Op::Pool { input, .. }
+            | Op::Zero { input, .. }
+            | Op::Select { input, .. }
+            | Op::GlobalPool { input } => vec![*input],
+            Op::Sum { terms } => terms.iter().map(|t| t.node).collect(),
+            Op::Concat { inputs } => inputs.clone(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The tables beside a graph: named weights in one flat vector, and batch norms with their running statistics.
+
+use crate::random::Seed;
+use rand::RngExt;
+
+/// How a weight starts (`darts.md` calls these the framework's defaults; He et al. 2015 for the fan-in rule).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Uniform in ±bound; convolutions and linear layers use 1/√fan_in.
+    Uniform(f32),
+    Constant(f32),
+}
+
+/// One named slice of the flat weight vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightInfo {
+    /// Dotted, for example `cells.0.edges.3.ops.4.1.weight`.
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// The first element's position in the flat vector.
+    pub offset: usize,
+    pub init: Init,
+}
+
+impl WeightInfo {
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.len()
+    }
+
+    /// Writes the starting values. Each weight draws from a stream of its own, keyed by its name, so adding a candidate
+    /// never changes how the others start.
+    pub fn initialise(&self, seed: Seed, out: &mut [f32]) {
+        match self.init {
+            Init::Constant(value) => out.fill(value),
+            Init::Uniform(bound) => {
+                let mut rng = seed.rng(&self.name, 0);
+                out.fill_with(|| bound * (2.0 * rng.random::<f32>() - 1.0));
+            }
+        }
+    }
+}
+
+/// One batch norm: where its running mean and variance lie in the flat statistics vector (mean first, then variance).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NormInfo {
+    pub name: String,
+    pub channels: usize,
+    pub offset: usize,
+}
+
+impl NormInfo {
+    pub fn mean(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.channels
+    }
+
+    pub fn variance(&self) -> std::ops::Range<usize> {
+        self.offset + self.channels..self.offset + 2 * self.channels
+    }
+}

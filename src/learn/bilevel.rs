@@ -1,0 +1,208 @@
+//! The two gradients of a bilevel search: of the training loss for the weights, of the validation loss for the alphas.
+//!
+//! With w the weights, α the alphas and p = relax(α) the mixing weights, DARTS (Liu et al. 2019, equations 5 to 8;
+//! `darts.md` A5) descends L_val(w*(α), α) with w* taken as w itself (first order) or as one gradient step from w
+//! (second order). Nothing here knows a network: an [`Objective`] is two losses of (w, p), so the same code runs on a toy
+//! problem in f64, where it is checked against numeric differentiation.
+//!
+//! Each pass is asked only for what it must give: the weights are detached where α alone is wanted and the other way
+//! round. The model's own weights are never moved: w', w + Rv and w − Rv are tensors of their own, so there is nothing to
+//! restore and no rounding drift. The relaxation runs once a gradient, so one sample of a stochastic relaxation serves
+//! all of its passes.
+
+use super::vector::{gradients, norm};
+use crate::space::Alphas;
+use crate::{Error, Result};
+use candle_core::{Tensor, Var};
+
+/// Length of the step that the finite differences take, as a vector in weight space (`darts.md` A5).
+const DIFFERENCE_STEP: f64 = 0.01;
+
+/// Turns alphas into mixing weights, one matrix a slot block.
+pub type Relax<'a> = dyn Fn(&Alphas) -> Result<Vec<Tensor>> + 'a;
+
+/// The examples that a loss is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    Train,
+    Valid,
+}
+
+/// What a pass does to running statistics. As in the reference, every pass of the model itself updates them, those at
+/// w ± Rv included; the unrolled copy's pass leaves no trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    Update,
+    Leave,
+}
+
+/// Two losses as functions of flat weights and mixing weights.
+pub trait Objective {
+    /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is.
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor>;
+}
+
+/// How the validation loss sees the weights.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// As they are: ξ = 0.
+    First,
+    /// After one step on the training loss, differentiated through.
+    Second(Unroll),
+}
+
+/// The weight step that second order differentiates through.
+#[derive(Clone, Debug)]
+pub struct Unroll {
+    /// η, the current learning rate of the weights.
+    pub eta: f64,
+    /// µ.
+    pub momentum: f64,
+    /// The momentum buffer; none: zeros.
+    pub buffer: Option<Tensor>,
+    pub nesterov: bool,
+    /// λ.
+    pub weight_decay: f64,
+}
+
+impl Unroll {
+    /// Plain gradient descent.
+    pub fn plain(eta: f64) -> Self {
+        Self { eta, momentum: 0.0, buffer: None, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// w' = w − η·(µ·buf + g + λ·w): the coming SGD step without clipping.
+    fn apply(&self, w: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let mut direction = gradient.clone();
+        if self.weight_decay != 0.0 {
+            direction = (direction + w.affine(self.weight_decay, 0.0)?)?;
+        }
+        if self.nesterov {
+            // g + µ·(µ·buf + g)
+            direction = direction.affine(self.look_ahead(), 0.0)?;
+        }
+        if let Some(buffer) = &self.buffer
+            && self.momentum != 0.0
+        {
+            let carried = if self.nesterov { self.momentum.powi(2) } else { self.momentum };
+            direction = (direction + buffer.affine(carried, 0.0)?)?;
+        }
+        Ok((w - direction.affine(self.eta, 0.0)?)?)
+    }
+
+    /// −dw'/dg: η, with Nesterov's look-ahead η·(1 + µ). Momentum buffer and decay drop out of dw'/dα.
+    fn rate(&self) -> f64 {
+        self.eta * self.look_ahead()
+    }
+
+    fn look_ahead(&self) -> f64 {
+        if self.nesterov { 1.0 + self.momentum } else { 1.0 }
+    }
+}
+
+/// The training loss and its gradient for the weights.
+pub fn weight_gradient(objective: &impl Objective, w: &Var, alphas: &Alphas, relax: &Relax) -> Result<(f64, Tensor)> {
+    let p = detached(&relax(alphas)?);
+    train_gradient(objective, w.as_tensor(), &p)
+}
+
+/// The validation loss and its gradient for every alpha.
+///
+/// First order: ∇α L_val(w, α). Second order: ∇α L_val(w', α) − η·h with w' = w − η·(µ·buf + ∇w L_train(w, α) + λ·w),
+/// v = ∇w' L_val(w', α) and h = (∂²L_train / ∂α∂w)·v by central differences; the loss is then that at w'.
+pub fn alpha_gradient(
+    objective: &impl Objective,
+    w: &Var,
+    alphas: &Alphas,
+    relax: &Relax,
+    order: &Order,
+) -> Result<(f64, Vec<Tensor>)> {
+    let p = relax(alphas)?;
+    let variables = alphas.tensors();
+    let wanted: Vec<&Tensor> = variables.iter().collect();
+    let still = w.as_detached_tensor();
+    let Order::Second(unroll) = order else {
+        let loss = objective.loss(Split::Valid, &still, &p, Statistics::Update)?;
+        return Ok((value(&loss)?, gradients(&loss, &wanted)?));
+    };
+
+    let (_, descent) = train_gradient(objective, w.as_tensor(), &detached(&p))?;
+    let unrolled = Var::from_tensor(&unroll.apply(&still, &descent)?)?;
+    let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Statistics::Leave)?;
+    let mut both = wanted.clone();
+    both.push(unrolled.as_tensor());
+    let mut direct = gradients(&loss, &both)?;
+    let v = direct.pop().ok_or_else(|| Error::run("the unrolled step gave no weight gradient"))?;
+    let loss = value(&loss)?;
+
+    let curvature = central_difference(&still, &v, |w| {
+        gradients(&objective.loss(Split::Train, w, &p, Statistics::Update)?, &wanted)
+    })?;
+    let gradient = direct.iter().zip(&curvature).map(|(direct, h)| Ok((direct - h.affine(unroll.rate(), 0.0)?)?));
+    Ok((loss, gradient.collect::<Result<_>>()?))
+}
+
+/// Which second derivative of the training loss a Hessian product multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum With {
+    /// (∂²L / ∂α∂w)·v: one tensor an alpha.
+    Alphas,
+    /// (∂²L / ∂w²)·v: one flat vector, for implicit gradients.
+    Weights,
+}
+
+/// A Hessian-vector product of the training loss by central differences, v in weight space.
+pub fn hessian_vector(
+    objective: &impl Objective,
+    w: &Var,
+    alphas: &Alphas,
+    relax: &Relax,
+    v: &Tensor,
+    with: With,
+) -> Result<Vec<Tensor>> {
+    let w = w.as_detached_tensor();
+    if v.dims() != w.dims() {
+        return Err(Error::user(format!("v is a vector in weight space, {:?}, not {:?}", w.dims(), v.dims())));
+    }
+    let v = v.detach();
+    let p = relax(alphas)?;
+    let variables = alphas.tensors();
+    let wanted: Vec<&Tensor> = variables.iter().collect();
+    let still = detached(&p);
+    central_difference(&w, &v, |w| match with {
+        With::Alphas => gradients(&objective.loss(Split::Train, w, &p, Statistics::Update)?, &wanted),
+        With::Weights => Ok(vec![train_gradient(objective, Var::from_tensor(w)?.as_tensor(), &still)?.1]),
+    })
+}
+
+/// (f(w + R·v) − f(w − R·v)) / (2R) with R = 0.01/‖v‖: the derivative of `f` at w along v, exact to O(R²). Zeros where v
+/// is zero.
+fn central_difference(w: &Tensor, v: &Tensor, f: impl Fn(&Tensor) -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
+    let length = norm(std::slice::from_ref(v))?;
+    if length == 0.0 {
+        let at_w = f(w)?;
+        return Ok(at_w.iter().map(Tensor::zeros_like).collect::<candle_core::Result<_>>()?);
+    }
+    let r = DIFFERENCE_STEP / length;
+    let offset = v.affine(r, 0.0)?;
+    let above = f(&(w + &offset)?)?;
+    let below = f(&(w - &offset)?)?;
+    let slope = above.iter().zip(&below).map(|(above, below)| (above - below)?.affine(1.0 / (2.0 * r), 0.0));
+    Ok(slope.collect::<candle_core::Result<_>>()?)
+}
+
+/// The training loss and its gradient for weights that candle tracks.
+fn train_gradient(objective: &impl Objective, w: &Tensor, p: &[Tensor]) -> Result<(f64, Tensor)> {
+    let loss = objective.loss(Split::Train, w, p, Statistics::Update)?;
+    let mut gradient = gradients(&loss, &[w])?;
+    let gradient = gradient.pop().ok_or_else(|| Error::run("the training loss gave no gradient"))?;
+    Ok((value(&loss)?, gradient))
+}
+
+fn detached(p: &[Tensor]) -> Vec<Tensor> {
+    p.iter().map(Tensor::detach).collect()
+}
+
+fn value(loss: &Tensor) -> Result<f64> {
+    Ok(loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
+}

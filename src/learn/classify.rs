@@ -1,0 +1,94 @@
+//! The objective of image classification: a network's cross-entropy on a training and a validation batch.
+
+use super::bilevel::{self, Objective, Order, Relax, Split, Statistics, With};
+use crate::space::{Mode, Network};
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+
+/// Labelled images.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Images × channels × height × width.
+    pub images: Tensor,
+    /// The class of each image, whole numbers from 0.
+    pub labels: Tensor,
+}
+
+impl Batch {
+    pub fn new(images: Tensor, labels: Tensor) -> Result<Self> {
+        if images.rank() != 4 || labels.dims() != [images.dims()[0]] {
+            return Err(Error::user(format!(
+                "a batch is images × channels × height × width with one label an image, not {:?} with {:?}",
+                images.dims(),
+                labels.dims()
+            )));
+        }
+        Ok(Self { images, labels: labels.to_dtype(DType::U32)? })
+    }
+}
+
+/// Mean cross-entropy over a batch. `logits`: images × classes; `labels`: the class of each image.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let classes = logits.dims().last().copied().unwrap_or(0);
+    let largest = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
+    if largest >= classes {
+        return Err(Error::user(format!("a label is {largest}, but the network tells only {classes} classes apart"))
+            .hint("labels count from 0"));
+    }
+    Ok(candle_nn::loss::cross_entropy(logits, labels)?)
+}
+
+/// A network on a training and, where alphas are learned, a validation batch.
+struct Classification<'a> {
+    network: &'a Network,
+    train: &'a Batch,
+    valid: Option<&'a Batch>,
+}
+
+impl Objective for Classification<'_> {
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor> {
+        let batch = match split {
+            Split::Train => self.train,
+            Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation batch"))?,
+        };
+        let mode = match statistics {
+            Statistics::Update => Mode::Training,
+            Statistics::Leave => Mode::Trial,
+        };
+        let logits = self.network.forward_at(&batch.images, w, p, mode, None)?;
+        cross_entropy(&logits, &batch.labels)
+    }
+}
+
+/// Loss and gradient of the flat weights on one training batch. `relax`: none for the network's default.
+pub fn weight_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>) -> Result<(f64, Tensor)> {
+    let objective = Classification { network, train: batch, valid: None };
+    let default = |alphas: &_| network.relax(alphas);
+    bilevel::weight_gradient(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default))
+}
+
+/// Validation loss and its gradient for every alpha; see [`bilevel::alpha_gradient`].
+pub fn alpha_gradient(
+    network: &Network,
+    train: &Batch,
+    valid: &Batch,
+    relax: Option<&Relax>,
+    order: &Order,
+) -> Result<(f64, Vec<Tensor>)> {
+    let objective = Classification { network, train, valid: Some(valid) };
+    let default = |alphas: &_| network.relax(alphas);
+    bilevel::alpha_gradient(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default), order)
+}
+
+/// A Hessian-vector product of the training loss; see [`bilevel::hessian_vector`].
+pub fn hessian_vector(
+    network: &Network,
+    batch: &Batch,
+    v: &Tensor,
+    with: With,
+    relax: Option<&Relax>,
+) -> Result<Vec<Tensor>> {
+    let objective = Classification { network, train: batch, valid: None };
+    let default = |alphas: &_| network.relax(alphas);
+    bilevel::hessian_vector(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default), v, with)
+}

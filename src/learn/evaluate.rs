@@ -1,0 +1,77 @@
+//! Scoring a network on held-out images, in evaluation mode.
+
+use super::classify::{Batch, cross_entropy};
+use crate::space::{Mode, Network};
+use crate::{Error, Result, interrupt};
+use candle_core::{DType, Tensor};
+
+/// Means over all examples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Cross-entropy.
+    pub loss: f64,
+    /// Share of examples whose label has the largest logit.
+    pub accuracy: f64,
+    /// Share of examples whose label is among the five largest logits.
+    pub top5: f64,
+    pub examples: usize,
+}
+
+/// The network's loss and accuracy over `batches`, by running statistics and without gradients. `p`: the mixing weights of
+/// every slot block (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
+pub fn evaluate(
+    network: &Network,
+    batches: impl IntoIterator<Item = Result<Batch>>,
+    p: Option<&[Tensor]>,
+) -> Result<Score> {
+    let p: Vec<Tensor> = match p {
+        Some(p) => p.iter().map(Tensor::detach).collect(),
+        None => network.relax(network.alphas())?.iter().map(Tensor::detach).collect(),
+    };
+    let w = network.weights().as_detached_tensor();
+    let (mut loss, mut first, mut five, mut examples) = (0.0, 0, 0, 0);
+    for batch in batches {
+        interrupt::check()?;
+        let Batch { images, labels } = batch?;
+        let logits = network.forward_at(&images, &w, &p, Mode::Evaluation, None)?.detach();
+        let mean = cross_entropy(&logits, &labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
+        loss += mean * labels.len() as f64;
+        examples += labels.len();
+        for (row, &label) in logits.to_dtype(DType::F32)?.to_vec2::<f32>()?.iter().zip(&labels) {
+            let rank = rank(row, label as usize);
+            first += usize::from(rank < 1);
+            five += usize::from(rank < 5);
+        }
+    }
+    if examples == 0 {
+        return Err(Error::user("there is nothing to evaluate: no examples"));
+    }
+    let mean = |count: usize| count as f64 / examples as f64;
+    Ok(Score { loss: loss / examples as f64, accuracy: mean(first), top5: mean(five), examples })
+}
+
+/// How many classes come before `label` by falling logit, equal ones in index order. A logit that is no number comes
+/// before every other, so a broken network scores nothing.
+fn rank(logits: &[f32], label: usize) -> usize {
+    let own = logits[label];
+    let before = |(class, &logit): (usize, &f32)| {
+        let below = logit < own || (logit == own && class >= label);
+        !below
+    };
+    logits.iter().enumerate().filter(|&entry| before(entry)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn ranks_count_better_classes_and_never_reward_nan() {
+        assert_eq!(rank(&[0.1, 0.9, 0.5], 1), 0);
+        assert_eq!(rank(&[0.1, 0.9, 0.5], 0), 2);
+        assert_eq!(rank(&[0.5, 0.5, 0.5], 2), 2);
+        assert_eq!(rank(&[0.1, f32::NAN, 0.5], 2), 1);
+        assert_eq!(rank(&[f32::NAN, f32::NAN, f32::NAN], 0), 3);
+    }
+}

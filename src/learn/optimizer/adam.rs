@@ -1,0 +1,109 @@
+//! Adam (Kingma and Ba 2015), with the weight decay either added to the gradient (L2, as the DARTS alphas have it) or taken
+//! off the variable directly (decoupled; Loshchilov and Hutter 2019).
+
+use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
+use crate::{Error, Result};
+use candle_core::{Tensor, Var};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamOptions {
+    pub lr: f64,
+    /// Decay of the running means of the gradient and of its square.
+    pub betas: (f64, f64),
+    pub eps: f64,
+    pub weight_decay: f64,
+    /// Take lr·λ·w off the variable instead of adding λ·w to the gradient.
+    pub decoupled: bool,
+}
+
+impl AdamOptions {
+    pub fn new(lr: f64) -> Self {
+        Self { lr, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: false }
+    }
+}
+
+/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − lr · m̂ / (√v̂ + eps), with m̂ and v̂ corrected for their start at zero.
+pub struct Adam {
+    variables: Vec<Var>,
+    options: AdamOptions,
+    steps: u32,
+    first: Vec<Tensor>,
+    second: Vec<Tensor>,
+}
+
+impl Adam {
+    pub fn new(variables: Vec<Var>, options: AdamOptions) -> Result<Self> {
+        check_option("lr", options.lr, f64::INFINITY)?;
+        check_option("the first of betas", options.betas.0, 1.0)?;
+        check_option("the second of betas", options.betas.1, 1.0)?;
+        check_option("eps", options.eps, f64::INFINITY)?;
+        check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
+        let (first, second) = (zeros(&variables)?, zeros(&variables)?);
+        Ok(Self { variables, options, steps: 0, first, second })
+    }
+
+    pub fn options(&self) -> &AdamOptions {
+        &self.options
+    }
+}
+
+impl Optimizer for Adam {
+    fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
+        check_gradients(&self.variables, gradients)?;
+        let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, decoupled } = self.options;
+        self.steps += 1;
+        let correction1 = 1.0 - beta1.powf(self.steps.into());
+        let correction2 = 1.0 - beta2.powf(self.steps.into());
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((variable, (first, second)), gradient) in self.variables.iter().zip(moments).zip(gradients) {
+            let mut w = variable.as_detached_tensor();
+            let mut g = gradient.detach();
+            if weight_decay != 0.0 && decoupled {
+                w = w.affine(1.0 - lr * weight_decay, 0.0)?;
+            } else if weight_decay != 0.0 {
+                g = (g + w.affine(weight_decay, 0.0)?)?;
+            }
+            *first = (first.affine(beta1, 0.0)? + g.affine(1.0 - beta1, 0.0)?)?;
+            *second = (second.affine(beta2, 0.0)? + g.sqr()?.affine(1.0 - beta2, 0.0)?)?;
+            let spread = second.sqrt()?.affine(1.0 / correction2.sqrt(), eps)?;
+            variable.set(&(w - (first.affine(lr / correction1, 0.0)? / spread)?)?)?;
+        }
+        Ok(())
+    }
+
+    fn variables(&self) -> &[Var] {
+        &self.variables
+    }
+
+    fn lr(&self) -> f64 {
+        self.options.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        check_option("lr", lr, f64::INFINITY)?;
+        self.options.lr = lr;
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut state =
+            vec![("lr".to_string(), scalar(self.options.lr)?), ("steps".to_string(), scalar(self.steps.into())?)];
+        for (i, (first, second)) in self.first.iter().zip(&self.second).enumerate() {
+            state.push((format!("first.{i}"), first.clone()));
+            state.push((format!("second.{i}"), second.clone()));
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        let first = saved_list(state, "first", &self.variables)?;
+        let second = saved_list(state, "second", &self.variables)?;
+        let steps = saved_scalar(state, "steps")?;
+        if !(0.0..=f64::from(u32::MAX)).contains(&steps) {
+            return Err(Error::user(format!("the saved optimiser counts {steps} steps")));
+        }
+        self.set_lr(saved_scalar(state, "lr")?)?;
+        (self.first, self.second, self.steps) = (first, second, steps as u32);
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! Stochastic gradient descent with momentum, weight decay and clipping, in PyTorch's order of operations.
+
+use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
+use crate::learn::bilevel::Unroll;
+use crate::learn::vector::norm;
+use crate::{Error, Result};
+use candle_core::{Tensor, Var};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdOptions {
+    pub lr: f64,
+    pub momentum: f64,
+    /// Look ahead along the momentum (Nesterov 1983, as PyTorch has it).
+    pub nesterov: bool,
+    /// λ of λ·w, added to the gradient after clipping.
+    pub weight_decay: f64,
+    /// Largest norm of all gradients taken as one vector.
+    pub clip: Option<f64>,
+}
+
+impl SgdOptions {
+    pub fn new(lr: f64) -> Self {
+        Self { lr, momentum: 0.0, nesterov: false, weight_decay: 0.0, clip: None }
+    }
+}
+
+/// With g the clipped gradient plus λ·w: buf ← µ·buf + g; w ← w − lr·buf (Nesterov: w − lr·(g + µ·buf)).
+pub struct Sgd {
+    variables: Vec<Var>,
+    options: SgdOptions,
+    /// Zeros before the first step, which makes that step's buffer the gradient itself (dampening 0).
+    buffers: Vec<Tensor>,
+}
+
+impl Sgd {
+    pub fn new(variables: Vec<Var>, options: SgdOptions) -> Result<Self> {
+        check_option("lr", options.lr, f64::INFINITY)?;
+        check_option("momentum", options.momentum, 1.0)?;
+        check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
+        if let Some(clip) = options.clip
+            && (clip.is_nan() || clip <= 0.0)
+        {
+            return Err(Error::user(format!("clip must be above 0, not {clip}")));
+        }
+        if options.nesterov && options.momentum == 0.0 {
+            return Err(Error::user("nesterov needs a momentum").hint("for example momentum: 0.9"));
+        }
+        let buffers = zeros(&variables)?;
+        Ok(Self { variables, options, buffers })
+    }
+
+    pub fn options(&self) -> &SgdOptions {
+        &self.options
+    }
+
+    /// The coming step without clipping, at rate `eta`, as the unrolled alpha gradient differentiates through it. The
+    /// optimiser must hold exactly one variable: the flat weights.
+    pub fn unroll(&self, eta: f64) -> Result<Unroll> {
+        let [buffer] = &self.buffers[..] else {
+            return Err(Error::user(format!(
+                "the second-order step unrolls an optimiser of one flat weight vector; this one holds {} parameters",
+                self.buffers.len()
+            ))
+            .hint("make it with sgd(net.weights, …)"));
+        };
+        Ok(Unroll {
+            eta,
+            momentum: self.options.momentum,
+            buffer: Some(buffer.clone()),
+            nesterov: self.options.nesterov,
+            weight_decay: self.options.weight_decay,
+        })
+    }
+}
+
+/// The factor that brings gradients of this norm down to `limit` (PyTorch's `clip_grad_norm_`); none where they are below.
+pub fn clip_factor(norm: f64, limit: f64) -> Option<f64> {
+    let factor = limit / (norm + 1e-6);
+    (factor < 1.0).then_some(factor)
+}
+
+impl Optimizer for Sgd {
+    fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
+        check_gradients(&self.variables, gradients)?;
+        let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
+        let factor = match clip {
+            Some(limit) => clip_factor(norm(gradients)?, limit),
+            None => None,
+        };
+        for ((variable, buffer), gradient) in self.variables.iter().zip(&mut self.buffers).zip(gradients) {
+            let w = variable.as_detached_tensor();
+            let mut g = gradient.detach();
+            if let Some(factor) = factor {
+                g = g.affine(factor, 0.0)?;
+            }
+            if weight_decay != 0.0 {
+                g = (g + w.affine(weight_decay, 0.0)?)?;
+            }
+            if momentum != 0.0 {
+                *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
+                g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
+            }
+            variable.set(&(w - g.affine(lr, 0.0)?)?)?;
+        }
+        Ok(())
+    }
+
+    fn variables(&self) -> &[Var] {
+        &self.variables
+    }
+
+    fn lr(&self) -> f64 {
+        self.options.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) -> Result<()> {
+        check_option("lr", lr, f64::INFINITY)?;
+        self.options.lr = lr;
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut state = vec![("lr".to_string(), scalar(self.options.lr)?)];
+        state.extend(self.buffers.iter().enumerate().map(|(i, buffer)| (format!("momentum.{i}"), buffer.clone())));
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        let buffers = saved_list(state, "momentum", &self.variables)?;
+        self.set_lr(saved_scalar(state, "lr")?)?;
+        self.buffers = buffers;
+        Ok(())
+    }
+}

@@ -1,0 +1,368 @@
+//! A network that can be trained: a compiled graph with its weights, running statistics and alphas.
+//!
+//! All weights are one flat variable, and every slot block of the graph has one variable of alphas, in the block's shape.
+//! How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates that an
+//! edge carries.
+
+use super::cell::CellKind;
+use super::genotype::Genotype;
+use super::supernet::{Cost, Costs, Space, Supernet};
+use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
+use crate::graph::{Graph, SlotBlock};
+use crate::random::Seed;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
+
+/// Standard deviation of the alphas' first values (`darts.md` A3).
+const ALPHA_SCALE: f32 = 1e-3;
+
+/// How a pass treats batch norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics; running statistics are updated.
+    Training,
+    /// Batch statistics; running statistics stay (a pass at weights that are not the network's own).
+    Trial,
+    /// Running statistics.
+    Evaluation,
+}
+
+/// Architecture parameters: one named variable for every slot block, in the graph's order.
+#[derive(Clone, Debug)]
+pub struct Alphas {
+    named: Vec<(String, Var)>,
+}
+
+impl Alphas {
+    pub fn new(named: Vec<(String, Var)>) -> Self {
+        Self { named }
+    }
+
+    /// The variable of this name; an error with the closest name otherwise.
+    pub fn get(&self, name: &str) -> Result<&Var> {
+        let found = self.named.iter().find(|(known, _)| known == name);
+        found.map(|(_, var)| var).ok_or_else(|| Error::unknown("alpha", name, self.names()))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.named.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// The variables in order, as optimisers take them.
+    pub fn vars(&self) -> Vec<Var> {
+        self.named.iter().map(|(_, var)| var.clone()).collect()
+    }
+
+    /// The variables in order, as tracked tensors.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        self.named.iter().map(|(_, var)| var.as_tensor().clone()).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+/// A compiled graph with everything that learning changes. Clones share their variables and statistics.
+#[derive(Clone)]
+pub struct Network {
+    engine: Engine,
+    weights: Var,
+    statistics: RunningStatistics,
+    alphas: Alphas,
+    /// For every slot block, 1 where a candidate exists and 0 where a mask left it out; none where all exist.
+    presence: Arc<[Option<Tensor>]>,
+    space: Option<Arc<Space>>,
+    classes: usize,
+}
+
+impl Network {
+    /// A supernet's network, freshly initialised.
+    pub fn supernet(supernet: Supernet, seed: Seed, device: &Device) -> Result<Self> {
+        let mut network = Self::new(supernet.graph, seed, device)?;
+        let presence = CellKind::BOTH.map(|kind| presence(supernet.space.masks.of(kind), device));
+        network.presence = presence.into_iter().collect::<Result<_>>()?;
+        network.space = Some(Arc::new(supernet.space));
+        Ok(network)
+    }
+
+    /// A network of any graph: weights by the framework's default rule, alphas 1e-3 · N(0, 1), running mean 0 and
+    /// variance 1, all keyed by `seed`.
+    ///
+    /// # Errors
+    /// A graph without output, or one whose output is a map and not a vector.
+    pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
+        let Some(output) = graph.output() else {
+            return Err(Error::user("this network has no output").hint("set the graph's output node"));
+        };
+        let shape = graph.shape(output);
+        if shape.pixels() != 1 {
+            return Err(Error::user(format!("a network ends in one number a class, but this one ends in {shape}"))
+                .hint("end with a global pool and a linear layer"));
+        }
+        let mut flat = vec![0f32; graph.parameters()];
+        for weight in graph.weights() {
+            weight.initialise(seed, &mut flat[weight.range()]);
+        }
+        let weights = Var::from_vec(flat, graph.parameters(), device)?;
+        let alphas = graph.slot_blocks().iter().map(|block| alpha(block, seed, device)).collect::<Result<Vec<_>>>()?;
+        let statistics = RunningStatistics::new(&graph);
+        let presence = vec![None; alphas.len()].into();
+        let engine = Engine::compile(graph)?;
+        Ok(Self {
+            engine,
+            weights,
+            statistics,
+            alphas: Alphas::new(alphas),
+            presence,
+            space: None,
+            classes: shape.channels,
+        })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        self.engine.graph()
+    }
+
+    /// The search space, where the network is a supernet.
+    pub fn space(&self) -> Option<&Space> {
+        self.space.as_deref()
+    }
+
+    /// All weights, flat: [parameters].
+    pub fn weights(&self) -> &Var {
+        &self.weights
+    }
+
+    pub fn alphas(&self) -> &Alphas {
+        &self.alphas
+    }
+
+    pub fn statistics(&self) -> &RunningStatistics {
+        &self.statistics
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of weights; alphas do not count.
+    pub fn parameters(&self) -> usize {
+        self.graph().parameters()
+    }
+
+    /// Multiply-adds of one image in convolutions and linear layers.
+    pub fn macs(&self) -> usize {
+        self.graph().macs()
+    }
+
+    /// The default relaxation: for every block the softmax over the candidates of each edge; a candidate that a mask left
+    /// out takes no part and gets 0.
+    pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
+        let relaxed = alphas.tensors().into_iter().zip(self.presence.iter()).map(|(alpha, presence)| {
+            Ok(match presence {
+                None => candle_nn::ops::softmax(&alpha, 1)?,
+                Some(presence) => {
+                    let absent = presence.affine(1e30, -1e30)?;
+                    // The product clears edges that carry nothing at all, whose softmax would be uniform.
+                    (candle_nn::ops::softmax(&(alpha + absent)?, 1)? * presence)?
+                }
+            })
+        });
+        relaxed.collect()
+    }
+
+    /// Logits, images × classes. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
+    /// order (none: the default relaxation of the network's alphas). `active`: which slots run (none: all).
+    pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
+        match p {
+            Some(p) => self.forward_at(x, self.weights.as_tensor(), p, mode, active),
+            None => self.forward_at(x, self.weights.as_tensor(), &self.relax(&self.alphas)?, mode, active),
+        }
+    }
+
+    /// [`forward`](Self::forward) at other weights than the network's own. Gradients flow to whichever of `x`, `w` and
+    /// `p` candle tracks.
+    pub fn forward_at(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        p: &[Tensor],
+        mode: Mode,
+        active: Option<Arc<[bool]>>,
+    ) -> Result<Tensor> {
+        let norm = match mode {
+            Mode::Training => NormMode::BatchUpdating(self.statistics.clone()),
+            Mode::Trial => NormMode::Batch,
+            Mode::Evaluation => NormMode::Running(self.statistics.clone()),
+        };
+        self.engine.forward(x, w, &self.flat_mixing(p)?, &Pass { norm, active })
+    }
+
+    /// Sees that there is one matrix of mixing weights for every block, in its shape.
+    fn check_mixing(&self, p: &[Tensor]) -> Result<()> {
+        let blocks = self.graph().slot_blocks();
+        if p.len() != blocks.len() {
+            return Err(Error::user(format!("{} blocks of mixing weights for {} slot blocks", p.len(), blocks.len())));
+        }
+        for (block, p) in blocks.iter().zip(p) {
+            if p.dims() != [block.rows, block.columns] {
+                return Err(Error::user(format!(
+                    "mixing weights \"{}\" must be {} edges × {} operations, not {:?}",
+                    block.name,
+                    block.rows,
+                    block.columns,
+                    p.dims()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks' mixing weights as the one flat vector that the engine takes.
+    fn flat_mixing(&self, p: &[Tensor]) -> Result<Tensor> {
+        self.check_mixing(p)?;
+        if p.is_empty() {
+            return Ok(Tensor::zeros(1, DType::F32, self.weights.device())?);
+        }
+        let flat = p.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&flat, 0)?)
+    }
+
+    /// One weight in its own shape, tracked: gradients flow back into the flat vector.
+    pub fn named_slice(&self, name: &str) -> Result<Tensor> {
+        self.slice_of(self.weights.as_tensor(), name)
+    }
+
+    /// The part of a flat vector (weights, a gradient, a momentum buffer) that belongs to one weight, in its shape.
+    pub fn slice_of(&self, flat: &Tensor, name: &str) -> Result<Tensor> {
+        let Some(info) = self.graph().weight(name) else {
+            return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
+        };
+        if flat.dims() != [self.parameters()] {
+            return Err(Error::user(format!(
+                "a flat vector of this network has shape [{}], not {:?}",
+                self.parameters(),
+                flat.dims()
+            )));
+        }
+        Ok(flat.narrow(0, info.offset, info.len())?.reshape(info.shape.as_slice())?)
+    }
+
+    /// A copy of the weights that later steps leave alone.
+    pub fn clone_weights(&self) -> Result<Tensor> {
+        Ok(self.weights.as_detached_tensor().copy()?)
+    }
+
+    /// Overwrites all weights with a flat vector.
+    pub fn set_weights(&self, flat: &Tensor) -> Result<()> {
+        if flat.dims() != [self.parameters()] {
+            return Err(Error::user(format!("weights are a vector of {}, not {:?}", self.parameters(), flat.dims())));
+        }
+        Ok(self.weights.set(&flat.detach().to_dtype(DType::F32)?.to_device(self.weights.device())?)?)
+    }
+
+    /// Overwrites the named weights, each given in its own shape; the others stay.
+    pub fn set_named(&self, named: &[(String, Tensor)]) -> Result<()> {
+        let mut flat = self.weights.as_detached_tensor().to_vec1::<f32>()?;
+        for (name, value) in named {
+            let Some(info) = self.graph().weight(name) else {
+                return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
+            };
+            if value.dims() != info.shape {
+                return Err(Error::user(format!("weight \"{name}\" is {:?}, not {:?}", info.shape, value.dims())));
+            }
+            let values = value.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            flat[info.range()].copy_from_slice(&values);
+        }
+        Ok(self.weights.set(&Tensor::from_vec(flat, self.parameters(), self.weights.device())?)?)
+    }
+
+    /// What each candidate costs, edges × operations of each kind of cell.
+    pub fn costs(&self, cost: Cost) -> Result<Costs> {
+        Ok(self.needs_space("costs")?.costs(self.graph(), cost))
+    }
+
+    /// The genotype by the published rule. `p`: the mixing weights of every block (none: the default relaxation).
+    pub fn derive(&self, p: Option<&[Tensor]>) -> Result<Genotype> {
+        let space = self.needs_space("derive")?;
+        let relaxed;
+        let p = match p {
+            Some(p) => p,
+            None => {
+                relaxed = self.relax(&self.alphas)?;
+                &relaxed
+            }
+        };
+        self.check_mixing(p)?;
+        let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
+            Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
+        };
+        space.derive(&rows(CellKind::Normal)?, &rows(CellKind::Reduction)?)
+    }
+
+    fn needs_space(&self, what: &str) -> Result<&Space> {
+        self.space().ok_or_else(|| {
+            Error::user(format!("{what} needs a supernet; this network has no cells to choose operations in"))
+                .hint("make the network with supernet(…)")
+        })
+    }
+
+    /// Everything that learning changes, by name: "weights", "statistics" and "alphas.NAME".
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let statistics = self.statistics.values();
+        let length = statistics.len();
+        let mut state = vec![
+            ("weights".to_string(), self.clone_weights()?),
+            ("statistics".to_string(), Tensor::from_vec(statistics, length, &Device::Cpu)?),
+        ];
+        for (name, alpha) in self.alphas.iter() {
+            state.push((format!("alphas.{name}"), alpha.as_detached_tensor().copy()?));
+        }
+        Ok(state)
+    }
+
+    /// Puts back what [`state`](Self::state) gave.
+    pub fn restore(&self, state: &[(String, Tensor)]) -> Result<()> {
+        let find = |name: &str| {
+            let found = state.iter().find(|(known, _)| known == name);
+            found.map(|(_, tensor)| tensor).ok_or_else(|| Error::user(format!("the saved network has no \"{name}\"")))
+        };
+        let statistics = find("statistics")?;
+        self.set_weights(find("weights")?)?;
+        self.statistics.set(&statistics.to_vec1::<f32>()?)?;
+        for (name, alpha) in self.alphas.iter() {
+            alpha.set(find(&format!("alphas.{name}"))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The alphas of one block, 1e-3 · N(0, 1).
+fn alpha(block: &SlotBlock, seed: Seed, device: &Device) -> Result<(String, Var)> {
+    let mut rng = seed.rng(&format!("alphas.{}", block.name), 0);
+    let normal = |_| {
+        let z: f32 = StandardNormal.sample(&mut rng);
+        ALPHA_SCALE * z
+    };
+    let values: Vec<f32> = (0..block.len()).map(normal).collect();
+    Ok((block.name.clone(), Var::from_vec(values, (block.rows, block.columns), device)?))
+}
+
+/// A mask as a matrix of ones and zeros.
+fn presence(mask: Option<&Vec<Vec<bool>>>, device: &Device) -> Result<Option<Tensor>> {
+    let Some(mask) = mask else { return Ok(None) };
+    let columns = mask.first().map_or(0, Vec::len);
+    let values: Vec<f32> = mask.iter().flatten().map(|&present| f32::from(present)).collect();
+    Ok(Some(Tensor::from_vec(values, (mask.len(), columns), device)?))
+}

@@ -1,0 +1,238 @@
+//! The candidate operations: one registry of names, descriptions and what each builds over the graph.
+//!
+//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in; a script adds its own with the same
+//! standing. Weights are named by the position of their layer in the reference's sequence (`1` the depthwise, `2` the
+//! pointwise convolution …), which is how published weights and the fixtures know them.
+
+use crate::graph::{Graph, Node, Shape};
+use crate::{Error, Result};
+use std::fmt;
+use std::rc::Rc;
+
+/// The candidates of the DARTS space in their index order.
+pub const DARTS_OPS: [&str; 8] = [
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+];
+
+/// How batch norms are set in an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormStyle {
+    /// Norms without affine parameters, and one after every pool: the scale of a candidate must not hide in a gamma.
+    Search,
+    /// Affine norms, none after a pool.
+    Evaluation,
+}
+
+impl NormStyle {
+    /// Whether batch norms carry gamma and beta.
+    pub fn affine(self) -> bool {
+        self == NormStyle::Evaluation
+    }
+}
+
+/// Where an operation stands: how many channels flow in and out, its stride (1 or 2), and its norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub channels: usize,
+    pub stride: usize,
+    pub norms: NormStyle,
+}
+
+type Build<'a> = dyn Fn(&mut Graph, Node, Place) -> Result<Node> + 'a;
+
+/// A named operation: `channels × h × w` in, `channels × ⌈h/stride⌉ × ⌈w/stride⌉` out. It is needed only while graphs are
+/// built, so what builds it may borrow (a script's closure and the call that runs it).
+#[derive(Clone)]
+pub struct Operation<'a> {
+    name: Rc<str>,
+    about: Rc<str>,
+    build: Rc<Build<'a>>,
+}
+
+impl<'a> Operation<'a> {
+    /// An operation that `build` makes. `build` runs once for every edge that carries it, inside the edge's scope.
+    pub fn new(
+        name: impl Into<Rc<str>>,
+        about: impl Into<Rc<str>>,
+        build: impl Fn(&mut Graph, Node, Place) -> Result<Node> + 'a,
+    ) -> Self {
+        Self { name: name.into(), about: about.into(), build: Rc::new(build) }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it does, in one line.
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// Builds the operation on `input` and sees that what comes out has the shape that its place asks for.
+    pub fn apply(&self, graph: &mut Graph, input: Node, place: Place) -> Result<Node> {
+        let from = graph.shape(input);
+        let node = (self.build)(graph, input, place)?;
+        let expected =
+            Shape::new(place.channels, from.height.div_ceil(place.stride), from.width.div_ceil(place.stride));
+        let got = graph.shape(node);
+        if got != expected {
+            return Err(Error::user(format!(
+                "operation \"{}\" makes {got} where {expected} is needed (stride {})",
+                self.name, place.stride
+            ))
+            .hint("an operation keeps the channels and divides height and width by the stride, rounding up"));
+        }
+        Ok(node)
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Operation({})", self.name)
+    }
+}
+
+/// The registry: the built-in operations and those that a script defined.
+#[derive(Clone, Debug)]
+pub struct Operations<'a> {
+    known: Vec<Operation<'a>>,
+}
+
+impl Default for Operations<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Operations<'a> {
+    /// The built-in operations.
+    pub fn new() -> Self {
+        let known = vec![
+            Operation::new("none", "zeros: no connection", |g, x, place| g.zero(x, place.stride)),
+            Operation::new("max_pool_3x3", "the largest of 3×3 neighbours", |g, x, place| {
+                let pooled = g.max_pool_3x3(x, place.stride)?;
+                normed_pool(g, pooled, place.norms)
+            }),
+            Operation::new("avg_pool_3x3", "the mean of 3×3 neighbours, padding not counted", |g, x, place| {
+                let pooled = g.avg_pool_3x3(x, place.stride)?;
+                normed_pool(g, pooled, place.norms)
+            }),
+            Operation::new("skip_connect", "identity; at stride 2 a factorized reduction", |g, x, place| {
+                match place.stride {
+                    1 => Ok(x),
+                    _ => factorized_reduce(g, x, place.channels, place.norms),
+                }
+            }),
+            separable("sep_conv_3x3", "3×3 depthwise-separable convolution, twice", 3),
+            separable("sep_conv_5x5", "5×5 depthwise-separable convolution, twice", 5),
+            dilated("dil_conv_3x3", "3×3 depthwise-separable convolution, dilation 2", 3),
+            dilated("dil_conv_5x5", "5×5 depthwise-separable convolution, dilation 2", 5),
+        ];
+        Self { known }
+    }
+
+    /// All operations, the built-in ones first.
+    pub fn iter(&self) -> impl Iterator<Item = &Operation<'a>> {
+        self.known.iter()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(Operation::name)
+    }
+
+    /// The operation of this name; an error with the closest name otherwise.
+    pub fn get(&self, name: &str) -> Result<&Operation<'a>> {
+        self.known.iter().find(|op| op.name() == name).ok_or_else(|| Error::unknown("operation", name, self.names()))
+    }
+
+    /// Adds an operation; its name must be new.
+    pub fn define(&mut self, operation: Operation<'a>) -> Result<()> {
+        let name = operation.name();
+        let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if !sound {
+            return Err(Error::user(format!("\"{name}\" is no name for an operation"))
+                .hint("use letters, digits and underscores, for example \"my_conv_3x3\""));
+        }
+        if self.names().any(|known| known == name) {
+            return Err(Error::user(format!("there already is an operation \"{name}\"")).hint("choose another name"));
+        }
+        self.known.push(operation);
+        Ok(())
+    }
+
+    /// The operations of these names, in this order; none may come twice.
+    pub fn select<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Vec<Operation<'a>>> {
+        let mut chosen: Vec<Operation<'a>> = Vec::new();
+        for name in names {
+            let operation = self.get(name)?;
+            if chosen.iter().any(|op| op.name() == name) {
+                return Err(Error::user(format!("operation \"{name}\" is listed twice")));
+            }
+            chosen.push(operation.clone());
+        }
+        Ok(chosen)
+    }
+
+    /// [`DARTS_OPS`].
+    pub fn darts(&self) -> Vec<Operation<'a>> {
+        self.known[..DARTS_OPS.len()].to_vec()
+    }
+}
+
+/// SepConv: ReLU, depthwise, pointwise, norm, twice; only the first depthwise has the stride.
+fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+    Operation::new(name, about, move |g, x, place| {
+        let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, 1, place)?;
+        depthwise_separable(g, halfway, [5, 6, 7], kernel, 1, Place { stride: 1, ..place })
+    })
+}
+
+/// DilConv: ReLU, depthwise with dilation 2, pointwise, norm, once.
+fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+    Operation::new(name, about, move |g, x, place| depthwise_separable(g, x, [1, 2, 3], kernel, 2, place))
+}
+
+/// ReLU, depthwise, pointwise, norm; no norm or activation between the two convolutions. `names`: of the depthwise and
+/// the pointwise convolution and the norm.
+fn depthwise_separable(
+    g: &mut Graph,
+    x: Node,
+    names: [usize; 3],
+    kernel: usize,
+    dilation: usize,
+    place: Place,
+) -> Result<Node> {
+    let [depthwise, pointwise, norm] = names.map(|n| n.to_string());
+    let y = g.relu(x);
+    let y = g.depthwise(&depthwise, y, kernel, place.stride, dilation)?;
+    let y = g.pointwise(&pointwise, y, place.channels)?;
+    g.batch_norm(&norm, y, place.norms.affine())
+}
+
+/// ReLU, 1×1 convolution, norm: how a cell brings its inputs to its own channels.
+pub fn relu_conv_norm(g: &mut Graph, x: Node, channels: usize, norms: NormStyle) -> Result<Node> {
+    let y = g.relu(x);
+    let y = g.pointwise("1", y, channels)?;
+    g.batch_norm("2", y, norms.affine())
+}
+
+/// FactorizedReduce: ReLU, two offset 1×1 convolutions of stride 2 side by side, norm. Needs even height and width.
+pub fn factorized_reduce(g: &mut Graph, x: Node, channels: usize, norms: NormStyle) -> Result<Node> {
+    let y = g.relu(x);
+    let y = g.halve(y, channels)?;
+    g.batch_norm("bn", y, norms.affine())
+}
+
+fn normed_pool(g: &mut Graph, pooled: Node, norms: NormStyle) -> Result<Node> {
+    match norms {
+        NormStyle::Search => g.batch_norm("1", pooled, false),
+        NormStyle::Evaluation => Ok(pooled),
+    }
+}

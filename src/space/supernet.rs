@@ -1,0 +1,266 @@
+//! The supernet: stem, search cells, head, and what each candidate in it costs.
+//!
+//! The skeleton of `darts.md` A3: a 3×3 stem, cells that see the two cells before them, channels doubled at every
+//! reduction, global average pool, linear head. Costs are read off the built graph, cell by cell.
+
+use super::cell::{CellKind, Mask, SearchCell, edge_count};
+use super::derive::derive_cell;
+use super::genotype::Genotype;
+use super::operations::{Operation, Operations};
+use crate::graph::{Conv, Graph, Shape};
+use crate::{Error, Result};
+
+/// What a supernet is made of; [`SupernetOptions::new`] gives the paper's CIFAR-10 search network.
+#[derive(Clone, Debug)]
+pub struct SupernetOptions<'a> {
+    /// One image.
+    pub input: Shape,
+    pub classes: usize,
+    /// Channels of the first cell; every reduction doubles them.
+    pub channels: usize,
+    /// Cells.
+    pub layers: usize,
+    /// Intermediate nodes a cell, all of them concatenated.
+    pub nodes: usize,
+    /// Indices of the reduction cells; none given: a third and two thirds of the depth.
+    pub reductions: Option<Vec<usize>>,
+    /// The stem has this many times `channels`.
+    pub stem_multiplier: usize,
+    pub operations: Vec<Operation<'a>>,
+    pub masks: Masks,
+}
+
+impl SupernetOptions<'_> {
+    pub fn new(input: Shape, classes: usize) -> Self {
+        Self {
+            input,
+            classes,
+            channels: 16,
+            layers: 8,
+            nodes: 4,
+            reductions: None,
+            stem_multiplier: 3,
+            operations: Operations::new().darts(),
+            masks: Masks::default(),
+        }
+    }
+
+    /// Which cells are reductions, one entry a cell.
+    fn kinds(&self) -> Result<Vec<CellKind>> {
+        let chosen = match &self.reductions {
+            Some(chosen) => chosen.clone(),
+            None => vec![self.layers / 3, 2 * self.layers / 3],
+        };
+        if let Some(beyond) = chosen.iter().find(|&&cell| cell >= self.layers) {
+            return Err(Error::user(format!("cell {beyond} cannot be a reduction: there are {} cells", self.layers))
+                .hint(format!("cells are numbered 0 to {}", self.layers.saturating_sub(1))));
+        }
+        Ok((0..self.layers)
+            .map(|cell| if chosen.contains(&cell) { CellKind::Reduction } else { CellKind::Normal })
+            .collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        let counts = [
+            ("channels", self.channels),
+            ("layers", self.layers),
+            ("nodes", self.nodes),
+            ("stem_multiplier", self.stem_multiplier),
+            ("classes", self.classes),
+            ("ops", self.operations.len()),
+            ("the images' channels", self.input.channels),
+            ("the images' height", self.input.height),
+            ("the images' width", self.input.width),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(Error::user(format!("a supernet needs at least one of {name}, not 0")));
+        }
+        for kind in CellKind::BOTH {
+            let edges = edge_count(self.nodes);
+            let columns = self.operations.len();
+            if let Some(mask) = self.masks.of(kind)
+                && (mask.len() != edges || mask.iter().any(|row| row.len() != columns))
+            {
+                let widths: Vec<usize> = mask.iter().map(Vec::len).collect();
+                return Err(Error::user(format!(
+                    "the {} mask must be {edges} edges × {columns} operations, not {} rows of lengths {widths:?}",
+                    kind.name(),
+                    mask.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Per kind of cell, which candidates each edge carries; none: all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masks {
+    pub normal: Option<Mask>,
+    pub reduce: Option<Mask>,
+}
+
+impl Masks {
+    pub fn of(&self, kind: CellKind) -> Option<&Mask> {
+        match kind {
+            CellKind::Normal => self.normal.as_ref(),
+            CellKind::Reduction => self.reduce.as_ref(),
+        }
+    }
+}
+
+/// A built supernet: its graph and the space that its alphas span.
+pub struct Supernet {
+    pub graph: Graph,
+    pub space: Space,
+}
+
+impl Supernet {
+    /// Builds the search network. Slot blocks "normal" and "reduce" are edges × operations each, shared by all cells of
+    /// their kind.
+    ///
+    /// # Errors
+    /// Counts of zero, reductions that are no cells, masks of the wrong shape or that cut a node off, and odd sizes where
+    /// a reduction needs even ones (the error names the cell).
+    pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
+        options.check()?;
+        let kinds = options.kinds()?;
+        let mut graph = Graph::new(options.input.channels, options.input.height, options.input.width);
+        let blocks =
+            CellKind::BOTH.map(|kind| graph.slots(kind.name(), edge_count(options.nodes), options.operations.len()));
+
+        let stem_channels = options.stem_multiplier * options.channels;
+        let stem = graph.scope("stem", |g| {
+            let y = g.conv("0", g.input(), Conv::square(stem_channels, 3))?;
+            g.batch_norm("1", y, true)
+        })?;
+        let (mut before_previous, mut previous) = (stem, stem);
+        let mut channels = options.channels;
+        let mut after_reduction = false;
+        for (cell, &kind) in kinds.iter().enumerate() {
+            if kind == CellKind::Reduction {
+                even_size(graph.shape(previous), cell, options)?;
+                channels *= 2;
+            }
+            let plan = SearchCell {
+                nodes: options.nodes,
+                channels,
+                kind,
+                after_reduction,
+                operations: &options.operations,
+                mask: options.masks.of(kind),
+                slots: &blocks[kind as usize],
+            };
+            let output = graph.scope(format!("cells.{cell}"), |g| plan.build(g, before_previous, previous))?;
+            (before_previous, previous) = (previous, output);
+            after_reduction = kind == CellKind::Reduction;
+        }
+        let pooled = graph.global_pool(previous);
+        let logits = graph.linear("head", pooled, options.classes)?;
+        graph.set_output(logits);
+
+        let operations = options.operations.iter().map(|op| op.name().to_string()).collect();
+        let space = Space { operations, nodes: options.nodes, cells: kinds, masks: options.masks.clone() };
+        Ok(Supernet { graph, space })
+    }
+}
+
+/// A reduction halves its input, so it must be even both ways.
+fn even_size(input: Shape, cell: usize, options: &SupernetOptions<'_>) -> Result<()> {
+    if input.height.is_multiple_of(2) && input.width.is_multiple_of(2) {
+        return Ok(());
+    }
+    let count = options.kinds()?.iter().filter(|&&kind| kind == CellKind::Reduction).count();
+    Err(Error::user(format!(
+        "cell {cell} (reduction) needs an even height and width to halve, but its input is {}×{}",
+        input.height, input.width
+    ))
+    .hint(format!(
+        "images are {}×{}; with {count} reductions use sizes that are multiples of {}, or fewer reductions",
+        options.input.height,
+        options.input.width,
+        1u64 << count.min(32)
+    )))
+}
+
+/// What the alphas of a supernet stand for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Space {
+    /// Names of the candidates, in column order.
+    pub operations: Vec<String>,
+    /// Intermediate nodes a cell.
+    pub nodes: usize,
+    /// The kind of every cell, first to last.
+    pub cells: Vec<CellKind>,
+    pub masks: Masks,
+}
+
+/// What to count of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Multiply-adds of one image.
+    Macs,
+    /// Weights.
+    Parameters,
+}
+
+impl Cost {
+    /// "macs" or "parameters".
+    pub fn named(name: &str) -> Result<Cost> {
+        match name {
+            "macs" => Ok(Cost::Macs),
+            "parameters" => Ok(Cost::Parameters),
+            _ => Err(Error::unknown("cost", name, ["macs", "parameters"])),
+        }
+    }
+}
+
+/// A cost for every candidate, edges × operations, summed over all cells of the kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Costs {
+    pub normal: Vec<Vec<usize>>,
+    pub reduce: Vec<Vec<usize>>,
+}
+
+impl Costs {
+    pub fn of(&self, kind: CellKind) -> &[Vec<usize>] {
+        match kind {
+            CellKind::Normal => &self.normal,
+            CellKind::Reduction => &self.reduce,
+        }
+    }
+}
+
+impl Space {
+    /// Edges a cell.
+    pub fn edges(&self) -> usize {
+        edge_count(self.nodes)
+    }
+
+    /// What each candidate costs, read off the supernet's graph.
+    pub fn costs(&self, graph: &Graph, cost: Cost) -> Costs {
+        let count = |kind| {
+            let mut matrix = vec![vec![0; self.operations.len()]; self.edges()];
+            for cell in (0..self.cells.len()).filter(|&cell| self.cells[cell] == kind) {
+                for (edge, row) in matrix.iter_mut().enumerate() {
+                    for (column, entry) in row.iter_mut().enumerate() {
+                        let scope = format!("cells.{cell}.edges.{edge}.ops.{column}");
+                        *entry += match cost {
+                            Cost::Macs => graph.macs_below(&scope),
+                            Cost::Parameters => graph.parameters_below(&scope),
+                        };
+                    }
+                }
+            }
+            matrix
+        };
+        Costs { normal: count(CellKind::Normal), reduce: count(CellKind::Reduction) }
+    }
+
+    /// The genotype by the published rule (`darts.md` A6) from relaxed alphas, edges × operations for each kind.
+    pub fn derive(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>]) -> Result<Genotype> {
+        let pairs = |kind: CellKind, rows| derive_cell(rows, &self.operations, self.nodes, self.masks.of(kind));
+        let concat: Vec<usize> = (2..self.nodes + 2).collect();
+        Genotype::new(pairs(CellKind::Normal, normal)?, concat.clone(), pairs(CellKind::Reduction, reduce)?, concat)
+    }
+}
