@@ -1,5 +1,7 @@
 //! Charts are written whole as SVG and PNG, whatever the data, and nothing in a cell's drawing lies on anything else.
 
+mod shared;
+
 use candlewick::chart::{
     Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Palette, Panel, Rect, Series, lay_out, png, save,
     state_name, svg,
@@ -162,9 +164,7 @@ fn a_chart_replaces_the_one_before_it() -> anyhow::Result<()> {
 
 /// Every published genotype, where the shared folder with them is at hand.
 fn genotypes() -> Option<Vec<(String, Value)>> {
-    let shared = std::env::var_os("CANDLEWICK_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let text = std::fs::read_to_string(shared.join("spec/genotypes.json")).ok()?;
+    let text = std::fs::read_to_string(shared::reference("spec/genotypes.json")?).ok()?;
     let all: Value = serde_json::from_str(&text).ok()?;
     let mut found = Vec::new();
     for group in ["cnn", "cnn_edge_lists", "rnn"] {
@@ -219,11 +219,7 @@ fn overlaps(name: &str, cell: &Cell) {
 
 #[test]
 fn nothing_lies_on_anything_else_in_any_published_cell() -> anyhow::Result<()> {
-    let found = genotypes().unwrap_or_else(|| {
-        eprintln!("passing over the published genotypes: no spec/genotypes.json in CANDLEWICK_SHARED or ../shared");
-        two_genotypes()
-    });
-    for (name, genotype) in found {
+    for (name, genotype) in genotypes().unwrap_or_else(two_genotypes) {
         for cell in cells_from_genotype(&genotype)?.cells {
             let drawn = lay_out(&cell);
             assert!(drawn.labels.len() <= cell.ops.len());

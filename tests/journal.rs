@@ -15,7 +15,7 @@ fn info() -> RunInfo {
 }
 
 fn run_in(folder: &Path) -> candlewick::Result<Run> {
-    Run::start(RunFolder::begin(folder, &info(), "print(1);\n")?, Progress::hidden())
+    Run::start(RunFolder::begin(folder, &info(), Some("print(1);\n"))?, Progress::hidden())
 }
 
 fn fields(value: Value) -> Entry {
@@ -214,7 +214,7 @@ impl Write for Sink {
 fn without_a_terminal_progress_is_plain_lines() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let sink = Sink::default();
-    let run_folder = RunFolder::begin(folder.path(), &info(), "")?;
+    let run_folder = RunFolder::begin(folder.path(), &info(), None)?;
     search(&Run::start(run_folder, Progress::lines(Box::new(sink.clone())))?)?;
     let text = String::from_utf8(sink.0.lock().map_err(|e| anyhow::anyhow!("{e}"))?.clone())?;
     let lines: Vec<&str> = text.lines().collect();

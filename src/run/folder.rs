@@ -24,6 +24,8 @@ pub struct RunInfo {
     pub threads: usize,
     /// The engine's instruction set: "avx512", "avx2", "portable".
     pub simd: String,
+    /// The types of what the loop changes: networks, optimizers, batches.
+    pub state: Vec<String>,
 }
 
 /// `run.json` as it is written.
@@ -71,23 +73,26 @@ fn claim_in(runs: &Path, stem: &str) -> Result<PathBuf> {
 
 fn refuse_a_run(path: &Path) -> Result<()> {
     match [INFO, JOURNAL].iter().any(|name| path.join(name).exists()) {
-        true => Err(Error::user(format!("{} already holds a run", path.display()))
-            .hint("give --out another folder, or leave it out for a new one under runs/")),
+        true => Err(Error::user(format!("{} already holds a run", path.display())).hint(
+            "a script starts one run, in a folder of its own; give --out another one, or leave it out for runs/NAME",
+        )),
         false => Ok(()),
     }
 }
 
 impl RunFolder {
-    /// Turns a folder (see [`claim`]) into a run's: writes the script and `run.json`.
+    /// Turns a folder (see [`claim`]) into a run's: writes the script, if there is one to copy, and `run.json`.
     ///
     /// # Errors
     /// The folder holds a run already, or cannot be written.
-    pub fn begin(path: &Path, info: &RunInfo, source: &str) -> Result<Self> {
+    pub fn begin(path: &Path, info: &RunInfo, source: Option<&str>) -> Result<Self> {
         refuse_a_run(path)?;
         std::fs::create_dir_all(path.join(PLOTS)).map_err(|e| Error::file(path, &e))?;
         let folder = Self { path: path.to_path_buf() };
         let script = path.join(Path::new(&info.script).file_name().unwrap_or("script.rhai".as_ref()));
-        std::fs::write(&script, source).map_err(|e| Error::file(&script, &e))?;
+        if let Some(source) = source {
+            std::fs::write(&script, source).map_err(|e| Error::file(&script, &e))?;
+        }
 
         let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let record = Record { info, candlewick: env!("CARGO_PKG_VERSION"), started };

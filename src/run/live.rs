@@ -4,6 +4,7 @@ use super::folder::RunFolder;
 use super::journal::{Entry, Journal, read, value_of};
 use super::plots::{MixingWeights, Plot, figures};
 use super::progress::Progress;
+use crate::error::Blame;
 use crate::{Error, Result, chart, interrupt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +101,9 @@ impl Run {
     pub fn log(&self, fields: &Entry) -> Result<()> {
         let state = &mut *self.state();
         let written = state.write(fields);
+        if written.as_ref().is_err_and(|error| error.blame == Blame::User) {
+            return written;
+        }
         let numbers = fields.iter().filter_map(|(name, value)| Some((name.clone(), value_of(value)?)));
         if state.in_step {
             for (name, value) in numbers {

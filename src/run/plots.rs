@@ -1,7 +1,7 @@
 //! From journals to charts.
 
 use super::journal::{Entry, value_of};
-use crate::chart::{Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Panel, Series};
+use crate::chart::{Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Panel, Series, state_name};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +26,44 @@ pub struct MixingWeights {
     pub ops: Vec<String>,
     /// Edges × ops.
     pub values: Vec<Vec<f64>>,
+}
+
+impl MixingWeights {
+    /// Mixing weights of any graph.
+    ///
+    /// # Errors
+    /// Not one row an edge, or a row without one value an op.
+    pub fn new(edges: Vec<(String, String)>, ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
+        if values.len() != edges.len() || values.iter().any(|row| row.len() != ops.len()) {
+            let widths: Vec<usize> = values.iter().map(Vec::len).collect();
+            return Err(Error::user(format!(
+                "mixing weights of {} edges × {} ops have {} rows of lengths {widths:?}",
+                edges.len(),
+                ops.len(),
+                values.len()
+            )));
+        }
+        Ok(Self { edges, ops, values })
+    }
+
+    /// Mixing weights of a DARTS cell: node i has an edge from each of the i + 2 states before it, in this order.
+    ///
+    /// # Errors
+    /// The rows are none or not those of whole nodes.
+    pub fn of_cell(ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
+        let mut edges = Vec::new();
+        for state in 2.. {
+            if edges.len() >= values.len() {
+                break;
+            }
+            edges.extend((0..state).map(|from| (state_name(from, 2), state_name(state, 2))));
+        }
+        match edges.len() == values.len() && !edges.is_empty() {
+            true => Self::new(edges, ops, values),
+            false => Err(Error::user(format!("mixing weights have {} rows, which are no cell's edges", values.len()))
+                .hint("a cell of 1, 2, 3, 4 … nodes has 2, 5, 9, 14 … edges; name others as `edges`")),
+        }
+    }
 }
 
 /// The figures of a chart with their file names (no extension), as far as the journal has something to show.

@@ -17,7 +17,8 @@ pub struct Progress {
     started: Instant,
     /// Steps of the whole run so far.
     total: u64,
-    epoch: u64,
+    /// The epoch that is running, if the run has any.
+    epoch: Option<u64>,
     epochs: Option<u64>,
     /// The loop over steps that is running, if one is.
     steps: Option<Loop>,
@@ -58,13 +59,13 @@ impl Progress {
     }
 
     fn with(face: Face) -> Self {
-        Self { face, started: Instant::now(), total: 0, epoch: 0, epochs: None, steps: None, shown: Vec::new() }
+        Self { face, started: Instant::now(), total: 0, epoch: None, epochs: None, steps: None, shown: Vec::new() }
     }
 
     /// A new epoch begins, number `epoch` counted from 0, of `epochs`.
     pub fn begin_epoch(&mut self, epoch: u64, epochs: Option<u64>) {
         self.end_steps();
-        (self.epoch, self.epochs) = (epoch, epochs);
+        (self.epoch, self.epochs) = (Some(epoch), epochs);
     }
 
     /// A loop over steps begins; `count` of them if that is known.
@@ -126,12 +127,13 @@ impl Progress {
     pub fn summary(&mut self, values: &[(String, f64)]) {
         if !values.is_empty() {
             let numbers: Vec<String> = values.iter().map(|(name, value)| shown(name, *value)).collect();
-            let line = format!("{}  {}  {}", self.place(), numbers.join("  "), spoken(self.started.elapsed()));
+            let line = format!("{}  {}  after {}", self.place(), numbers.join("  "), spoken(self.started.elapsed()));
             self.line(&line);
         }
     }
 
     fn line(&mut self, line: &str) {
+        let line = line.trim_start();
         match &mut self.face {
             // A closed stderr is no reason to stop a search.
             Face::Lines { sink, .. } => drop(writeln!(sink, "{line}").and_then(|()| sink.flush())),
@@ -141,9 +143,10 @@ impl Progress {
     }
 
     fn place(&self) -> String {
-        match self.epochs {
-            Some(epochs) => format!("epoch {}/{epochs}", self.epoch + 1),
-            None => format!("epoch {}", self.epoch + 1),
+        match (self.epoch, self.epochs) {
+            (Some(epoch), Some(epochs)) => format!("epoch {}/{epochs}", epoch + 1),
+            (Some(epoch), None) => format!("epoch {}", epoch + 1),
+            (None, _) => String::new(),
         }
     }
 
@@ -154,7 +157,8 @@ impl Progress {
             let rate = steps.done as f64 / steps.started.elapsed().as_secs_f64().max(1e-9);
             parts.push(if rate >= 1.0 { format!("{rate:.1} steps/s") } else { format!("{:.1} s/step", 1.0 / rate) });
             if let Some(count) = steps.count {
-                let after = self.epochs.unwrap_or(0).saturating_sub(self.epoch + 1) * count;
+                let after =
+                    self.epochs.zip(self.epoch).map_or(0, |(epochs, epoch)| epochs.saturating_sub(epoch + 1) * count);
                 let left = (count.saturating_sub(steps.done) + after) as f64;
                 let pace = self.started.elapsed().as_secs_f64() / self.total.max(1) as f64;
                 parts.push(format!("{} left", spoken(Duration::from_secs_f64(left * pace))));
