@@ -4,7 +4,7 @@
 //! a cell are numbered. The legend goes into the empty corner of that triangle, or below.
 
 use super::WIDTH;
-use super::axis::{Axis, draw_frame, thinned};
+use super::axis::{Axis, draw_frame, share_axis, thinned};
 use super::canvas::{Canvas, Letters, Point, Rect};
 use super::legend::Legend;
 use super::palette::{INK, MUTED, Palette};
@@ -133,9 +133,7 @@ impl Alphas {
         let legend = self.legend(&palette);
         canvas.text(&self.title, (LEFT, 34.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
 
-        let finite = || self.values.iter().flatten().flatten().copied().filter(|v| v.is_finite());
-        let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
-        let y = Axis::rounded(low, if high > low { high } else { low + 1.0 }, 3);
+        let y = share_axis(self.values.iter().flatten().flatten().copied(), 3);
         let first = self.times.first().copied().unwrap_or(0.0);
         let last = self.times.last().copied().unwrap_or(1.0);
         let x = Axis::exact(first, last, ((grid.plot.0 / 50.0) as usize).clamp(2, 8), true);

@@ -51,6 +51,21 @@ impl Axis {
     }
 }
 
+/// The axis of mixing weights: from 0 on, unless they are all so alike (early in a search) that only their differences
+/// tell anything.
+pub fn share_axis(values: impl Iterator<Item = f64>, ticks: usize) -> Axis {
+    let (low, high) = bounds(values);
+    Axis::rounded(if low > 0.0 && low < 0.5 * high { 0.0 } else { low }, high, ticks)
+}
+
+/// Smallest and largest finite value; 0 and 1 where there is none.
+pub fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values
+        .filter(|v| v.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if low <= high { (low, high) } else { (0.0, 1.0) }
+}
+
 /// A range that is not empty.
 fn opened(low: f64, high: f64) -> (f64, f64) {
     if high - low > 1e-12 * low.abs().max(high.abs()).max(1e-300) {

@@ -4,7 +4,7 @@
 //! panel stands above it, outside the data. A long noisy series is drawn pale with its moving average on top.
 
 use super::WIDTH;
-use super::axis::{Axis, draw_frame, thinned};
+use super::axis::{Axis, bounds, draw_frame, thinned};
 use super::canvas::{Canvas, Letters, Point, Rect};
 use super::legend::Legend;
 use super::palette::{Color, INK, MUTED, PAPER, SERIES, blend};
@@ -206,12 +206,4 @@ fn y_axis(panel: &Panel, smoothed: &[Option<Vec<Point>>], area: Rect) -> Axis {
     let (low, high) = bounds(shown.into_iter());
     let low = if low > 0.0 && low < 0.4 * high { 0.0 } else { low };
     Axis::rounded(low, high, (area.height() / 42.0) as usize)
-}
-
-/// Smallest and largest finite value; 0 and 1 where there is none.
-fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    let (low, high) = values
-        .filter(|v| v.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low <= high { (low, high) } else { (0.0, 1.0) }
 }

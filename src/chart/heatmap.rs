@@ -2,7 +2,7 @@
 
 use super::WIDTH;
 use super::alphas::Edge;
-use super::axis::Axis;
+use super::axis::{Axis, share_axis};
 use super::canvas::{Canvas, Letters, Rect};
 use super::palette::{Color, INK, MUTED, PAPER, RULE, blend, is_dark};
 use super::text::{self, Align, Weight};
@@ -83,8 +83,7 @@ impl HeatMap {
 
     pub(super) fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Result<()> {
         let values = self.matrices.iter().flat_map(|m| m.values.iter().flatten());
-        let highest = values.copied().filter(|v| v.is_finite()).fold(0.0, f64::max);
-        let scale = Axis::rounded(0.0, if highest > 0.0 { highest } else { 1.0 }, 4);
+        let scale = share_axis(values.copied(), 4);
         let limit = self.size().0 - 2.0 * EDGE;
         let title = text::fitted(&self.title, 20.0, Weight::SemiBold, limit);
         canvas.text(&title, (EDGE, 32.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
@@ -128,18 +127,20 @@ impl HeatMap {
             canvas.text_centered_on(&edge.title(), at, Align::Right, Letters::new(EM, INK))?;
             for (column, &value) in matrix.values.get(row).into_iter().flatten().enumerate() {
                 let cell = place(row, column).grown(-1.0);
-                let color = shade(value / scale.high);
+                let color = shade((value - scale.low) / (scale.high - scale.low));
                 canvas.fill(cell, color)?;
                 if width >= LEAST_FOR_VALUE.0 && height >= LEAST_FOR_VALUE.1 && value.is_finite() {
                     let ink = if is_dark(color) { PAPER } else { INK };
-                    let number = short(value);
+                    let number = short(value, if scale.high - scale.low < 0.1 { 3 } else { 2 });
                     canvas.text_centered_on(&number, cell.center(), Align::Center, Letters::new(VALUE_EM, ink))?;
                 }
             }
         }
         for (row, op) in matrix.chosen.iter().enumerate() {
             if let Some(column) = *op {
-                outline(canvas, place(row, column).grown(-0.5))?;
+                // A light line inside the dark one: one of them stands out from any shade.
+                outline(canvas, place(row, column).grown(-2.2), PAPER, 1.5)?;
+                outline(canvas, place(row, column).grown(-0.5), INK, 2.0)?;
             }
         }
         Ok(())
@@ -155,8 +156,7 @@ impl HeatMap {
             let slice = Rect { bottom: bar.bottom - height * share, ..bar };
             canvas.fill(slice, shade(share + 0.5 / f64::from(steps)))?;
         }
-        let corners = [(bar.left, bar.top), (bar.right, bar.top), (bar.right, bar.bottom), (bar.left, bar.bottom)];
-        canvas.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], RULE, 1.0)?;
+        outline(canvas, bar, RULE, 1.0)?;
         for tick in scale.ticks() {
             let at = (bar.right + 6.0, scale.place(tick, bar.bottom, bar.top));
             canvas.text_centered_on(&scale.label(tick), at, Align::Left, Letters::new(EM - 2.0, MUTED))?;
@@ -165,9 +165,9 @@ impl HeatMap {
     }
 }
 
-fn outline<B: DrawingBackend>(canvas: &mut Canvas<B>, area: Rect) -> Result<()> {
+fn outline<B: DrawingBackend>(canvas: &mut Canvas<B>, area: Rect, color: Color, width: f64) -> Result<()> {
     let corners = [(area.left, area.top), (area.right, area.top), (area.right, area.bottom), (area.left, area.bottom)];
-    canvas.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], INK, 2.0)
+    canvas.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], color, width)
 }
 
 /// Pale at 0, deep at 1, grey where there is no number.
@@ -180,9 +180,9 @@ fn shade(share: f64) -> Color {
     }
 }
 
-/// Two decimals without the leading zero, as such tables print shares; 1 stays 1.
-fn short(value: f64) -> String {
-    let text = format!("{value:.2}");
+/// Few decimals and no leading zero, as such tables print shares.
+fn short(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
     match text.strip_prefix("0.") {
         Some(decimals) => format!(".{decimals}"),
         None => text,
