@@ -1,1 +1,16 @@
+//! Runs: the folder that holds one, its journal, its progress on the terminal, and the loop that ties them together.
 //!
+//! The journal is the one source of truth: every number a chart shows was written there first, so charts can be redrawn
+//! from a run folder alone, and two runs are compared by their journals.
+
+mod folder;
+mod journal;
+mod live;
+mod plots;
+mod progress;
+
+pub use folder::{RunFolder, RunInfo, claim};
+pub use journal::{Entry, Journal, difference, number, read, value_of};
+pub use live::{Epochs, Run, Steps};
+pub use plots::{MixingWeights, Plot, cells_from_genotype, figures};
+pub use progress::Progress;

@@ -137,30 +137,10 @@ impl Host {
         if let Some(folder) = folder.as_ref() {
             return Ok(folder.clone());
         }
-        let path = match &self.setup.out {
-            Some(out) => {
-                std::fs::create_dir_all(out).map_err(|e| Error::file(out, &e))?;
-                out.clone()
-            }
-            None => self.claim_folder()?,
-        };
+        let stem = self.setup.script.file_stem().map_or("script".into(), |s| s.to_string_lossy().into_owned());
+        let path = crate::run::claim(self.setup.out.as_deref(), &stem)?;
         *folder = Some(path.clone());
         Ok(path)
-    }
-
-    fn claim_folder(&self) -> Result<PathBuf> {
-        let stem = self.setup.script.file_stem().map_or("script".into(), |s| s.to_string_lossy().into_owned());
-        let runs = Path::new("runs");
-        std::fs::create_dir_all(runs).map_err(|e| Error::file(runs, &e))?;
-        for number in 1u32.. {
-            let path = runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
-            match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(path),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::file(&path, &error)),
-            }
-        }
-        Err(Error::run("no free name for the run folder"))
     }
 
     /// The path a script may read under the name `path`, looked up in the script's folder, then from where the command

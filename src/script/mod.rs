@@ -48,6 +48,7 @@ mod failure;
 mod general;
 mod host;
 mod imports;
+mod json;
 mod library;
 mod meter;
 mod native;
@@ -55,6 +56,7 @@ mod options;
 mod page;
 mod param;
 pub mod reference;
+pub mod run;
 mod session;
 pub mod tensor;
 mod value;
@@ -79,6 +81,7 @@ pub fn declare(library: &mut Library) {
     param::declare(library);
     tensor::declare(library);
     data::declare(library);
+    run::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.

@@ -1,0 +1,158 @@
+//! The journal: one JSON object a line, with what was logged, when and where in the loop.
+//!
+//! A line holds `epoch` and `step` (both count from 0; `step` over the whole run), the logged fields, and `time` (seconds
+//! since the run started). Each is handed to the system in one write, so a killed run leaves whole lines. JSON has no
+//! number for NaN and the infinities: they are written as the strings "NaN", "inf" and "-inf".
+
+use crate::{Error, Result};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A line's fields, or those to be logged.
+pub type Entry = Map<String, Value>;
+
+/// What the journal adds to every line.
+const OWN: [&str; 3] = ["epoch", "step", "time"];
+
+/// A journal being written.
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    started: Instant,
+    names: BTreeSet<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    epoch: u64,
+    step: u64,
+    #[serde(flatten)]
+    fields: &'a Entry,
+    time: f64,
+}
+
+impl Journal {
+    /// A new journal.
+    ///
+    /// # Errors
+    /// The file exists or cannot be made.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create_new(path).map_err(|e| Error::file(path, &e))?;
+        Ok(Self { file, path: path.to_path_buf(), started: Instant::now(), names: BTreeSet::new() })
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// A field has a name the journal uses itself. A loss (any field whose name ends in "loss") is not finite: the line is
+    /// written, and the error says which loss, where. The disk is full.
+    pub fn log(&mut self, epoch: u64, step: u64, fields: &Entry) -> Result<()> {
+        if let Some(name) = OWN.iter().find(|name| fields.contains_key(**name)) {
+            return Err(Error::user(format!("a logged field cannot be called \"{name}\""))
+                .hint("epoch, step and time are in every line of the journal; choose another name"));
+        }
+        let time = (self.started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        let mut line = serde_json::to_vec(&Line { epoch, step, fields, time })
+            .map_err(|e| Error::run(format!("{}: {e}", self.path.display())))?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .map_err(|e| Error { blame: crate::error::Blame::Run, ..Error::file(&self.path, &e) })?;
+        self.names.extend(fields.keys().cloned());
+
+        let lost = fields
+            .iter()
+            .find(|(name, value)| name.ends_with("loss") && value_of(value).is_some_and(|v| !v.is_finite()));
+        match lost {
+            Some((name, value)) => Err(Error::run(format!(
+                "{name} is {} at step {step} of epoch {epoch}",
+                value.as_str().unwrap_or_default()
+            ))
+            .hint(format!(
+                "a smaller learning rate or clipping may help; the journal up to here is {}",
+                self.path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all fields logged so far.
+    pub fn names(&self) -> &BTreeSet<String> {
+        &self.names
+    }
+}
+
+/// A number as the journal writes it.
+pub fn number(value: f64) -> Value {
+    serde_json::Number::from_f64(value).map(Value::Number).unwrap_or_else(|| {
+        let name = match value {
+            v if v.is_nan() => "NaN",
+            v if v > 0.0 => "inf",
+            _ => "-inf",
+        };
+        Value::String(name.into())
+    })
+}
+
+/// The number that a journal's value stands for, "NaN", "inf" and "-inf" among them.
+pub fn value_of(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(name) => match name.as_str() {
+            "NaN" => Some(f64::NAN),
+            "inf" => Some(f64::INFINITY),
+            "-inf" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The lines of a journal. A last line that was cut off (the machine died while it was written) is left out.
+///
+/// # Errors
+/// There is no such file; any other line is no JSON object (the error names it).
+pub fn read(path: &Path) -> Result<Vec<Entry>> {
+    let text = std::fs::read(path).map_err(|e| {
+        let error = Error::file(path, &e);
+        match e.kind() {
+            ErrorKind::NotFound => error.hint("a run's journal is called journal.jsonl and lies in its folder"),
+            _ => error,
+        }
+    })?;
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let mut entries = Vec::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(entry) => entries.push(entry),
+            // Only a line without its end can have been cut off.
+            Err(_) if index + 1 == lines.len() => {}
+            Err(error) => {
+                let message = format!("{}: line {} is no JSON object: {error}", path.display(), index + 1);
+                return Err(Error::user(message).hint("each line of a journal is one JSON object"));
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// In what two journals differ first, times aside; `None` if they tell the same.
+pub fn difference(one: &[Entry], other: &[Entry]) -> Option<String> {
+    for (index, (a, b)) in one.iter().zip(other).enumerate() {
+        let names: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|name| *name != "time").collect();
+        if let Some(name) = names.into_iter().find(|name| a.get(*name) != b.get(*name)) {
+            let show = |entry: &Entry| entry.get(name).map_or("nothing".to_string(), Value::to_string);
+            return Some(format!("line {}: {name} is {} and {}", index + 1, show(a), show(b)));
+        }
+    }
+    (one.len() != other.len()).then(|| format!("{} lines and {} lines", one.len(), other.len()))
+}

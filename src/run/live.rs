@@ -1,0 +1,290 @@
+//! A run in progress: where the loop is, what it logs, which charts it wants.
+
+use super::folder::RunFolder;
+use super::journal::{Entry, Journal, read, value_of};
+use super::plots::{MixingWeights, Plot, figures};
+use super::progress::Progress;
+use crate::error::Blame;
+use crate::{Error, Result, chart, interrupt};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The share of a run's time that drawing charts may take while it runs.
+const DRAWING_SHARE: f64 = 0.05;
+
+/// A handle on a run; clones are the same run. When the last one goes, charts that were put off are drawn.
+#[derive(Clone)]
+pub struct Run(Arc<Mutex<State>>);
+
+struct State {
+    folder: RunFolder,
+    journal: Journal,
+    progress: Progress,
+    started: Instant,
+    epoch: u64,
+    /// The current step, or the last one where none is running; counted from 0 over the whole run.
+    step: u64,
+    /// Steps begun so far.
+    begun: u64,
+    /// Whether a step is running: what is logged then is its.
+    in_step: bool,
+    /// Numbers logged by the running step.
+    latest: Vec<(String, f64)>,
+    /// Sum and count of what the epoch's steps logged.
+    sums: BTreeMap<String, (f64, f64)>,
+    /// The genotype logged last.
+    genotype: Option<Value>,
+    put_off: BTreeSet<Plot>,
+    drawing: Duration,
+}
+
+impl Run {
+    /// A run that writes into `folder`.
+    ///
+    /// # Errors
+    /// The folder holds a journal already, or cannot be written.
+    pub fn start(folder: RunFolder, progress: Progress) -> Result<Self> {
+        let journal = Journal::create(&folder.journal())?;
+        Ok(Self(Arc::new(Mutex::new(State {
+            folder,
+            journal,
+            progress,
+            started: Instant::now(),
+            epoch: 0,
+            step: 0,
+            begun: 0,
+            in_step: false,
+            latest: Vec::new(),
+            sums: BTreeMap::new(),
+            genotype: None,
+            put_off: BTreeSet::new(),
+            drawing: Duration::ZERO,
+        }))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // The state is plain data and whole between any two statements, also after a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.state().folder.path().to_path_buf()
+    }
+
+    /// The epoch that is running, counted from 0.
+    pub fn epoch(&self) -> u64 {
+        self.state().epoch
+    }
+
+    /// The step that is running, or the last one that ran, counted from 0 over the whole run.
+    pub fn step(&self) -> u64 {
+        self.state().step
+    }
+
+    /// The numbers of `count` epochs, from 0. Ends with an error once Ctrl-C was pressed.
+    pub fn epochs(&self, count: u64) -> Epochs {
+        Epochs { run: self.clone(), next: 0, count }
+    }
+
+    /// The items of `items`, one a step; `count` of them if that is known. Ends with an error once Ctrl-C was pressed.
+    pub fn steps<T, I: Iterator<Item = Result<T>>>(&self, items: I, count: Option<u64>) -> Steps<I> {
+        Steps { run: self.clone(), items, count, begun: false }
+    }
+
+    /// Writes a line into the journal and shows its numbers.
+    ///
+    /// # Errors
+    /// As [`Journal::log`]: reserved names, a loss that is not finite, a full disk.
+    pub fn log(&self, fields: &Entry) -> Result<()> {
+        let state = &mut *self.state();
+        let written = state.write(fields);
+        if written.as_ref().is_err_and(|error| error.blame == Blame::User) {
+            return written;
+        }
+        let numbers = fields.iter().filter_map(|(name, value)| Some((name.clone(), value_of(value)?)));
+        if state.in_step {
+            for (name, value) in numbers {
+                let sum = state.sums.entry(name.clone()).or_default();
+                *sum = (sum.0 + value, sum.1 + 1.0);
+                state.latest.push((name, value));
+            }
+        } else {
+            // What the epoch's steps logged is summed up by its mean.
+            let means = std::mem::take(&mut state.sums).into_iter().map(|(name, (sum, count))| (name, sum / count));
+            let values: Vec<(String, f64)> = means.chain(numbers).collect();
+            state.progress.summary(&values);
+        }
+        written
+    }
+
+    /// Draws the fields `names` over time, and draws them anew at the end of the run.
+    ///
+    /// # Errors
+    /// A field of that name was never logged.
+    pub fn plot(&self, names: &[String]) -> Result<()> {
+        let state = &mut *self.state();
+        for name in names {
+            if !state.journal.names().contains(name) {
+                let known: Vec<&str> = state.journal.names().iter().map(String::as_str).collect();
+                return Err(match known.is_empty() {
+                    true => Error::user(format!("there is no field \"{name}\" to plot")).hint("log it first"),
+                    false => Error::unknown("logged field", name, known),
+                });
+            }
+        }
+        state.want(Plot::Curves(names.to_vec()))
+    }
+
+    /// Logs mixing weights, by kind of cell, and draws their course and their state.
+    pub fn plot_alphas(&self, weights: &BTreeMap<String, MixingWeights>) -> Result<()> {
+        let value = serde_json::to_value(weights).map_err(|e| Error::run(format!("mixing weights: {e}")))?;
+        let state = &mut *self.state();
+        state.write(&Entry::from_iter([("alphas".to_string(), value)]))?;
+        state.want(Plot::Alphas)
+    }
+
+    /// Logs a genotype (unless it is the last one logged) and draws its cells.
+    ///
+    /// # Errors
+    /// It does not have the form of one, see [`super::cells_from_genotype`].
+    pub fn draw(&self, genotype: &Value) -> Result<()> {
+        super::plots::cells_from_genotype(genotype)?;
+        let state = &mut *self.state();
+        if state.genotype.as_ref() != Some(genotype) {
+            state.write(&Entry::from_iter([("genotype".to_string(), genotype.clone())]))?;
+        }
+        state.want(Plot::Cells)
+    }
+
+    /// Ends the loop and draws every chart that was put off.
+    pub fn finish(&self) -> Result<()> {
+        self.state().finish()
+    }
+}
+
+impl State {
+    fn write(&mut self, fields: &Entry) -> Result<()> {
+        if let Some(genotype) = fields.get("genotype") {
+            self.genotype = Some(genotype.clone());
+        }
+        self.journal.log(self.epoch, self.step, fields)
+    }
+
+    /// Draws a chart if drawing has been cheap so far, or else puts it off.
+    fn want(&mut self, plot: Plot) -> Result<()> {
+        self.put_off.insert(plot);
+        match self.drawing.as_secs_f64() <= DRAWING_SHARE * self.started.elapsed().as_secs_f64() {
+            true => self.draw_all(),
+            false => Ok(()),
+        }
+    }
+
+    fn draw_all(&mut self) -> Result<()> {
+        if self.put_off.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let entries = read(self.journal.path())?;
+        for plot in std::mem::take(&mut self.put_off) {
+            for (name, figure) in figures(&plot, &entries)? {
+                chart::save(&figure, &self.folder.plots().join(name))?;
+            }
+        }
+        self.drawing += begun.elapsed();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.end_step();
+        self.progress.end_steps();
+        self.draw_all()
+    }
+
+    fn end_step(&mut self) {
+        if std::mem::take(&mut self.in_step) {
+            let latest = std::mem::take(&mut self.latest);
+            self.progress.step(&latest);
+        }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Who presses Ctrl-C waits for nothing: the charts can be redrawn from the journal.
+        if !interrupt::requested()
+            && let Err(error) = self.finish()
+        {
+            eprintln!("warning: {error}");
+        }
+    }
+}
+
+/// The epochs of a run; see [`Run::epochs`].
+pub struct Epochs {
+    run: Run,
+    next: u64,
+    count: u64,
+}
+
+impl Iterator for Epochs {
+    type Item = Result<u64>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let state = &mut *self.run.state();
+        state.end_step();
+        state.progress.end_steps();
+        if self.next >= self.count {
+            return None;
+        }
+        if let Err(stop) = interrupt::check() {
+            self.next = self.count;
+            return Some(Err(stop));
+        }
+        let epoch = self.next;
+        self.next += 1;
+        state.epoch = epoch;
+        state.sums.clear();
+        state.progress.begin_epoch(epoch, Some(self.count));
+        Some(Ok(epoch))
+    }
+}
+
+/// The steps of a loop; see [`Run::steps`].
+pub struct Steps<I> {
+    run: Run,
+    items: I,
+    count: Option<u64>,
+    begun: bool,
+}
+
+impl<T, I: Iterator<Item = Result<T>>> Iterator for Steps<I> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        {
+            let state = &mut *self.run.state();
+            state.end_step();
+            if !std::mem::replace(&mut self.begun, true) {
+                state.progress.begin_steps(self.count);
+            }
+        }
+        // The lock is free while the item is made: making it may take long, or log.
+        let item = match interrupt::check() {
+            Ok(()) => self.items.next(),
+            Err(stop) => Some(Err(stop)),
+        };
+        let state = &mut *self.run.state();
+        match &item {
+            Some(Ok(_)) => {
+                state.step = state.begun;
+                state.begun += 1;
+                state.in_step = true;
+            }
+            _ => state.progress.end_steps(),
+        }
+        item
+    }
+}

@@ -1,0 +1,259 @@
+//! From journals to charts.
+
+use super::journal::{Entry, value_of};
+use crate::chart::{Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Panel, Series, state_name};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A chart that a run keeps up to date.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plot {
+    /// The fields of these names over time.
+    Curves(Vec<String>),
+    /// The mixing weights over time and as they are.
+    Alphas,
+    /// The genotype's cells.
+    Cells,
+}
+
+/// The mixing weights of one kind of cell, as the journal's field `alphas` holds them by kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MixingWeights {
+    /// The two ends of each edge by name.
+    pub edges: Vec<(String, String)>,
+    pub ops: Vec<String>,
+    /// Edges × ops.
+    pub values: Vec<Vec<f64>>,
+}
+
+impl MixingWeights {
+    /// Mixing weights of any graph.
+    ///
+    /// # Errors
+    /// Not one row an edge, or a row without one value an op.
+    pub fn new(edges: Vec<(String, String)>, ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
+        if values.len() != edges.len() || values.iter().any(|row| row.len() != ops.len()) {
+            let widths: Vec<usize> = values.iter().map(Vec::len).collect();
+            return Err(Error::user(format!(
+                "mixing weights of {} edges × {} ops have {} rows of lengths {widths:?}",
+                edges.len(),
+                ops.len(),
+                values.len()
+            )));
+        }
+        Ok(Self { edges, ops, values })
+    }
+
+    /// Mixing weights of a DARTS cell: node i has an edge from each of the i + 2 states before it, in this order.
+    ///
+    /// # Errors
+    /// The rows are none or not those of whole nodes.
+    pub fn of_cell(ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
+        let mut edges = Vec::new();
+        for state in 2.. {
+            if edges.len() >= values.len() {
+                break;
+            }
+            edges.extend((0..state).map(|from| (state_name(from, 2), state_name(state, 2))));
+        }
+        match edges.len() == values.len() && !edges.is_empty() {
+            true => Self::new(edges, ops, values),
+            false => Err(Error::user(format!("mixing weights have {} rows, which are no cell's edges", values.len()))
+                .hint("a cell of 1, 2, 3, 4 … nodes has 2, 5, 9, 14 … edges; name others as `edges`")),
+        }
+    }
+}
+
+/// The figures of a chart with their file names (no extension), as far as the journal has something to show.
+pub fn figures(plot: &Plot, journal: &[Entry]) -> Result<Vec<(String, Figure)>> {
+    Ok(match plot {
+        Plot::Curves(names) => vec![(names.join("-"), Figure::Curves(curves(journal, names)))],
+        Plot::Alphas => alphas(journal),
+        Plot::Cells => match journal.iter().rev().find_map(|entry| entry.get("genotype")) {
+            Some(genotype) => vec![("cells".into(), Figure::Cells(cells_from_genotype(genotype)?))],
+            None => vec![],
+        },
+    })
+}
+
+/// The fields of these names over epochs, or over steps while there is only one epoch. Fields that measure the same by
+/// the last word of their names ("loss", "accuracy") share a panel.
+fn curves(journal: &[Entry], names: &[String]) -> Curves {
+    let clock = Clock::of(journal);
+    let mut panels: Vec<Panel> = Vec::new();
+    for name in names {
+        let points =
+            journal.iter().filter_map(|entry| Some((clock.time(entry), value_of(entry.get(name)?)?))).collect();
+        let series = Series { name: name.clone(), points };
+        let measure = name.rsplit('_').next().unwrap_or(name);
+        match panels.iter_mut().find(|panel| panel.name == measure) {
+            Some(panel) => panel.series.push(series),
+            None => panels.push(Panel { name: measure.to_string(), series: vec![series] }),
+        }
+    }
+    Curves { title: String::new(), x: clock.unit().into(), panels }
+}
+
+/// Turns a line's epoch and step into one time.
+struct Clock {
+    /// First and last step of each epoch.
+    epochs: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Clock {
+    fn of(journal: &[Entry]) -> Self {
+        let mut epochs: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+        for entry in journal {
+            let step = whole(entry, "step");
+            let (first, last) = epochs.entry(whole(entry, "epoch")).or_insert((step, step));
+            (*first, *last) = (step.min(*first), step.max(*last));
+        }
+        Self { epochs }
+    }
+
+    fn unit(&self) -> &'static str {
+        if self.epochs.len() > 1 { "epoch" } else { "step" }
+    }
+
+    /// Epochs done when the line was written: step s of the n of epoch e is e + (s + 1)/n. With one epoch only, the step.
+    fn time(&self, entry: &Entry) -> f64 {
+        let (epoch, step) = (whole(entry, "epoch"), whole(entry, "step"));
+        if self.epochs.len() < 2 {
+            return step as f64;
+        }
+        let steps = |epoch: u64| self.epochs.get(&epoch).map_or(1, |(first, last)| last - first + 1);
+        // An epoch that is still running has as many steps as the one before it.
+        let count = if epoch > 0 { steps(epoch).max(steps(epoch - 1)) } else { steps(epoch) };
+        let first = self.epochs.get(&epoch).map_or(step, |epoch| epoch.0);
+        epoch as f64 + (step - first + 1) as f64 / count as f64
+    }
+}
+
+fn whole(entry: &Entry, name: &str) -> u64 {
+    entry.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// A chart of the course of each kind's mixing weights, and a heat map of how they stand.
+fn alphas(journal: &[Entry]) -> Vec<(String, Figure)> {
+    let clock = Clock::of(journal);
+    let records: Vec<(f64, BTreeMap<String, MixingWeights>)> = journal
+        .iter()
+        .filter_map(|entry| Some((clock.time(entry), serde_json::from_value(entry.get("alphas")?.clone()).ok()?)))
+        .collect();
+    let Some((_, last)) = records.last() else { return vec![] };
+    let genotype = journal.iter().rev().find_map(|entry| entry.get("genotype"));
+    let edges = |weights: &MixingWeights| {
+        weights.edges.iter().map(|(from, to)| Edge { from: from.clone(), to: to.clone() }).collect::<Vec<Edge>>()
+    };
+    let mut figures = Vec::new();
+    let mut matrices = Vec::new();
+    for (kind, now) in last {
+        let course: Vec<(f64, &MixingWeights)> =
+            records.iter().filter_map(|(time, kinds)| Some((*time, kinds.get(kind)?))).collect();
+        let figure = Alphas {
+            title: format!("{}: mixing weights", cell_title(kind)),
+            x: clock.unit().into(),
+            ops: now.ops.clone(),
+            edges: edges(now),
+            times: course.iter().map(|(time, _)| *time).collect(),
+            values: course.iter().map(|(_, weights)| weights.values.clone()).collect(),
+        };
+        figures.push((format!("alphas-{kind}"), Figure::Alphas(figure)));
+        matrices.push(Matrix {
+            name: cell_title(kind),
+            ops: now.ops.clone(),
+            edges: edges(now),
+            values: now.values.clone(),
+            chosen: chosen(genotype, kind, now),
+        });
+    }
+    let heat_map = HeatMap { title: "Mixing weights".into(), matrices };
+    figures.push(("alphas".into(), Figure::HeatMap(heat_map)));
+    figures
+}
+
+/// For each edge the op that the genotype's cell has there.
+fn chosen(genotype: Option<&Value>, kind: &str, weights: &MixingWeights) -> Vec<Option<usize>> {
+    let cells = genotype.and_then(|genotype| named_cells(genotype).ok()).unwrap_or_default();
+    let Some((_, cell)) = cells.into_iter().find(|(name, _)| name == kind) else { return vec![] };
+    let op_between = |(from, to): &(String, String)| {
+        let op = cell.ops.iter().find(|op| cell.state_name(op.from) == *from && cell.state_name(op.to) == *to)?;
+        weights.ops.iter().position(|name| *name == op.name)
+    };
+    weights.edges.iter().map(op_between).collect()
+}
+
+fn cell_title(kind: &str) -> String {
+    match kind {
+        "normal" => "Normal cell".into(),
+        "reduce" => "Reduction cell".into(),
+        "recurrent" => "Recurrent cell".into(),
+        other => other.replace('_', " "),
+    }
+}
+
+/// The cells of a genotype written as the literature's repositories write them: `normal` and `reduce` are lists of
+/// [op, state] (pairs 2i and 2i + 1 feed node i) or of [op, node's state, state], with `normal_concat` and `reduce_concat`;
+/// or `recurrent` is a list of [activation, state] (one a node) with `concat`.
+///
+/// # Errors
+/// Neither form; an edge that does not lead to a later state.
+pub fn cells_from_genotype(genotype: &Value) -> Result<Cells> {
+    let cells = named_cells(genotype)?.into_iter().map(|(_, cell)| cell).collect();
+    Ok(Cells { title: String::new(), cells })
+}
+
+fn named_cells(genotype: &Value) -> Result<Vec<(String, Cell)>> {
+    let mut cells = Vec::new();
+    for (kind, concat) in [("normal", "normal_concat"), ("reduce", "reduce_concat")] {
+        if let Some(list) = genotype.get(kind) {
+            let ops = ops(list, kind, |index| index / 2 + 2)?;
+            cells.push((kind.to_string(), Cell::convolutional(cell_title(kind), ops, states(genotype, concat)?)));
+        }
+    }
+    if let Some(list) = genotype.get("recurrent") {
+        let ops = ops(list, "recurrent", |index| index + 1)?;
+        let cell = Cell::recurrent(cell_title("recurrent"), ops, states(genotype, "concat")?);
+        cells.push(("recurrent".to_string(), cell));
+    }
+    match cells.is_empty() {
+        true => Err(no_genotype("it has neither \"normal\" nor \"reduce\" nor \"recurrent\"")),
+        false => Ok(cells),
+    }
+}
+
+fn no_genotype(why: &str) -> Error {
+    Error::user(format!("this is no genotype: {why}")).hint(
+        "one looks like #{ normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]], normal_concat: [2], reduce: [...], \
+         reduce_concat: [...] }",
+    )
+}
+
+/// A list of [op, state] whose targets follow from their places, or of [op, target, state].
+fn ops(list: &Value, kind: &str, target: impl Fn(usize) -> usize) -> Result<Vec<Op>> {
+    let list = list.as_array().ok_or_else(|| no_genotype(&format!("\"{kind}\" is no list")))?;
+    let read = |(index, item): (usize, &Value)| {
+        let item = item.as_array()?;
+        let state = |place: usize| item.get(place).and_then(Value::as_u64).map(|state| state as usize);
+        let (to, from) = match item.len() {
+            2 => (target(index), state(1)?),
+            3 => (state(1)?, state(2)?),
+            _ => return None,
+        };
+        let name = item.first()?.as_str()?.to_string();
+        (from < to).then_some(Op { name, from, to })
+    };
+    let entry = |pair: (usize, &Value)| {
+        read(pair).ok_or_else(|| no_genotype(&format!("entry {} of \"{kind}\" is {}", pair.0, pair.1)))
+    };
+    list.iter().enumerate().map(entry).collect()
+}
+
+fn states(genotype: &Value, name: &str) -> Result<Vec<usize>> {
+    let states = genotype.get(name).and_then(Value::as_array).and_then(|list| {
+        list.iter().map(|state| state.as_u64().map(|state| state as usize)).collect::<Option<Vec<usize>>>()
+    });
+    states.ok_or_else(|| no_genotype(&format!("\"{name}\" is no list of states")))
+}
