@@ -13,6 +13,7 @@ use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rand_distr::{Distribution, StandardNormal};
+use std::fmt;
 use std::sync::Arc;
 
 /// Standard deviation of the alphas' first values (`darts.md` A3).
@@ -201,12 +202,27 @@ impl Network {
         mode: Mode,
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
+        self.check_images(x)?;
         let norm = match mode {
             Mode::Training => NormMode::BatchUpdating(self.statistics.clone()),
             Mode::Trial => NormMode::Batch,
             Mode::Evaluation => NormMode::Running(self.statistics.clone()),
         };
         self.engine.forward(x, w, &self.flat_mixing(p)?, &Pass { norm, active })
+    }
+
+    fn check_images(&self, x: &Tensor) -> Result<()> {
+        let graph = self.graph();
+        let shape = graph.shape(graph.input());
+        match x.dims() {
+            &[_, channels, height, width] if (channels, height, width) == (shape.channels, shape.height, shape.width) => {
+                Ok(())
+            }
+            dims => Err(Error::user(format!(
+                "the network takes images of shape [batch, {}, {}, {}], not {dims:?}",
+                shape.channels, shape.height, shape.width
+            ))),
+        }
     }
 
     /// Sees that there is one matrix of mixing weights for every block, in its shape.
@@ -345,6 +361,12 @@ impl Network {
             alpha.set(find(&format!("alphas.{name}"))?)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network of {} weights and {} multiply-adds an image", self.parameters(), self.macs())
     }
 }
 
