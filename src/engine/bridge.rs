@@ -1,0 +1,204 @@
+//! The bridge to candle: one `CustomOp3` a pass.
+//!
+//! The operation keeps the tape of its forward pass. Its backward pass uses the tape's activations up and hands the tape
+//! back to the engine; should candle ask for a second backward pass of the same forward, forward is run again.
+
+use super::cpu::{CpuPlan, Isa, Live, Pools, Run, Tape, Wanted};
+use super::{NormMode, Pass};
+use crate::graph::Graph;
+use crate::graph::plan::Plan;
+use crate::{Error, Result};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A compiled graph, ready to run. Clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    graph: Graph,
+    cpu: CpuPlan,
+    pools: Pools,
+}
+
+impl Engine {
+    /// Lowers a graph. Its output must be set and be a feature vector.
+    pub fn compile(graph: Graph) -> Result<Engine> {
+        let cpu = CpuPlan::new(Plan::new(&graph)?);
+        Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }) })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.inner.graph
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.inner.cpu.plan
+    }
+
+    /// The network's output, images × outputs, as one candle operation.
+    ///
+    /// `x`: images × channels × height × width; `w`: all weights; `p`: all mixing weights (one dummy where a network has
+    /// none). All f32. Gradients flow to whichever of the three candle tracks; what is detached costs nothing.
+    ///
+    /// Errors: shapes or types that do not fit, a device other than the processor.
+    pub fn forward(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<Tensor> {
+        let graph = self.graph();
+        let from = graph.shape(graph.input());
+        let fits =
+            matches!(x.dims(), &[n, c, h, width] if n > 0 && (c, h, width) == (from.channels, from.height, from.width));
+        if !fits {
+            return Err(Error::user(format!(
+                "the network takes images × {} × {} × {}, not {:?}",
+                from.channels,
+                from.height,
+                from.width,
+                x.dims()
+            )));
+        }
+        let flat = |what: &str, tensor: &Tensor, len: usize| match tensor.dims() {
+            [own] if *own == len => Ok(()),
+            dims => Err(Error::user(format!("the network has {len} {what}, this tensor is {dims:?}"))),
+        };
+        flat("weights", w, graph.parameters())?;
+        flat("mixing weights", p, graph.slot_count().max(1))?;
+        for (name, tensor) in [("images", x), ("weights", w), ("mixing weights", p)] {
+            if tensor.dtype() != DType::F32 {
+                return Err(Error::user(format!("the {name} are {:?}, networks run on f32", tensor.dtype())));
+            }
+            if !tensor.device().is_cpu() {
+                return Err(Error::user("networks run on the processor only; tensors may be on a CUDA device")
+                    .hint("run with --device cpu"));
+            }
+        }
+        if let Some(active) = &pass.active
+            && active.len() != graph.slot_count()
+        {
+            return Err(Error::user(format!("a mask of {} for {} mixing weights", active.len(), graph.slot_count())));
+        }
+        let operation = Operation {
+            inner: self.inner.clone(),
+            pass: pass.clone(),
+            isa: Isa::choose()?,
+            live: Live::new(&self.inner.cpu.plan, pass.active.as_deref()),
+            tracked: x.track_op() || w.track_op() || p.track_op(),
+            tape: Mutex::new(None),
+        };
+        let out = x.contiguous()?.apply_op3(&w.contiguous()?, &p.contiguous()?, operation);
+        // candle only carries messages; an interruption keeps its meaning.
+        crate::interrupt::check()?;
+        Ok(out?)
+    }
+}
+
+struct Operation {
+    inner: Arc<Inner>,
+    pass: Pass,
+    isa: Isa,
+    live: Live,
+    tracked: bool,
+    tape: Mutex<Option<Tape>>,
+}
+
+impl Operation {
+    fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
+        let Inner { cpu, graph, pools } = &*self.inner;
+        let mut tape = pools.take(cpu, batch, self.tracked);
+        tape.packed.fill(&cpu.plan, graph, w, self.tracked);
+        let out = self.run(&tape, w, p, batch, norm).forward(x);
+        match self.tracked && out.is_ok() {
+            true => *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape),
+            false => pools.give_back(tape, self.tracked),
+        }
+        out
+    }
+
+    fn run<'a>(&'a self, tape: &'a Tape, w: &'a [f32], p: &'a [f32], batch: usize, norm: &'a NormMode) -> Run<'a> {
+        let Inner { cpu, graph, .. } = &*self.inner;
+        let memory = if self.tracked { &cpu.plan.training } else { &cpu.plan.inference };
+        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, batch, w, p, norm }
+    }
+
+    /// What backward runs with: running statistics are not updated a second time.
+    fn quiet_norm(&self) -> NormMode {
+        match &self.pass.norm {
+            NormMode::Running(running) => NormMode::Running(running.clone()),
+            _ => NormMode::Batch,
+        }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        if let Some(tape) = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.inner.pools.give_back(tape, self.tracked);
+        }
+    }
+}
+
+impl CustomOp3 for Operation {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        p: &CpuStorage,
+        p_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (x, w, p) = (floats(x, x_layout)?, floats(w, w_layout)?, floats(p, p_layout)?);
+        let batch = x_layout.dims()[0];
+        let out = self.forward(x, w, p, batch, &self.pass.norm)?;
+        let shape = Shape::from((batch, out.len() / batch));
+        Ok((CpuStorage::F32(out), shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        p: &Tensor,
+        _out: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
+        let (w_values, p_values, dy) = (values(w)?, values(p)?, values(gradient)?);
+        let batch = x.dims()[0];
+        let norm = self.quiet_norm();
+        let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let tape = match kept {
+            Some(tape) => tape,
+            None => {
+                self.forward(&values(x)?, &w_values, &p_values, batch, &norm)?;
+                let again = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
+                again
+                    .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
+            }
+        };
+        let gradients = self.run(&tape, &w_values, &p_values, batch, &norm).backward(&dy, wanted);
+        self.inner.pools.give_back(tape, self.tracked);
+        let gradients = gradients?;
+        let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {
+            wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()
+        };
+        Ok((tensor(wanted.x, gradients.x, x)?, tensor(wanted.w, gradients.w, w)?, tensor(wanted.p, gradients.p, p)?))
+    }
+}
+
+fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    let all = storage.as_slice::<f32>()?;
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&all[from..to]),
+        None => Err(candle_core::Error::Msg("the network's inputs must be contiguous".into())),
+    }
+}
+
+fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    tensor.detach().flatten_all()?.to_vec1::<f32>()
+}

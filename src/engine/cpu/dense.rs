@@ -1,0 +1,171 @@
+//! Dense convolutions over channel blocks: a matrix a tap. Pointwise convolutions are the case of one tap, linear layers
+//! that of one pixel.
+
+use super::lanes::kernel;
+use super::sums::Write;
+
+/// One tap: the plane at `offset` floats from the base, times a matrix of input lanes × output lanes.
+#[derive(Clone, Copy)]
+pub struct DenseTap {
+    pub offset: usize,
+    pub weight: *const f32,
+}
+
+/// How the blocks of a source or destination lie: floats from pixel to pixel, and from block to block.
+#[derive(Clone, Copy)]
+pub struct Strides {
+    pub pixel: usize,
+    pub block: usize,
+}
+
+kernel! {
+    /// dst[block][i] = (bias) + Σ_tap Σ_lane base[offset_tap + i][lane] · weight_tap[lane][block], over n pixels.
+    ///
+    /// `filled[b]` lanes of input block b are read, the rest are empty. Weight rows are 16·`out_blocks` floats.
+    ///
+    /// # Safety
+    /// Every source plane must be good for n pixels in each block of `filled`, `dst` for n pixels in each of
+    /// `out_blocks`, every weight for 16·filled.len() rows, `bias` (or null) for 16·`out_blocks` floats.
+    pub fn dense(
+        dst: *mut f32, to: Strides, out_blocks: usize, base: *const f32, from: Strides, taps: &[DenseTap],
+        filled: &[usize], n: usize, bias: *const f32, write: Write,
+    ) {
+        #[inline(always)]
+        unsafe fn tile<V: Lanes, const N: usize, const B: usize>(
+            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
+            block: usize, bias: *const f32, write: Write,
+        ) {
+            unsafe {
+                let mut sum = [[V::splat(0.0); B]; N];
+                if !bias.is_null() {
+                    for sum in &mut sum {
+                        for (b, sum) in sum.iter_mut().enumerate() {
+                            *sum = V::load(bias.add(16 * (block + b)));
+                        }
+                    }
+                }
+                for tap in taps {
+                    let mut weight = tap.weight.add(16 * block);
+                    let mut source = base.add(tap.offset);
+                    for &lanes in filled {
+                        for lane in 0..lanes {
+                            let weights: [V; B] = std::array::from_fn(|b| V::load(weight.add(lane * row + 16 * b)));
+                            for (i, sum) in sum.iter_mut().enumerate() {
+                                let x = V::splat(*source.add(i * from.pixel + lane));
+                                for (sum, weight) in sum.iter_mut().zip(weights) {
+                                    *sum = x.fma(weight, *sum);
+                                }
+                            }
+                        }
+                        weight = weight.add(16 * row);
+                        source = source.add(from.block);
+                    }
+                }
+                for (i, sum) in sum.into_iter().enumerate() {
+                    for (b, sum) in sum.into_iter().enumerate() {
+                        let to = dst.add((block + b) * to.block + i * to.pixel);
+                        match write {
+                            Write::Over => sum.store(to),
+                            Write::Add => sum.add(V::load(to)).store(to),
+                        }
+                    }
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn blocks<V: Lanes, const T: usize, const B: usize>(
+            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
+            block: usize, n: usize, bias: *const f32, write: Write,
+        ) {
+            unsafe {
+                let mut i = 0;
+                while i + T <= n {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, write);
+                    i += T;
+                }
+                while i < n {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, write);
+                    i += 1;
+                }
+            }
+        }
+        let row = 16 * out_blocks;
+        let from = if from.pixel == 16 { Strides { pixel: 16, block: from.block } } else { from };
+        let mut block = 0;
+        if T >= 8 {
+            while block + 2 <= out_blocks {
+                blocks::<V, T, 2>(dst, to, row, base, from, taps, filled, block, n, bias, write);
+                block += 2;
+            }
+        }
+        while block < out_blocks {
+            blocks::<V, T, 1>(dst, to, row, base, from, taps, filled, block, n, bias, write);
+            block += 1;
+        }
+    }
+}
+
+kernel! {
+    /// The weights' gradient of one tap: gradient[lane][block] += Σ_i x[i][lane] · dy[block][i], over n pixels.
+    ///
+    /// # Safety
+    /// `x` must be good for n pixels in each block of `filled`, `dy` for n pixels in each of `out_blocks`, `gradient`
+    /// for 16·filled.len() rows of 16·`out_blocks` floats.
+    pub fn dense_gradient(
+        gradient: *mut f32, x: *const f32, from: Strides, filled: &[usize], dy: *const f32, dy_stride: Strides,
+        out_blocks: usize, n: usize,
+    ) {
+        #[inline(always)]
+        unsafe fn tile<V: Lanes, const L: usize, const B: usize>(
+            gradient: *mut f32, row: usize, x: *const f32, x_pixel: usize, dy: *const f32, dy_stride: Strides, n: usize,
+        ) {
+            unsafe {
+                let mut sum = [[V::splat(0.0); B]; L];
+                for i in 0..n {
+                    let dy: [V; B] =
+                        std::array::from_fn(|b| V::load(dy.add(i * dy_stride.pixel + b * dy_stride.block)));
+                    for (lane, sum) in sum.iter_mut().enumerate() {
+                        let x = V::splat(*x.add(i * x_pixel + lane));
+                        for (sum, dy) in sum.iter_mut().zip(dy) {
+                            *sum = x.fma(dy, *sum);
+                        }
+                    }
+                }
+                for (lane, sum) in sum.into_iter().enumerate() {
+                    for (b, sum) in sum.into_iter().enumerate() {
+                        let to = gradient.add(lane * row + 16 * b);
+                        V::load(to).add(sum).store(to);
+                    }
+                }
+            }
+        }
+        let row = 16 * out_blocks;
+        for (in_block, &lanes) in filled.iter().enumerate() {
+            let x = x.add(in_block * from.block);
+            let gradient = gradient.add(16 * in_block * row);
+            let mut block = 0;
+            while block < out_blocks {
+                let dy = dy.add(block * dy_stride.block);
+                let gradient = gradient.add(16 * block);
+                if T >= 8 && block + 2 <= out_blocks {
+                    for lane in (0..lanes).step_by(8) {
+                        tile::<V, 8, 2>(gradient.add(lane * row), row, x.add(lane), from.pixel, dy, dy_stride, n);
+                    }
+                    block += 2;
+                } else if T >= 8 {
+                    for lane in (0..lanes).step_by(16) {
+                        tile::<V, 16, 1>(gradient.add(lane * row), row, x.add(lane), from.pixel, dy, dy_stride, n);
+                    }
+                    block += 1;
+                } else {
+                    for lane in (0..lanes).step_by(4) {
+                        tile::<V, 4, 1>(gradient.add(lane * row), row, x.add(lane), from.pixel, dy, dy_stride, n);
+                    }
+                    block += 1;
+                }
+            }
+        }
+    }
+}

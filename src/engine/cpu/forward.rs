@@ -1,0 +1,363 @@
+//! Forward: each kind of step, for one image.
+
+use super::dense::{DenseTap, Strides, dense};
+use super::load::{LoadPlane, load};
+use super::pool::{PoolPlane, pool};
+use super::sums::{Write, dots, weighted_sum};
+use super::tape::Scratch;
+use super::{Image, Run, shifted};
+use crate::Result;
+use crate::graph::plan::{LANES, RawId, Step, Unit, ViewId};
+use crate::graph::{Activation, PoolKind};
+use std::ptr::null;
+
+/// Pixels that a unit takes through its depthwise and dense part at a time: they stay in the first cache.
+pub(super) const STRIP: usize = 64;
+
+impl Run<'_> {
+    /// The output (images × channels) of a batch (images × channels × height × width).
+    pub fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        self.load_running_statistics();
+        for (index, stage) in self.plan().forward.iter().enumerate() {
+            let steps: Vec<usize> = stage.steps.iter().copied().filter(|&s| self.live.steps[s]).collect();
+            if steps.is_empty() {
+                continue;
+            }
+            self.each_image(|image, scratch| {
+                for &step in &steps {
+                    self.forward_step(step, image, scratch, x);
+                }
+            })?;
+            if self.batch_norms() {
+                self.finish_statistics(index);
+            }
+        }
+        Ok(self.read_output())
+    }
+
+    fn read_output(&self) -> Vec<f32> {
+        let raw = self.plan().values[self.plan().output].raw;
+        let positions = self.plan().raws[raw].layout.positions();
+        let mut out = Vec::with_capacity(self.batch * positions.len());
+        for image in 0..self.batch {
+            let base = self.tape.image(self.memory, image);
+            // SAFETY: the output is one pixel within the image's region.
+            out.extend(positions.iter().map(|&lane| unsafe { *base.add(self.memory.raws[raw] + lane) }));
+        }
+        out
+    }
+
+    fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
+        match &self.plan().steps[step] {
+            Step::Import { output } => self.import(*output, image, x),
+            Step::Unit(unit) => self.unit(&self.plan().units[*unit], image, scratch),
+            Step::Pool(index) => {
+                let step = &self.plan().pools[*index];
+                let from = self.plan().values[step.input].raw;
+                let (source, target) = (self.raw(image, from), self.raw(image, step.output));
+                for block in 0..self.plan().raws[from].layout.blocks() {
+                    // SAFETY: both planes lie within the image's region.
+                    unsafe {
+                        let source = source.add(block * self.plane(from));
+                        let target = target.add(block * self.plane(step.output));
+                        pool(self.isa, target, source, self.pool_plane(from, step.output, step.pool));
+                    }
+                }
+            }
+            Step::Sum(sum) => self.sum(*sum, image, scratch),
+            Step::Apply { input, output, .. } => self.apply(*input, *output, image, scratch),
+            Step::Gather { input, output, lanes, .. } => {
+                let from = self.plan().values[*input].raw;
+                let pixels = self.plan().raws[*output].pixels();
+                let (source, target) = (self.raw(image, from), self.raw(image, *output));
+                for (lane, source_lane) in lanes.iter().enumerate() {
+                    for pixel in 0..pixels {
+                        // SAFETY: lanes and pixels are within the two tensors.
+                        unsafe {
+                            let value = source_lane.map_or(0.0, |l| *source.add(lane_at(l as usize, pixel, pixels)));
+                            *target.add(lane_at(lane, pixel, pixels)) = value;
+                        }
+                    }
+                }
+            }
+            Step::GlobalPool { input, output, .. } => {
+                let from = self.plan().values[*input].raw;
+                let pixels = self.plan().raws[from].pixels();
+                let (source, target) = (self.raw(image, from), self.raw(image, *output));
+                for block in 0..self.plan().raws[from].layout.blocks() {
+                    // SAFETY: blocks are within the two tensors.
+                    unsafe {
+                        let to = target.add(block * LANES);
+                        std::slice::from_raw_parts_mut(to, LANES).fill(0.0);
+                        dots(self.isa, source.add(block * self.plane(from)), pixels, &[], to, &[]);
+                        std::slice::from_raw_parts_mut(to, LANES).iter_mut().for_each(|v| *v /= pixels as f32);
+                    }
+                }
+            }
+        }
+        if self.batch_norms() {
+            self.gather_statistics(self.plan().output_of(step), image);
+        }
+    }
+
+    fn import(&self, output: RawId, image: &Image, x: &[f32]) {
+        let raw = &self.plan().raws[output];
+        let (pixels, channels) = (raw.pixels(), raw.layout.channels());
+        let x = &x[image.index * channels * pixels..(image.index + 1) * channels * pixels];
+        let to = self.raw(image, output);
+        // SAFETY: the tensor is `raw.len()` floats within the image's region.
+        let to = unsafe { std::slice::from_raw_parts_mut(to, raw.len()) };
+        to.fill(0.0);
+        for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
+            for pixel in 0..pixels {
+                to[lane_at(lane, pixel, pixels)] = x[channel * pixels + pixel];
+            }
+        }
+    }
+
+    /// Loads a view into the scratch plane, unless it is there already.
+    pub(super) fn load_view(&self, id: ViewId, image: &Image, scratch: &mut Scratch, slopes: bool) {
+        let view = &self.plan().views[id];
+        let slopes = slopes && view.activation.is_some_and(|a| a != Activation::Relu);
+        if scratch.loaded.is_some_and(|(v, i, s)| v == id && i == image.index && (s || !slopes)) {
+            return;
+        }
+        let from = self.plan().values[view.value].raw;
+        let raw = &self.plan().raws[from];
+        let padded = (raw.height + 2 * view.pad.0) * (raw.width + 2 * view.pad.1) * LANES;
+        let source = self.raw(image, from);
+        for (block, filled) in raw.layout.filled().into_iter().enumerate() {
+            let (scale, shift) = self.norm_block(view.value, block);
+            let plane =
+                LoadPlane { size: (raw.height, raw.width), pad: view.pad, scale, shift, activation: view.activation };
+            let to = if slopes { scratch.slopes.at(block * self.plane(from)) } else { std::ptr::null_mut() };
+            // SAFETY: the scratch planes hold the largest view of the plan.
+            unsafe {
+                let source = source.add(block * self.plane(from));
+                load(self.isa, scratch.padded.at(block * padded), source, to, plane, filled);
+            }
+        }
+        scratch.loaded = Some((id, image.index, slopes));
+    }
+
+    fn unit(&self, unit: &Unit, image: &Image, scratch: &mut Scratch) {
+        self.load_view(unit.input, image, scratch, false);
+        let geometry = &unit.geometry;
+        let (height, width) = geometry.output;
+        let y = self.raw(image, unit.output);
+        let plane = self.plane(unit.output);
+        if unit.depthwise.is_some() {
+            let blocks = self.plan().raws[self.plan().values[self.plan().views[unit.input].value].raw].layout.blocks();
+            if unit.dense.is_none() {
+                let to = Strides { pixel: LANES, block: plane };
+                self.depthwise_rows(unit, blocks, 0..height, y, to, scratch);
+                return;
+            }
+            let rows = (STRIP / width).clamp(1, height);
+            for first in (0..height).step_by(rows) {
+                let strip = first..(first + rows).min(height);
+                let pixels = strip.len() * width;
+                let middle = scratch.middle.at(0);
+                let from = Strides { pixel: LANES, block: pixels * LANES };
+                self.depthwise_rows(unit, blocks, strip, middle, from, scratch);
+                // SAFETY: the strip lies within the output's planes, the middle holds it.
+                unsafe {
+                    let to = y.add(first * width * LANES);
+                    self.dense_row(unit, to, Strides { pixel: LANES, block: plane }, middle, from, &[0], pixels);
+                }
+            }
+            return;
+        }
+        let taps = self.tap_offsets(unit);
+        let padded = geometry.padded();
+        let from = Strides { pixel: geometry.stride.1 * LANES, block: padded.0 * padded.1 * LANES };
+        let to = Strides { pixel: LANES, block: plane };
+        let source = scratch.padded.at(0);
+        // SAFETY: geometry keeps all taps within the loaded plane, rows within the output.
+        unsafe {
+            if taps.len() == 1 && geometry.pad == (0, 0) && geometry.stride == (1, 1) {
+                self.dense_row(unit, y, to, source, from, &taps, height * width);
+                return;
+            }
+            for r in 0..height {
+                let source = source.add(r * geometry.stride.0 * padded.1 * LANES);
+                self.dense_row(unit, y.add(r * width * LANES), to, source, from, &taps, width);
+            }
+        }
+    }
+
+    /// Each tap's distance from an output pixel's corner in the loaded plane, in floats.
+    pub(super) fn tap_offsets(&self, unit: &Unit) -> Vec<usize> {
+        let width = unit.geometry.padded().1;
+        unit.geometry.taps.iter().map(|&(r, c)| (r * width + c) * LANES).collect()
+    }
+
+    /// The depthwise part of some rows, from the loaded plane to `to`.
+    pub(super) fn depthwise_rows(
+        &self,
+        unit: &Unit,
+        blocks: usize,
+        rows: std::ops::Range<usize>,
+        to: *mut f32,
+        strides: Strides,
+        scratch: &mut Scratch,
+    ) {
+        let geometry = &unit.geometry;
+        let padded = geometry.padded();
+        let width = geometry.output.1;
+        for block in 0..blocks {
+            scratch.terms.clear();
+            for (tap, &(r, c)) in geometry.taps.iter().enumerate() {
+                let weight = self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES);
+                scratch.terms.push(shifted((r * padded.1 + c) * LANES, weight));
+            }
+            for (i, r) in rows.clone().enumerate() {
+                let source = (block * padded.0 + r * geometry.stride.0) * padded.1 * LANES;
+                // SAFETY: geometry keeps all taps of these rows within the loaded plane; `to` holds the rows.
+                unsafe {
+                    weighted_sum(
+                        self.isa,
+                        to.add(block * strides.block + i * width * LANES),
+                        LANES,
+                        scratch.padded.at(source),
+                        &scratch.terms,
+                        geometry.stride.1 * LANES,
+                        width,
+                        null(),
+                        Write::Over,
+                    );
+                }
+            }
+        }
+    }
+
+    /// The dense part (and bias) of n pixels.
+    ///
+    /// # Safety
+    /// `source` shifted by each tap must be good for n pixels, `to` as well.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn dense_row(
+        &self,
+        unit: &Unit,
+        to: *mut f32,
+        to_strides: Strides,
+        source: *const f32,
+        from: Strides,
+        offsets: &[usize],
+        n: usize,
+    ) {
+        let input = &self.plan().raws[self.plan().values[self.plan().views[unit.input].value].raw].layout;
+        let output = &self.plan().raws[unit.output].layout;
+        let matrix = input.len() * output.len();
+        let taps: Vec<DenseTap> = offsets
+            .iter()
+            .enumerate()
+            .map(|(tap, &offset)| DenseTap {
+                offset,
+                weight: self.tape.packed.dense.at(unit.packing.dense + tap * matrix),
+            })
+            .collect();
+        let bias = if unit.bias.is_some() { self.tape.packed.bias.at(unit.packing.bias) } else { std::ptr::null_mut() };
+        // SAFETY: the caller's promise; weights are packed for these layouts.
+        unsafe {
+            dense(
+                self.isa,
+                to,
+                to_strides,
+                output.blocks(),
+                source,
+                from,
+                &taps,
+                &input.filled(),
+                n,
+                bias,
+                Write::Over,
+            );
+        }
+    }
+
+    pub(super) fn pool_plane(&self, from: RawId, to: RawId, pool: crate::graph::Pool) -> PoolPlane {
+        let (from, to) = (&self.plan().raws[from], &self.plan().raws[to]);
+        debug_assert!(pool.kernel > 0 || pool.kind == PoolKind::Max);
+        PoolPlane { pool, from: (from.height, from.width), to: (to.height, to.width) }
+    }
+
+    /// A weighted sum of values: norms and mixing weights become one coefficient a term and lane.
+    fn sum(&self, index: usize, image: &Image, scratch: &mut Scratch) {
+        let sum = &self.plan().sums[index];
+        let plane = self.plane(sum.output);
+        for block in 0..self.plan().raws[sum.output].layout.blocks() {
+            let mut bias = [0.0f32; LANES];
+            scratch.terms.clear();
+            let terms = sum.terms.iter().filter(|t| self.live.term(t));
+            for (term, coefficients) in terms.zip(&mut scratch.coefficients) {
+                let p = self.mixing(term.slot);
+                let (scale, shift) = self.norm_block(term.value, block);
+                if scale.is_null() {
+                    coefficients.fill(p);
+                } else {
+                    for lane in 0..LANES {
+                        // SAFETY: a norm's tables hold whole blocks.
+                        unsafe {
+                            coefficients[lane] = p * *scale.add(lane);
+                            bias[lane] += p * *shift.add(lane);
+                        }
+                    }
+                }
+                let offset = self.memory.raws[self.plan().values[term.value].raw] + block * plane;
+                scratch.terms.push(shifted(offset, coefficients.as_ptr()));
+            }
+            // SAFETY: all terms are planes of the output's size within the image's region, none of them the output.
+            unsafe {
+                let to = self.raw(image, sum.output).add(block * plane);
+                let n = plane / LANES;
+                let (base, terms) = (image.base, &scratch.terms);
+                weighted_sum(self.isa, to, LANES, base, terms, LANES, n, bias.as_ptr(), Write::Over);
+            }
+        }
+    }
+
+    fn apply(&self, input: ViewId, output: RawId, image: &Image, scratch: &mut Scratch) {
+        self.load_view(input, image, scratch, false);
+        let raw = &self.plan().raws[output];
+        let pad = self.plan().views[input].pad;
+        let width = raw.width + 2 * pad.1;
+        for block in 0..raw.layout.blocks() {
+            for r in 0..raw.height {
+                let from = ((block * (raw.height + 2 * pad.0) + pad.0 + r) * width + pad.1) * LANES;
+                // SAFETY: a row of the loaded plane's interior and of the output.
+                unsafe {
+                    let to = self.raw(image, output).add((block * raw.height + r) * raw.width * LANES);
+                    std::ptr::copy_nonoverlapping(scratch.padded.at(from), to, raw.width * LANES);
+                }
+            }
+        }
+    }
+
+    /// Adds Σ y and Σ y² of a fresh tensor to its group's sums, for each norm that it feeds.
+    fn gather_statistics(&self, raw: RawId, image: &Image) {
+        let tensor = &self.plan().raws[raw];
+        for &(norm, lane) in &self.cpu.statistics_of[raw] {
+            let norm = &self.plan().norms[norm];
+            let lanes = self.plan().raws[norm.raw].layout.len();
+            for block in 0..tensor.layout.blocks() {
+                let at = image.group * self.tape.partial_len + 2 * norm.offset + lane + block * LANES;
+                let (total, square) = (self.tape.partial.at(at), self.tape.partial.at(at + lanes));
+                // SAFETY: this group's entries of this norm; the plane is within the image's region.
+                unsafe {
+                    if image.first {
+                        std::slice::from_raw_parts_mut(total, LANES).fill(0.0);
+                        std::slice::from_raw_parts_mut(square, LANES).fill(0.0);
+                    }
+                    let y = self.raw(image, raw).add(block * self.plane(raw));
+                    dots(self.isa, y, tensor.pixels(), &[y], total, &[square]);
+                }
+            }
+        }
+    }
+}
+
+/// A lane's float of a pixel in a tensor of this many pixels a block.
+pub(super) fn lane_at(lane: usize, pixel: usize, pixels: usize) -> usize {
+    (lane / LANES * pixels + pixel) * LANES + lane % LANES
+}

@@ -1,0 +1,302 @@
+//! Sixteen floats at a time, on three instruction sets, and the dispatch between them at run time.
+//!
+//! Kernels are written once over [`Lanes`]; the [`kernel!`] macro compiles each for every instruction set and picks one
+//! when it is called. A lane group is always sixteen floats, so data look the same on all of them: one AVX-512 register,
+//! two AVX2 registers, or an array for the compiler to do its best with.
+
+use std::sync::OnceLock;
+
+/// The instruction set that kernels run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    Avx512,
+    Avx2,
+    Portable,
+}
+
+impl Isa {
+    pub const ALL: [(&'static str, Isa); 3] =
+        [("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("portable", Isa::Portable)];
+
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, isa)| *isa == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether this processor has it.
+    pub fn available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Portable => true,
+        }
+    }
+
+    /// The best available one, or the one that `CANDLEWICK_SIMD` names.
+    pub fn choose() -> crate::Result<Isa> {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        match std::env::var("CANDLEWICK_SIMD") {
+            Ok(name) => Self::named(&name),
+            Err(_) => Ok(*BEST.get_or_init(|| {
+                Self::ALL.iter().map(|(_, isa)| *isa).find(|isa| isa.available()).unwrap_or(Isa::Portable)
+            })),
+        }
+    }
+
+    fn named(name: &str) -> crate::Result<Isa> {
+        let Some((_, isa)) = Self::ALL.iter().find(|(known, _)| *known == name) else {
+            return Err(crate::Error::unknown("instruction set", name, Self::ALL.iter().map(|(known, _)| *known))
+                .hint("CANDLEWICK_SIMD is avx512, avx2 or portable"));
+        };
+        match isa.available() {
+            true => Ok(*isa),
+            false => Err(crate::Error::user(format!("this processor has no {name}"))
+                .hint("unset CANDLEWICK_SIMD to use the best there is")),
+        }
+    }
+}
+
+/// Sixteen floats. Pointers need no alignment but must be good for sixteen floats.
+///
+/// # Safety
+/// Every method may execute instructions of its instruction set: call them only where [`kernel!`] has checked for it.
+pub trait Lanes: Copy {
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn splat(value: f32) -> Self;
+    /// self · a + b.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    /// This where a = b, zero elsewhere.
+    unsafe fn where_equal(self, a: Self, b: Self) -> Self;
+    /// This where a ≠ b, zero elsewhere.
+    unsafe fn where_unequal(self, a: Self, b: Self) -> Self;
+    /// This where a > 0, zero elsewhere.
+    unsafe fn where_positive(self, a: Self) -> Self;
+}
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    #[derive(Clone, Copy)]
+    pub struct Avx512(__m512);
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm512_loadu_ps(from)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self(_mm512_set1_ps(value)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm512_fmadd_ps(self.0, a.0, b.0)) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0), self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn where_unequal(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a.0, b.0), self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, a: Self) -> Self {
+            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a.0, _mm512_setzero_ps()), self.0)) }
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    pub struct Avx2(__m256, __m256);
+
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe {
+                _mm256_storeu_ps(to, self.0);
+                _mm256_storeu_ps(to.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm256_fmadd_ps(self.0, a.0, b.0), _mm256_fmadd_ps(self.1, a.1, b.1)) }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+            unsafe {
+                Self(
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0), self.0),
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1), self.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn where_unequal(self, a: Self, b: Self) -> Self {
+            unsafe {
+                Self(
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a.0, b.0), self.0),
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a.1, b.1), self.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, a: Self) -> Self {
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                Self(
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.0, zero), self.0),
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.1, zero), self.1),
+                )
+            }
+        }
+    }
+}
+
+/// For processors without the above. Multiplies and adds round separately: a fused multiply-add without the instruction
+/// for it is a library call.
+#[derive(Clone, Copy)]
+pub struct Portable([f32; 16]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+
+    #[inline(always)]
+    fn pick(self, f: impl Fn(usize) -> bool) -> Self {
+        Self(std::array::from_fn(|i| if f(i) { self.0[i] } else { 0.0 }))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { Self(from.cast::<[f32; 16]>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; 16])
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * a.0[i] + b.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.zip(other, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.zip(other, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+        self.pick(|i| a.0[i] == b.0[i])
+    }
+    #[inline(always)]
+    unsafe fn where_unequal(self, a: Self, b: Self) -> Self {
+        self.pick(|i| a.0[i] != b.0[i])
+    }
+    #[inline(always)]
+    unsafe fn where_positive(self, a: Self) -> Self {
+        self.pick(|i| a.0[i] > 0.0)
+    }
+}
+
+/// Compiles a kernel for every instruction set and dispatches on its first argument.
+///
+/// In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
+/// register file of the instruction set holds without spilling.
+macro_rules! kernel {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        pub unsafe fn $name(isa: $crate::engine::cpu::lanes::Isa, $($arg: $type),*) {
+            use $crate::engine::cpu::lanes::{Isa, Lanes, Portable};
+
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn body<V: Lanes, const T: usize>($($arg: $type),*) {
+                unsafe { $body }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn avx512($($arg: $type),*) {
+                unsafe { body::<$crate::engine::cpu::lanes::x86::Avx512, 8>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn avx2($($arg: $type),*) {
+                unsafe { body::<$crate::engine::cpu::lanes::x86::Avx2, 4>($($arg),*) }
+            }
+            // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked (`Isa::choose`);
+            // the pointers are the caller's promise.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => avx2($($arg),*),
+                    _ => body::<Portable, 4>($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use kernel;

@@ -1,0 +1,104 @@
+//! What has to be done this time: steps whose outputs somebody uses, and tensors whose gradients somebody wants.
+
+use crate::graph::Slot;
+use crate::graph::plan::{Plan, Step, SumTerm};
+
+/// Which of the three inputs gradients are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub x: bool,
+    pub w: bool,
+    pub p: bool,
+}
+
+impl Wanted {
+    pub fn any(self) -> bool {
+        self.x || self.w || self.p
+    }
+}
+
+/// Flags for one pass.
+pub struct Live {
+    active: Option<Vec<bool>>,
+    /// By step: its output is used.
+    pub steps: Vec<bool>,
+}
+
+impl Live {
+    /// A step is live if the output depends on it through terms that are not masked off.
+    pub fn new(plan: &Plan, active: Option<&[bool]>) -> Self {
+        let mut live = Self { active: active.map(<[bool]>::to_vec), steps: vec![false; plan.steps.len()] };
+        let mut parts = vec![Vec::new(); plan.raws.len()];
+        for (id, raw) in plan.raws.iter().enumerate() {
+            if let Some((whole, _)) = raw.part_of {
+                parts[whole].push(id);
+            }
+        }
+        let mut stack = vec![plan.values[plan.output].raw];
+        let mut seen = vec![false; plan.raws.len()];
+        while let Some(raw) = stack.pop() {
+            if std::mem::replace(&mut seen[raw], true) {
+                continue;
+            }
+            stack.extend(&parts[raw]);
+            let Some(step) = plan.raws[raw].made_by else { continue };
+            live.steps[step] = true;
+            match &plan.steps[step] {
+                Step::Sum(sum) => {
+                    let terms = plan.sums[*sum].terms.iter().filter(|t| live.term(t));
+                    stack.extend(terms.map(|t| plan.values[t.value].raw));
+                }
+                _ => stack.extend(plan.inputs_of(step).iter().map(|&v| plan.values[v].raw)),
+            }
+        }
+        live
+    }
+
+    pub fn term(&self, term: &SumTerm) -> bool {
+        self.slot(term.slot)
+    }
+
+    pub fn slot(&self, slot: Option<Slot>) -> bool {
+        match (slot, &self.active) {
+            (Some(slot), Some(active)) => active[slot.0 as usize],
+            _ => true,
+        }
+    }
+
+    /// By raw tensor: whether anything wanted depends on its gradient.
+    pub fn needs(&self, plan: &Plan, wanted: Wanted) -> Vec<bool> {
+        let mut needs = vec![false; plan.raws.len()];
+        let affine = |raw: usize, value: usize| {
+            plan.values[value].norm.is_some_and(|n| plan.norms[n].raw == raw && plan.norms[n].affine.is_some())
+        };
+        // Steps are in an order in which inputs come first.
+        for step in (0..plan.steps.len()).filter(|&s| self.steps[s]) {
+            let output = plan.output_of(step);
+            let of_input = |value: usize| {
+                let raw = plan.values[value].raw;
+                needs[raw] || (wanted.w && affine(raw, value))
+            };
+            let needed = match &plan.steps[step] {
+                Step::Import { .. } => wanted.x,
+                Step::Unit(_) => {
+                    let from_input = plan.inputs_of(step).iter().any(|&v| of_input(v));
+                    wanted.w || from_input
+                }
+                Step::Sum(sum) => plan.sums[*sum]
+                    .terms
+                    .iter()
+                    .filter(|t| self.term(t))
+                    .any(|t| (wanted.p && t.slot.is_some()) || of_input(t.value)),
+                _ => plan.inputs_of(step).iter().any(|&v| of_input(v)),
+            };
+            needs[output] = needed;
+            // A concatenation needs what any part needs.
+            let mut at = output;
+            while let Some((whole, _)) = plan.raws[at].part_of {
+                needs[whole] |= needed;
+                at = whole;
+            }
+        }
+        needs
+    }
+}

@@ -1,0 +1,78 @@
+//! Aligned float memory that several threads write in disjoint places.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+
+/// Bytes: a cache line, which is also the widest register.
+const ALIGN: usize = 64;
+
+/// A zeroed block of floats, aligned to cache lines. Untouched pages cost nothing.
+pub struct Floats {
+    start: *mut f32,
+    len: usize,
+}
+
+// SAFETY: plain memory; who writes where is settled by the plan (each image, and each image group, has a region).
+unsafe impl Send for Floats {}
+unsafe impl Sync for Floats {}
+
+impl Floats {
+    pub fn new(len: usize) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) }.cast::<f32>();
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        advise_huge_pages(start, layout.size());
+        Self { start, len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let bytes = (len * size_of::<f32>()).max(ALIGN);
+        Layout::from_size_align(bytes, ALIGN).unwrap_or_else(|_| handle_alloc_error(Layout::new::<f32>()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A pointer to the float at `offset`, which must lie within.
+    pub fn at(&self, offset: usize) -> *mut f32 {
+        debug_assert!(offset <= self.len);
+        // SAFETY: within the allocation or one past its end.
+        unsafe { self.start.add(offset) }
+    }
+
+    pub fn slice(&self) -> &[f32] {
+        // SAFETY: all floats are initialised (zeroed at first); callers read between parallel sections.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    pub fn slice_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and the borrow is unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl Drop for Floats {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout.
+        unsafe { dealloc(self.start.cast(), Self::layout(self.len)) }
+    }
+}
+
+/// Activations are gigabytes in many streams: with 4 KiB pages the address translation is a cost of its own.
+fn advise_huge_pages(start: *mut f32, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    if bytes >= 1 << 22 {
+        let page = 1 << 21;
+        let first = (start as usize).next_multiple_of(page);
+        let last = (start as usize + bytes) / page * page;
+        if first < last {
+            // SAFETY: whole pages inside our allocation; advice does not change their contents.
+            unsafe { libc::madvise(first as *mut libc::c_void, last - first, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}

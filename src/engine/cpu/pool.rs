@@ -1,0 +1,101 @@
+//! Max and average pools with padding, forward and backward.
+
+use super::lanes::kernel;
+use crate::graph::{Pool, PoolKind};
+
+/// One block's planes of a pool: sizes (height, width) before and after.
+#[derive(Clone, Copy)]
+pub struct PoolPlane {
+    pub pool: Pool,
+    pub from: (usize, usize),
+    pub to: (usize, usize),
+}
+
+impl PoolPlane {
+    /// The rows (or columns) of the input under output `at`: padding is outside.
+    #[inline(always)]
+    fn window(&self, at: usize, size: usize) -> std::ops::Range<usize> {
+        let first = at * self.pool.stride;
+        first.saturating_sub(self.pool.padding)..(first + self.pool.kernel).saturating_sub(self.pool.padding).min(size)
+    }
+
+    /// What an average over a window of `cells` is divided by.
+    #[inline(always)]
+    fn share(&self, cells: usize) -> f32 {
+        match self.pool.kind {
+            PoolKind::Average { count_padding: true } => 1.0 / (self.pool.kernel * self.pool.kernel) as f32,
+            _ => 1.0 / cells.max(1) as f32,
+        }
+    }
+}
+
+kernel! {
+    /// dst = pool of src.
+    ///
+    /// # Safety
+    /// `src` and `dst` must be good for the planes' pixels.
+    pub fn pool(dst: *mut f32, src: *const f32, plane: PoolPlane) {
+        for r in 0..plane.to.0 {
+            let rows = plane.window(r, plane.from.0);
+            for c in 0..plane.to.1 {
+                let columns = plane.window(c, plane.from.1);
+                let cells = rows.len() * columns.len();
+                let is_max = plane.pool.kind == PoolKind::Max;
+                let mut result = V::splat(if is_max { f32::NEG_INFINITY } else { 0.0 });
+                for y in rows.clone() {
+                    for x in columns.clone() {
+                        let value = V::load(src.add(16 * (y * plane.from.1 + x)));
+                        result = if is_max { result.max(value) } else { result.add(value) };
+                    }
+                }
+                if !is_max {
+                    result = result.mul(V::splat(plane.share(cells)));
+                }
+                result.store(dst.add(16 * (r * plane.to.1 + c)));
+            }
+        }
+        let _ = T;
+    }
+}
+
+kernel! {
+    /// dx += the pool's gradient, given dy and (for the maximum's place) src. The first of equal maxima takes it all.
+    ///
+    /// # Safety
+    /// All pointers must be good for the planes' pixels.
+    pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) {
+        for r in 0..plane.to.0 {
+            let rows = plane.window(r, plane.from.0);
+            for c in 0..plane.to.1 {
+                let columns = plane.window(c, plane.from.1);
+                let cells = rows.len() * columns.len();
+                let mut left = V::load(dy.add(16 * (r * plane.to.1 + c)));
+                if plane.pool.kind == PoolKind::Max {
+                    let mut best = V::splat(f32::NEG_INFINITY);
+                    for y in rows.clone() {
+                        for x in columns.clone() {
+                            best = best.max(V::load(src.add(16 * (y * plane.from.1 + x))));
+                        }
+                    }
+                    for y in rows.clone() {
+                        for x in columns.clone() {
+                            let at = 16 * (y * plane.from.1 + x);
+                            let value = V::load(src.add(at));
+                            left.where_equal(value, best).add(V::load(dx.add(at))).store(dx.add(at));
+                            left = left.where_unequal(value, best);
+                        }
+                    }
+                } else {
+                    let share = left.mul(V::splat(plane.share(cells)));
+                    for y in rows.clone() {
+                        for x in columns.clone() {
+                            let at = 16 * (y * plane.from.1 + x);
+                            share.add(V::load(dx.add(at))).store(dx.add(at));
+                        }
+                    }
+                }
+            }
+        }
+        let _ = T;
+    }
+}

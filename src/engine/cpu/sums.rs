@@ -1,0 +1,170 @@
+//! Weighted sums of planes, and the dot products that are their backward side.
+//!
+//! One kernel serves a node of a cell (every candidate's stored output times its norm and mixing weight), a depthwise
+//! convolution (shifted copies of one plane times a tap each), its input gradient, and a norm's backward pass (an affine
+//! combination of gradients and stored outputs). Its adjoint is a set of dot products: Σ g and Σ g·y a lane, which are both
+//! the mixing weights' gradients and what a batch norm's backward pass needs.
+
+use super::lanes::kernel;
+
+/// One summand: the plane at `offset` floats from the base pointer, times sixteen weights.
+#[derive(Clone, Copy)]
+pub struct Shifted {
+    pub offset: usize,
+    pub weight: *const f32,
+}
+
+/// Where a kernel's result goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Write {
+    Over,
+    Add,
+}
+
+kernel! {
+    /// dst[i] = (bias) + Σ_t weight_t · base[offset_t + i · src_step], for i in 0..n, lane by lane.
+    ///
+    /// # Safety
+    /// `base + offset_t` must be good for n pixels of `src_step` floats, `dst` for n of `dst_step`, weights and bias (or
+    /// null) for sixteen floats; `dst` overlaps no source.
+    pub fn weighted_sum(
+        dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize,
+        bias: *const f32, write: Write,
+    ) {
+        #[inline(always)]
+        unsafe fn tile<V: Lanes, const N: usize>(
+            dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, bias: V, write: Write,
+        ) {
+            unsafe {
+                let mut sum = [bias; N];
+                for term in terms {
+                    let weight = V::load(term.weight);
+                    let from = base.add(term.offset);
+                    for (i, sum) in sum.iter_mut().enumerate() {
+                        *sum = V::load(from.add(i * src_step)).fma(weight, *sum);
+                    }
+                }
+                for (i, sum) in sum.into_iter().enumerate() {
+                    let to = dst.add(i * dst_step);
+                    match write {
+                        Write::Over => sum.store(to),
+                        Write::Add => sum.add(V::load(to)).store(to),
+                    }
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn all<V: Lanes, const T: usize>(
+            dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize, bias: V,
+            write: Write,
+        ) {
+            unsafe {
+                let mut i = 0;
+                while i + T <= n {
+                    tile::<V, T>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
+                    i += T;
+                }
+                while i + 2 <= n {
+                    tile::<V, 2>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
+                    i += 2;
+                }
+                if i < n {
+                    tile::<V, 1>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
+                }
+            }
+        }
+        let bias = if bias.is_null() { V::splat(0.0) } else { V::load(bias) };
+        // A step known to the compiler becomes an address's constant part.
+        match src_step {
+            16 => all::<V, T>(dst, dst_step, base, terms, 16, n, bias, write),
+            _ => all::<V, T>(dst, dst_step, base, terms, src_step, n, bias, write),
+        }
+    }
+}
+
+kernel! {
+    /// total += Σ_i g[i] and, for each k, products[k] += Σ_i g[i] · planes[k][i], lane by lane, over n pixels.
+    ///
+    /// # Safety
+    /// `g` and each plane must be good for 16·n floats, `total` (or null, to leave it out) and each product for sixteen.
+    pub fn dots(g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32]) {
+        #[inline(always)]
+        unsafe fn some<V: Lanes, const K: usize>(
+            g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32],
+        ) {
+            unsafe {
+                // Two accumulators a sum hide the latency of the additions.
+                let mut sums = [[V::splat(0.0); 2]; K];
+                let mut totals = [V::splat(0.0); 2];
+                let mut i = 0;
+                while i < n {
+                    for (half, totals) in totals.iter_mut().enumerate().take((n - i).min(2)) {
+                        let at = 16 * (i + half);
+                        let value = V::load(g.add(at));
+                        *totals = totals.add(value);
+                        for (sums, plane) in sums.iter_mut().zip(planes) {
+                            sums[half] = value.fma(V::load(plane.add(at)), sums[half]);
+                        }
+                    }
+                    i += 2;
+                }
+                for (sums, to) in sums.iter().zip(products) {
+                    V::load(*to).add(sums[0].add(sums[1])).store(*to);
+                }
+                if !total.is_null() {
+                    V::load(total).add(totals[0].add(totals[1])).store(total);
+                }
+            }
+        }
+        let mut total = total;
+        let mut k = 0;
+        while k + 4 <= planes.len() {
+            some::<V, 4>(g, n, &planes[k..k + 4], total, &products[k..k + 4]);
+            total = std::ptr::null_mut();
+            k += 4;
+        }
+        while k < planes.len() {
+            some::<V, 1>(g, n, &planes[k..k + 1], total, &products[k..k + 1]);
+            total = std::ptr::null_mut();
+            k += 1;
+        }
+        if !total.is_null() {
+            some::<V, 0>(g, n, &[], total, &[]);
+        }
+        let _ = T;
+    }
+}
+
+/// What an input gradient is multiplied by on its way through an activation.
+#[derive(Clone, Copy)]
+pub enum Slope {
+    /// No activation.
+    One,
+    /// ReLU: passes where these (the loaded values) are positive.
+    Positive(*const f32),
+    /// Any other: these derivatives.
+    Times(*const f32),
+}
+
+kernel! {
+    /// dst[i] = or += dx[i] · slope[i], over n pixels.
+    ///
+    /// # Safety
+    /// All pointers must be good for 16·n floats.
+    pub fn through_activation(dst: *mut f32, dx: *const f32, slope: Slope, n: usize, write: Write) {
+        for i in 0..n {
+            let at = 16 * i;
+            let mut value = V::load(dx.add(at));
+            match slope {
+                Slope::One => {}
+                Slope::Positive(x) => value = value.where_positive(V::load(x.add(at))),
+                Slope::Times(slopes) => value = value.mul(V::load(slopes.add(at))),
+            }
+            if write == Write::Add {
+                value = value.add(V::load(dst.add(at)));
+            }
+            value.store(dst.add(at));
+        }
+        let _ = T;
+    }
+}

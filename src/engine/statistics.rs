@@ -1,0 +1,45 @@
+//! Running means and variances of all batch norms of a network.
+
+use crate::graph::Graph;
+use crate::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones.
+#[derive(Clone)]
+pub struct RunningStatistics {
+    values: Arc<Mutex<Vec<f32>>>,
+}
+
+impl RunningStatistics {
+    /// Mean 0 and variance 1 everywhere.
+    pub fn new(graph: &Graph) -> Self {
+        let mut values = vec![0.0; graph.statistics_len()];
+        for norm in graph.norms() {
+            values[norm.variance()].fill(1.0);
+        }
+        Self { values: Arc::new(Mutex::new(values)) }
+    }
+
+    pub fn values(&self) -> Vec<f32> {
+        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces all values; the length must be the network's.
+    pub fn set(&self, values: &[f32]) -> Result<()> {
+        self.update(|own| match own.len() == values.len() {
+            true => {
+                own.copy_from_slice(values);
+                Ok(())
+            }
+            false => Err(Error::user(format!(
+                "these running statistics are {} numbers, the network has {}",
+                values.len(),
+                own.len()
+            ))),
+        })
+    }
+
+    pub(crate) fn update<R>(&self, f: impl FnOnce(&mut Vec<f32>) -> R) -> R {
+        f(&mut self.values.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

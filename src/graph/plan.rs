@@ -1,1 +1,0 @@
-//! The plan: a graph lowered to fused steps in stages.

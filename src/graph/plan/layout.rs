@@ -1,0 +1,68 @@
+//! How channels lie in memory: blocks of sixteen lanes, some of them empty.
+
+/// Channels innermost, padded to blocks of this many: one AVX-512 register a pixel.
+pub const LANES: usize = 16;
+
+/// Which channel each lane holds. Empty lanes hold zeros and close a block, so a concatenation of tensors is the
+/// concatenation of their blocks and needs no copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    lanes: Vec<Option<u32>>,
+}
+
+impl Layout {
+    /// Channels in order, the last block filled up with empty lanes.
+    pub fn dense(channels: usize) -> Self {
+        let lanes = channels.div_ceil(LANES) * LANES;
+        Self { lanes: (0..lanes).map(|l| (l < channels).then_some(l as u32)).collect() }
+    }
+
+    /// The parts' blocks one after another; channels are numbered on.
+    pub fn concat<'a>(parts: impl IntoIterator<Item = &'a Layout>) -> Self {
+        let mut lanes = Vec::new();
+        let mut first = 0;
+        for part in parts {
+            lanes.extend(part.lanes.iter().map(|lane| lane.map(|c| c + first)));
+            first += part.channels() as u32;
+        }
+        Self { lanes }
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.lanes.len() / LANES
+    }
+
+    /// Lanes, empty ones included.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    pub fn channels(&self) -> usize {
+        self.lanes.iter().flatten().count()
+    }
+
+    /// The channel of each lane.
+    pub fn lanes(&self) -> &[Option<u32>] {
+        &self.lanes
+    }
+
+    /// The lane of each channel.
+    pub fn positions(&self) -> Vec<usize> {
+        let mut positions = vec![0; self.channels()];
+        for (lane, channel) in self.lanes.iter().enumerate() {
+            if let Some(channel) = channel {
+                positions[*channel as usize] = lane;
+            }
+        }
+        positions
+    }
+
+    /// How many lanes of each block are filled; they come first.
+    pub fn filled(&self) -> Vec<usize> {
+        self.lanes.chunks(LANES).map(|block| block.iter().flatten().count()).collect()
+    }
+}

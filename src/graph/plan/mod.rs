@@ -1,0 +1,334 @@
+//! Plans: a graph lowered to fused steps, ordered in stages, with every buffer placed.
+//!
+//! What the graph says one primitive at a time, the plan says in the few forms that the engine runs:
+//!
+//! * A **raw** tensor is what is really stored: the output of a convolution, a pool or a sum.
+//! * A **value** is a raw tensor, perhaps seen through a batch norm; a **view** is a value, perhaps seen through an
+//!   activation. Norms and activations are never stored: whoever reads a view applies them on the way in.
+//! * A **step** makes one raw tensor: [`Step::Unit`] is activation → depthwise → pointwise (or any convolution) in one
+//!   go, [`Step::Sum`] is a whole node of a cell (every candidate of every edge, normalised, weighted and added).
+//! * A **stage** is the steps that can run image by image without waiting for a batch statistic. Backward runs the
+//!   stages in reverse order: by then all gradients that flow into a stage's outputs are complete.
+//!
+//! The plan knows no device. It is the same for any batch size: buffers are placed per image.
+
+mod geometry;
+mod layout;
+mod lower;
+mod memory;
+mod schedule;
+
+pub use geometry::{BackwardTap, Geometry};
+pub use layout::{LANES, Layout};
+pub use memory::{Memory, Place};
+
+use super::{Activation, Graph, Pool, Slot};
+use crate::{Error, Result};
+
+/// Index of a raw tensor.
+pub type RawId = usize;
+/// Index of a value.
+pub type ValueId = usize;
+/// Index of a view.
+pub type ViewId = usize;
+
+/// A stored tensor: per image `layout.blocks() × height × width × 16`.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    pub layout: Layout,
+    pub height: usize,
+    pub width: usize,
+    /// The concatenation that this tensor is a part of, and the block at which it begins there.
+    pub part_of: Option<(RawId, usize)>,
+    /// The step that writes it (none for a concatenation, which its parts write).
+    pub made_by: Option<usize>,
+    /// The stage before which it is complete.
+    pub level: usize,
+}
+
+impl Raw {
+    pub fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Floats of one image.
+    pub fn len(&self) -> usize {
+        self.layout.blocks() * self.pixels() * LANES
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A raw tensor seen through a batch norm, or as it is.
+#[derive(Clone, Debug)]
+pub struct Value {
+    pub raw: RawId,
+    /// Index into [`Plan::norms`].
+    pub norm: Option<usize>,
+    pub gradient: Gradient,
+}
+
+/// Where the gradient of a value lives.
+#[derive(Clone, Debug)]
+pub enum Gradient {
+    /// In a buffer of its own, to which every reader adds.
+    Buffer,
+    /// Nowhere: all readers are sums, so it is Σ p[slot] · (the sum's gradient), formed where it is needed.
+    Terms(Vec<GradientTerm>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GradientTerm {
+    /// Index into [`Plan::sums`].
+    pub sum: usize,
+    pub slot: Option<Slot>,
+}
+
+/// A value seen through an activation, or as it is. Readers load it into a plane with `pad` pixels of zeros around.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub value: ValueId,
+    pub activation: Option<Activation>,
+    /// The widest (vertical, horizontal) padding that a reader wants.
+    pub pad: (usize, usize),
+}
+
+/// A batch norm over one raw tensor.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    pub raw: RawId,
+    pub value: ValueId,
+    /// Index into the graph's norms.
+    pub info: usize,
+    /// Gamma and beta as indices into the graph's weights.
+    pub affine: Option<[usize; 2]>,
+    /// Where its per-lane coefficients begin in the coefficient table.
+    pub offset: usize,
+    /// Where Σ g and Σ g·y begin in the backward statistics, if the value's gradient is a buffer.
+    pub own_sums: usize,
+}
+
+/// Activation → (depthwise) → (dense convolution), stored before the norm.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub input: ViewId,
+    pub output: RawId,
+    /// The value through which the output is read (units have exactly one).
+    pub value: ValueId,
+    /// Geometry of the part that looks at neighbours: the depthwise part if there is one, else the dense part.
+    pub geometry: Geometry,
+    /// The weight of the depthwise part.
+    pub depthwise: Option<usize>,
+    pub dense: Option<Dense>,
+    /// Index into the graph's weights.
+    pub bias: Option<usize>,
+    /// Where the packed weights begin (see [`Packing`]).
+    pub packing: Packing,
+}
+
+/// A dense convolution's weights, one matrix a tap.
+#[derive(Clone, Debug)]
+pub enum Dense {
+    /// `weight` is out × in/groups × taps.
+    Conv { weight: usize, groups: usize },
+    /// Tap 0 makes the first half of the channels with `weights[0]`, tap 1 the second half with `weights[1]`.
+    Halve { weights: [usize; 2] },
+}
+
+/// Offsets of a unit's weights, in floats, in the engine's packed weight buffers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Packing {
+    /// taps × input lanes.
+    pub depthwise: usize,
+    /// taps × input lanes × output lanes, and taps × output lanes × input lanes.
+    pub dense: usize,
+    /// output lanes.
+    pub bias: usize,
+    /// Where this unit's weight gradients begin in a stage's partial sums (same order: depthwise, dense, bias).
+    pub gradient: usize,
+    pub gradient_len: usize,
+}
+
+/// A pool of a plain value.
+#[derive(Clone, Debug)]
+pub struct PoolStep {
+    pub input: ValueId,
+    pub output: RawId,
+    pub value: ValueId,
+    pub pool: Pool,
+}
+
+/// A weighted sum of values: Σ p[slot] · value.
+#[derive(Clone, Debug)]
+pub struct Sum {
+    pub terms: Vec<SumTerm>,
+    pub output: RawId,
+    /// The output read as it is.
+    pub value: ValueId,
+    /// Where the per-lane sums Σ g and Σ g·y (one for each of `dots`) begin in the backward statistics.
+    pub statistics: usize,
+    /// The raw tensors of all terms, each once.
+    pub dots: Vec<RawId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SumTerm {
+    pub value: ValueId,
+    pub slot: Option<Slot>,
+}
+
+/// What makes a raw tensor.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The images, from channels first to blocks.
+    Import {
+        output: RawId,
+    },
+    Unit(usize),
+    Pool(usize),
+    Sum(usize),
+    /// A view written out, for readers that take plain values only.
+    Apply {
+        input: ViewId,
+        output: RawId,
+        value: ValueId,
+    },
+    /// Output lane ← input lane; `lanes[i]` is the input's lane of output lane i.
+    Gather {
+        input: ValueId,
+        output: RawId,
+        value: ValueId,
+        lanes: Vec<Option<u32>>,
+    },
+    /// The mean over all pixels.
+    GlobalPool {
+        input: ValueId,
+        output: RawId,
+        value: ValueId,
+    },
+}
+
+/// One thing to do on the way back. Where `first` is set, the step is the first to touch the gradient buffer it adds to,
+/// and overwrites instead (a step that is not run this time writes zeros).
+#[derive(Clone, Debug)]
+pub enum BackStep {
+    /// The logits' gradient into the output's buffer.
+    Seed,
+    /// Zeros into the gradient buffer of a concatenation, before the first reader of it or of a part adds.
+    Clear { value: ValueId },
+    /// Σ g and Σ g·y of a value whose gradient is a buffer and that is seen through a norm.
+    OwnSums { value: ValueId },
+    /// Σ g and Σ g·y for all terms of a sum, once the sum's gradient is complete.
+    Dots { sum: usize },
+    /// p[slot] · g of a sum into a term whose gradient is a buffer.
+    SumTerm { sum: usize, term: usize, first: bool },
+    /// Through a norm of a tensor that has other readers too, into the tensor's own gradient.
+    Norm { value: ValueId, into: ValueId, first: bool },
+    /// The gradient of what a forward step made into its input (and weights).
+    Step { step: usize, first: bool },
+    /// The images' gradient, back to channels first.
+    Export,
+}
+
+/// Steps that run image by image; batch statistics are complete at its end.
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    pub steps: Vec<usize>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct BackStage {
+    pub steps: Vec<BackStep>,
+}
+
+/// A lowered graph.
+pub struct Plan {
+    pub raws: Vec<Raw>,
+    pub values: Vec<Value>,
+    pub views: Vec<View>,
+    pub norms: Vec<Norm>,
+    pub units: Vec<Unit>,
+    pub pools: Vec<PoolStep>,
+    pub sums: Vec<Sum>,
+    pub steps: Vec<Step>,
+    pub forward: Vec<Stage>,
+    pub backward: Vec<BackStage>,
+    pub input: RawId,
+    pub output: ValueId,
+    /// Buffers when gradients will be asked for, and when not.
+    pub training: Memory,
+    pub inference: Memory,
+    pub sizes: Sizes,
+}
+
+/// Lengths, in floats, of the engine's tables and scratch buffers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    pub packed_depthwise: usize,
+    pub packed_dense: usize,
+    pub packed_bias: usize,
+    /// Per-lane entries of all norms.
+    pub norm_lanes: usize,
+    /// Backward sums of one image group.
+    pub backward_statistics: usize,
+    /// Weight-gradient partial sums of the largest stage, of one image group.
+    pub stage_gradients: usize,
+    /// A loaded view with padding; a unit's middle or output plane; the same with its halo.
+    pub padded_plane: usize,
+    pub plane: usize,
+    pub halo_plane: usize,
+}
+
+impl Plan {
+    /// Lowers a graph. The output must be a feature vector.
+    pub fn new(graph: &Graph) -> Result<Plan> {
+        let Some(output) = graph.output() else {
+            return Err(Error::user("the network has no output"));
+        };
+        let shape = graph.shape(output);
+        if shape.pixels() != 1 {
+            return Err(Error::user(format!("the network's output must be a feature vector, not {shape}"))
+                .hint("end with global_pool and linear"));
+        }
+        let mut plan = lower::lower(graph, output)?;
+        schedule::schedule(&mut plan);
+        memory::place(&mut plan);
+        Ok(plan)
+    }
+
+    /// The tensor that holds `raw`'s floats, and the offset (floats) within it.
+    pub fn root(&self, raw: RawId) -> (RawId, usize) {
+        let mut at = (raw, 0);
+        while let Some((parent, block)) = self.raws[at.0].part_of {
+            at = (parent, at.1 + block * self.raws[parent].pixels() * LANES);
+        }
+        at
+    }
+
+    /// The raw tensor that a step makes.
+    pub fn output_of(&self, step: usize) -> RawId {
+        match &self.steps[step] {
+            Step::Import { output }
+            | Step::Apply { output, .. }
+            | Step::Gather { output, .. }
+            | Step::GlobalPool { output, .. } => *output,
+            Step::Unit(unit) => self.units[*unit].output,
+            Step::Pool(pool) => self.pools[*pool].output,
+            Step::Sum(sum) => self.sums[*sum].output,
+        }
+    }
+
+    /// The values that a step reads.
+    pub fn inputs_of(&self, step: usize) -> Vec<ValueId> {
+        match &self.steps[step] {
+            Step::Import { .. } => vec![],
+            Step::Apply { input, .. } => vec![self.views[*input].value],
+            Step::Gather { input, .. } | Step::GlobalPool { input, .. } => vec![*input],
+            Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],
+            Step::Pool(pool) => vec![self.pools[*pool].input],
+            Step::Sum(sum) => self.sums[*sum].terms.iter().map(|t| t.value).collect(),
+        }
+    }
+}

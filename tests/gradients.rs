@@ -1,0 +1,345 @@
+//! Every primitive, and the ways in which plans fuse them, against a plain f64 interpreter: outputs directly, gradients
+//! by central differences. Strides, dilations, odd and even sizes, channel counts that fill no vector, one channel, one
+//! image.
+
+mod common;
+
+use candle_core::{Device, Tensor, Var};
+use candlewick::engine::{Engine, NormMode, Pass};
+use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Slot};
+use common::{noise, reference};
+
+/// Builds a network around `body`: input → body → global pool → linear, runs it and compares everything.
+fn check(name: &str, channels: usize, size: (usize, usize), batch: usize, body: impl FnOnce(&mut Graph, Node) -> Node) {
+    check_masked(name, channels, size, batch, None, body);
+}
+
+fn check_masked(
+    name: &str,
+    channels: usize,
+    size: (usize, usize),
+    batch: usize,
+    active: Option<Vec<bool>>,
+    body: impl FnOnce(&mut Graph, Node) -> Node,
+) {
+    let mut graph = Graph::new(channels, size.0, size.1);
+    let input = graph.input();
+    let out = body(&mut graph, input);
+    // A map that remembers where each pixel was: a plain global pool would hide shifted pixels.
+    let shape = graph.shape(out);
+    let kernel = Conv { kernel: (shape.height, shape.width), ..Conv::square(5, 1) };
+    let head = graph.conv("probe", out, kernel).unwrap();
+    let pooled = graph.global_pool(head);
+    let logits = graph.linear("head", pooled, 3).unwrap();
+    graph.set_output(logits);
+
+    let w: Vec<f32> = noise(1, graph.parameters()).iter().map(|v| v * 0.7 + 0.05).collect();
+    let mut p: Vec<f32> = noise(2, graph.slot_count().max(1));
+    if let Some(active) = &active {
+        p.iter_mut().zip(active).for_each(|(p, a)| *p *= f32::from(u8::from(*a)));
+    }
+    let x = noise(3, batch * channels * size.0 * size.1);
+    let c = noise(4, batch * 3);
+    let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let (wd, pd, xd, cd) = (wide(&w), wide(&p), wide(&x), wide(&c));
+    let expected = reference::forward(&graph, &xd, &wd, &pd, batch);
+    let objective = |x: &[f64], w: &[f64], p: &[f64], graph: &Graph| -> f64 {
+        reference::forward(graph, x, w, p, batch).iter().zip(&cd).map(|(o, c)| o * c).sum()
+    };
+
+    let engine = Engine::compile(graph).unwrap();
+    let device = Device::Cpu;
+    let xv = Var::from_slice(&x, (batch, channels, size.0, size.1), &device).unwrap();
+    let wv = Var::from_slice(&w, w.len(), &device).unwrap();
+    let pv = Var::from_slice(&p, p.len(), &device).unwrap();
+    let pass = Pass { norm: NormMode::Batch, active: active.clone().map(Into::into) };
+    let logits = engine.forward(&xv, &wv, &pv, &pass).unwrap();
+    let got = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let scale = expected.iter().fold(1e-3f64, |a, b| a.max(b.abs()));
+    for (got, expected) in got.iter().zip(&expected) {
+        assert!((f64::from(*got) - expected).abs() < 2e-4 * scale, "{name}: output {got}, expected {expected}");
+    }
+
+    let ct = Tensor::from_slice(&c, (batch, 3), &device).unwrap();
+    let loss = (logits * ct).unwrap().sum_all().unwrap();
+    let grads = loss.backward().unwrap();
+    let graph = engine.graph();
+    for (what, var, values) in [("x", &xv, &xd), ("w", &wv, &wd), ("p", &pv, &pd)] {
+        if what == "p" && graph.slot_count() == 0 {
+            continue;
+        }
+        let got = grads.get(var).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let step = 1e-5;
+        let picks = (0..values.len()).step_by((values.len() / 60).max(1)).chain([values.len() - 1]);
+        let expected: Vec<(usize, f64)> = picks
+            .filter(|&i| what != "p" || active.as_ref().is_none_or(|a| a[i]))
+            .map(|i| {
+                let at = |delta: f64| {
+                    let mut moved = values.clone();
+                    moved[i] += delta;
+                    match what {
+                        "x" => objective(&moved, &wd, &pd, graph),
+                        "w" => objective(&xd, &moved, &pd, graph),
+                        _ => objective(&xd, &wd, &moved, graph),
+                    }
+                };
+                (i, (at(step) - at(-step)) / (2.0 * step))
+            })
+            .collect();
+        let scale = expected.iter().fold(1e-3f64, |a, (_, b)| a.max(b.abs()));
+        for (i, expected) in expected {
+            let error = (f64::from(got[i]) - expected).abs();
+            assert!(error < 1e-3 * scale, "{name}: d/d{what}[{i}] is {}, expected {expected} (of {scale})", got[i]);
+        }
+        if what == "p"
+            && let Some(active) = &active
+        {
+            for (i, _) in active.iter().enumerate().filter(|(_, a)| !**a) {
+                assert_eq!(got[i], 0.0, "{name}: a masked slot has a gradient");
+            }
+        }
+    }
+}
+
+const SIZES: [(usize, usize); 4] = [(8, 8), (7, 5), (6, 9), (1, 1)];
+
+#[test]
+fn dense_convolutions() {
+    for channels in [1, 3, 17] {
+        for size in [(8, 8), (7, 5)] {
+            for (kernel, stride, dilation) in
+                [(1, 1, 1), (3, 1, 1), (3, 2, 1), (5, 1, 1), (3, 1, 2), (3, 3, 1), (1, 2, 1)]
+            {
+                check(&format!("conv {kernel}/{stride}/{dilation} on {channels}"), channels, size, 2, |g, x| {
+                    g.conv("a", x, Conv::square(6, kernel).dilation(dilation).stride(stride)).unwrap()
+                });
+            }
+        }
+    }
+    check("oblong kernels", 4, (7, 6), 2, |g, x| {
+        let wide = Conv { kernel: (1, 7), padding: (0, 3), stride: (1, 2), ..Conv::square(20, 1) };
+        let high = Conv { kernel: (7, 1), padding: (3, 0), stride: (2, 1), ..Conv::square(20, 1) };
+        let y = g.conv("a", x, wide).unwrap();
+        g.conv("b", y, high).unwrap()
+    });
+    check("groups and bias", 6, (5, 4), 3, |g, x| g.conv("a", x, Conv::square(9, 3).groups(3).bias()).unwrap());
+}
+
+#[test]
+fn depthwise_convolutions_alone_and_fused() {
+    for channels in [1, 2, 16, 19, 35] {
+        for (kernel, stride, dilation) in
+            [(3, 1, 1), (5, 1, 1), (3, 1, 2), (5, 1, 2), (3, 2, 1), (5, 2, 1), (3, 2, 2), (5, 2, 2), (7, 1, 1)]
+        {
+            for size in [(8, 8), (7, 5)] {
+                check(&format!("depthwise {kernel}/{stride}/{dilation} on {channels}"), channels, size, 2, |g, x| {
+                    let y = g.relu(x);
+                    g.depthwise("a", y, kernel, stride, dilation).unwrap()
+                });
+                check(&format!("separable {kernel}/{stride}/{dilation} on {channels}"), channels, size, 2, |g, x| {
+                    let y = g.relu(x);
+                    let y = g.depthwise("1", y, kernel, stride, dilation).unwrap();
+                    let y = g.pointwise("2", y, channels + 3).unwrap();
+                    g.batch_norm("3", y, false).unwrap()
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn halving() {
+    for (channels, out) in [(1, 2), (3, 8), (16, 16), (20, 34)] {
+        check("halve", channels, (8, 6), 2, |g, x| {
+            let y = g.relu(x);
+            let y = g.halve(y, out).unwrap();
+            g.batch_norm("bn", y, false).unwrap()
+        });
+    }
+}
+
+#[test]
+fn norms_where_plans_treat_them_differently() {
+    for affine in [false, true] {
+        check("of a convolution", 3, (5, 5), 3, |g, x| {
+            let y = g.pointwise("a", x, 7).unwrap();
+            let y = g.batch_norm("n", y, affine).unwrap();
+            g.relu(y)
+        });
+        check("of the images", 3, (5, 5), 3, |g, x| g.batch_norm("n", x, affine).unwrap());
+        check("of a sum with other readers", 3, (5, 5), 3, |g, x| {
+            let y = g.pointwise("a", x, 5).unwrap();
+            let z = g.pointwise("b", x, 5).unwrap();
+            let sum = g.add(&[y, z]).unwrap();
+            let n = g.batch_norm("n", sum, affine).unwrap();
+            let r = g.relu(n);
+            let c = g.pointwise("c", r, 5).unwrap();
+            g.add(&[sum, c, n]).unwrap()
+        });
+        check("of a convolution with other readers", 3, (5, 5), 3, |g, x| {
+            let y = g.pointwise("a", x, 5).unwrap();
+            let n = g.batch_norm("n", y, affine).unwrap();
+            let m = g.batch_norm("m", y, true).unwrap();
+            g.add(&[y, n, m]).unwrap()
+        });
+        check("of a norm of an activation", 3, (4, 5), 3, |g, x| {
+            let y = g.batch_norm("n", x, affine).unwrap();
+            let y = g.activate(y, Activation::Tanh);
+            let y = g.batch_norm("m", y, affine).unwrap();
+            g.activate(y, Activation::Sigmoid)
+        });
+        check("of a concatenation", 3, (4, 5), 3, |g, x| {
+            let a = g.pointwise("a", x, 5).unwrap();
+            let b = g.pointwise("b", x, 18).unwrap();
+            let all = g.concat(&[a, b]).unwrap();
+            let n = g.batch_norm("n", all, affine).unwrap();
+            let r = g.relu(n);
+            let c = g.pointwise("c", r, 4).unwrap();
+            g.concat(&[all, c]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn activations() {
+    for (name, activation) in Activation::ALL {
+        check(name, 3, (5, 4), 2, |g, x| {
+            let y = g.pointwise("a", x, 6).unwrap();
+            let y = g.batch_norm("n", y, false).unwrap();
+            let y = g.activate(y, activation);
+            g.depthwise("b", y, 3, 1, 1).unwrap()
+        });
+        check(&format!("{name} into a sum"), 3, (5, 4), 2, |g, x| {
+            let y = g.pointwise("a", x, 6).unwrap();
+            let y = g.activate(y, activation);
+            let z = g.activate(y, Activation::Relu);
+            g.add(&[y, z]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn pools() {
+    for size in SIZES {
+        for kind in
+            [PoolKind::Max, PoolKind::Average { count_padding: false }, PoolKind::Average { count_padding: true }]
+        {
+            for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 3, 2)] {
+                if size.0 + 2 * padding < kernel || size.1 + 2 * padding < kernel {
+                    continue;
+                }
+                check(&format!("{kind:?} {kernel}/{stride}/{padding} on {size:?}"), 18, size, 2, |g, x| {
+                    let y = g.pool(x, Pool { kind, kernel, stride, padding }).unwrap();
+                    g.batch_norm("n", y, false).unwrap()
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_concatenations_and_selections() {
+    check("mixed", 4, (5, 4), 2, |g, x| {
+        let slots = g.slots("normal", 1, 4);
+        let a = g.pointwise("a", x, 4).unwrap();
+        let a = g.batch_norm("n", a, false).unwrap();
+        let pool = g.max_pool_3x3(x, 1).unwrap();
+        let zero = g.zero(x, 1).unwrap();
+        g.mixed(&[(zero, slots.slot(0, 0)), (a, slots.slot(0, 1)), (pool, slots.slot(0, 2)), (x, slots.slot(0, 3))])
+            .unwrap()
+    });
+    check("sums of sums", 4, (5, 4), 2, |g, x| {
+        let slots = g.slots("normal", 2, 2);
+        let a = g.pointwise("a", x, 4).unwrap();
+        let one = g.mixed(&[(a, slots.slot(0, 0)), (x, slots.slot(0, 1))]).unwrap();
+        let two = g.add(&[a, x]).unwrap();
+        let three = g.scale(two, slots.slot(1, 0)).unwrap();
+        let four = g.scale(one, slots.slot(1, 1)).unwrap();
+        g.add(&[one, three, four]).unwrap()
+    });
+    check("only zeros", 4, (6, 4), 2, |g, x| {
+        let zero = g.zero(x, 2).unwrap();
+        let y = g.relu(zero);
+        g.depthwise("a", y, 3, 1, 1).unwrap()
+    });
+    check("concatenations within concatenations", 3, (4, 4), 2, |g, x| {
+        let a = g.pointwise("a", x, 5).unwrap();
+        let b = g.pointwise("b", x, 17).unwrap();
+        let s = g.add(&[a, a]).unwrap();
+        let ab = g.concat(&[s, b, a]).unwrap();
+        let c = g.pointwise("c", ab, 4).unwrap();
+        let all = g.concat(&[ab, c, x, c]).unwrap();
+        let y = g.relu(all);
+        let d = g.depthwise("d", y, 3, 2, 1).unwrap();
+        g.batch_norm("n", d, true).unwrap()
+    });
+    check("slices and shuffles", 12, (4, 3), 2, |g, x| {
+        let first = g.slice(x, 0, 3).unwrap();
+        let rest = g.slice(x, 3, 9).unwrap();
+        let y = g.depthwise("a", first, 3, 1, 1).unwrap();
+        let all = g.concat(&[y, rest]).unwrap();
+        g.shuffle(all, 4).unwrap()
+    });
+    check("sums of different layouts", 3, (4, 4), 2, |g, x| {
+        let a = g.pointwise("a", x, 5).unwrap();
+        let b = g.pointwise("b", x, 6).unwrap();
+        let parts = g.concat(&[a, b]).unwrap();
+        let whole = g.pointwise("c", x, 11).unwrap();
+        let whole = g.batch_norm("n", whole, false).unwrap();
+        let one = g.add(&[parts, whole]).unwrap();
+        let two = g.add(&[whole, parts]).unwrap();
+        g.add(&[one, two]).unwrap()
+    });
+    check("one node read by everybody", 4, (6, 6), 2, |g, x| {
+        let slots = g.slots("normal", 1, 5);
+        let s = g.add(&[x, x]).unwrap();
+        let r = g.relu(s);
+        let a = g.depthwise("a", r, 3, 1, 1).unwrap();
+        let a = g.pointwise("a2", a, 4).unwrap();
+        let a = g.batch_norm("an", a, false).unwrap();
+        let b = g.depthwise("b", r, 5, 1, 2).unwrap();
+        let b = g.pointwise("b2", b, 4).unwrap();
+        let pool = g.avg_pool_3x3(s, 1).unwrap();
+        let pool = g.batch_norm("pn", pool, false).unwrap();
+        let same = g.avg_pool_3x3(s, 1).unwrap();
+        let same = g.batch_norm("again", same, false).unwrap();
+        let one = g.mixed(&[(a, slots.slot(0, 0)), (pool, slots.slot(0, 1)), (s, slots.slot(0, 2))]).unwrap();
+        let two = g.mixed(&[(b, slots.slot(0, 3)), (same, slots.slot(0, 4)), (one, slots.slot(0, 2))]).unwrap();
+        g.concat(&[one, two]).unwrap()
+    });
+}
+
+#[test]
+fn one_image_one_channel_and_many_images() {
+    for batch in [1, 3, 37] {
+        check("small", 1, (4, 4), batch, |g, x| {
+            let y = g.conv("a", x, Conv::square(2, 3)).unwrap();
+            let y = g.batch_norm("n", y, true).unwrap();
+            let y = g.relu(y);
+            let y = g.depthwise("b", y, 3, 2, 1).unwrap();
+            g.pointwise("c", y, 3).unwrap()
+        });
+    }
+}
+
+#[test]
+fn masked_candidates_are_left_out() {
+    for mask in [[true, false, true], [false, true, false], [false, false, true], [false, false, false]] {
+        check_masked(&format!("mask {mask:?}"), 3, (6, 6), 2, Some(mask.to_vec()), |g, x| {
+            let slots = g.slots("normal", 1, 3);
+            let s = g.pointwise("s", x, 4).unwrap();
+            let s = g.add(&[s]).unwrap();
+            let r = g.relu(s);
+            let a = g.depthwise("a", r, 3, 1, 1).unwrap();
+            let a = g.pointwise("a2", a, 4).unwrap();
+            let a = g.batch_norm("an", a, false).unwrap();
+            let a = g.relu(a);
+            let a = g.depthwise("a3", a, 3, 1, 1).unwrap();
+            let a = g.pointwise("a4", a, 4).unwrap();
+            let a = g.batch_norm("an2", a, false).unwrap();
+            let pool = g.max_pool_3x3(s, 1).unwrap();
+            let pool = g.batch_norm("pn", pool, true).unwrap();
+            g.mixed(&[(a, slots.slot(0, 0)), (pool, slots.slot(0, 1)), (s, Slot(2))]).unwrap()
+        });
+    }
+}
