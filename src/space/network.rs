@@ -202,27 +202,12 @@ impl Network {
         mode: Mode,
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
-        self.check_images(x)?;
         let norm = match mode {
             Mode::Training => NormMode::BatchUpdating(self.statistics.clone()),
             Mode::Trial => NormMode::Batch,
             Mode::Evaluation => NormMode::Running(self.statistics.clone()),
         };
         self.engine.forward(x, w, &self.flat_mixing(p)?, &Pass { norm, active })
-    }
-
-    fn check_images(&self, x: &Tensor) -> Result<()> {
-        let graph = self.graph();
-        let shape = graph.shape(graph.input());
-        match x.dims() {
-            &[_, channels, height, width] if (channels, height, width) == (shape.channels, shape.height, shape.width) => {
-                Ok(())
-            }
-            dims => Err(Error::user(format!(
-                "the network takes images of shape [batch, {}, {}, {}], not {dims:?}",
-                shape.channels, shape.height, shape.width
-            ))),
-        }
     }
 
     /// Sees that there is one matrix of mixing weights for every block, in its shape.
