@@ -138,10 +138,12 @@ impl Recipe {
 }
 
 /// Batches of a set: whole epochs with [`epoch`](Self::epoch), or one after another without end with
-/// [`next`](Self::next). A handle to be shared; both ways prepare batches ahead on a thread of their own.
+/// [`next`](Self::next). Both ways prepare batches ahead on a thread of their own. Clones are one and the same: what one
+/// takes with `next` the others will not see.
+#[derive(Clone)]
 pub struct Batches {
     recipe: Arc<Recipe>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 /// Where `next` stands, and the thread that works ahead of it.
@@ -194,7 +196,7 @@ impl Batches {
             augment_stream: format!("{stream}: augmentation"),
         };
         let state = State { position: Position::default(), ahead: None };
-        Ok(Self { recipe: Arc::new(recipe), state: Mutex::new(state) })
+        Ok(Self { recipe: Arc::new(recipe), state: Arc::new(Mutex::new(state)) })
     }
 
     /// Batches in an epoch.

@@ -155,8 +155,7 @@ fn room_for(count: usize, shape: ImageShape) -> Result<Vec<u8>> {
     match bytes.map(|bytes| room.try_reserve_exact(bytes)) {
         Some(Ok(())) => room.resize(bytes.unwrap_or_default(), 0),
         _ => {
-            let ImageShape { channels, height, width } = shape;
-            return Err(Error::user(format!("{count} images of {channels}×{height}×{width} do not fit into memory"))
+            return Err(Error::user(format!("{count} images of {shape} do not fit into memory"))
                 .hint("resize them on the way in with the option size"));
         }
     }

@@ -15,7 +15,6 @@ const DEPTH: usize = 3;
 
 /// A thread at work and the queue it fills. Dropping it ends the thread.
 pub(super) struct Ahead {
-    // Fields drop in this order, but the thread is joined before either: see `Drop`.
     queue: Option<Receiver<Result<Batch>>>,
     thread: Option<JoinHandle<()>>,
 }

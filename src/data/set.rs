@@ -1,6 +1,7 @@
 //! Labelled images in memory: bytes shared by every view of them, and the facts needed to turn them into numbers.
 
 use crate::{Error, Result};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +21,12 @@ impl ImageShape {
 
     pub fn is_empty(self) -> bool {
         self.len() == 0
+    }
+}
+
+impl fmt::Display for ImageShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}×{}", self.channels, self.height, self.width)
     }
 }
 

@@ -146,18 +146,27 @@ impl Loaded {
         })
     }
 
-    /// Every class has something to be learnt from.
+    /// Every label names a class, and every class has something to be learnt from.
     fn check_classes(&self) -> Result<()> {
-        let count =
-            |pixels: &Pixels, class: usize| pixels.labels.iter().filter(|&&label| label as usize == class).count();
-        for (class, name) in self.classes.iter().enumerate() {
-            if count(&self.train, class) == 0 {
-                let tests = count(&self.test, class);
-                return Err(Error::user(format!("class \"{name}\" has no training image but {tests} test images"))
-                    .hint("every class needs training images"));
+        let count = |pixels: &Pixels| -> Result<Vec<usize>> {
+            let mut counts = vec![0; self.classes.len()];
+            for (record, &label) in pixels.labels.iter().enumerate() {
+                *counts.get_mut(label as usize).ok_or_else(|| {
+                    Error::user(format!("{}: image {record} has label {label}", self.name))
+                        .hint(format!("there are {} classes, so labels run from 0", self.classes.len()))
+                })? += 1;
             }
+            Ok(counts)
+        };
+        let (train, test) = (count(&self.train)?, count(&self.test)?);
+        match train.iter().position(|&images| images == 0) {
+            None => Ok(()),
+            Some(class) => Err(Error::user(format!(
+                "class \"{}\" has no training image but {} test images",
+                self.classes[class], test[class]
+            ))
+            .hint("every class needs training images")),
         }
-        Ok(())
     }
 }
 

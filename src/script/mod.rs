@@ -41,6 +41,7 @@
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
 mod check;
+pub mod data;
 mod engine;
 mod explain;
 mod failure;
@@ -76,6 +77,7 @@ pub use value::{Argument, List, Mismatch, Output, ScriptType};
 pub fn declare(library: &mut Library) {
     general::declare(library);
     param::declare(library);
+    data::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.

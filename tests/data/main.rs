@@ -4,4 +4,5 @@
 mod bad_input;
 mod batches;
 mod files;
+mod script;
 mod sources;
