@@ -1,3 +1,5 @@
 //! The front door: everything lives in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    candlewick::cli::main()
+}

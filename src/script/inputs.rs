@@ -53,11 +53,11 @@ impl Pictures {
             return Err(Error::unknown("property of images", key, known));
         }
         let form = "#{ channels: 3, size: 32, classes: 10 }, or size: [height, width]";
-        let get = |name: &str| {
-            map.get(name).ok_or_else(|| Error::user(format!("images need `{name}`")).hint(form))
-        };
+        let get = |name: &str| map.get(name).ok_or_else(|| Error::user(format!("images need `{name}`")).hint(form));
         let count = |name: &str| {
-            usize::read(get(name)?).map_err(|m| m.into_error(&format!("`{name}`"), "int")).and_then(|count| bounded(name, count))
+            usize::read(get(name)?)
+                .map_err(|m| m.into_error(&format!("`{name}`"), "int"))
+                .and_then(|count| bounded(name, count))
         };
         let size = get("size")?;
         let (height, width) = match usize::read(size) {
@@ -234,7 +234,12 @@ impl EdgeMask {
             Error::user(format!("the mask `{kind}` must be an array, not {}", describe_value(value)))
                 .hint("one array of op names, or of bools, for every edge")
         })?;
-        edges.iter().enumerate().map(|(edge, row)| Self::row(kind, edge, row, operations)).collect::<Result<_>>().map(Some)
+        edges
+            .iter()
+            .enumerate()
+            .map(|(edge, row)| Self::row(kind, edge, row, operations))
+            .collect::<Result<_>>()
+            .map(Some)
     }
 
     fn row(kind: &str, edge: usize, row: &Dynamic, operations: &[String]) -> Result<Vec<bool>> {

@@ -147,6 +147,12 @@ impl Declaration {
         self
     }
 
+    /// Restricts a function to arguments of exactly these types, where another declaration has the name too.
+    pub fn only(&mut self, types: &[&[TypeId]]) -> &mut Self {
+        self.bindings[0].dispatch = types.iter().map(|types| types.to_vec()).collect();
+        self
+    }
+
     /// Makes a property writable.
     pub fn writable<M: 'static, N: Native<M>>(&mut self, setter: N) -> &mut Self {
         self.entry.face = Face::Property { writable: true };
@@ -269,9 +275,7 @@ impl Library {
         native: N,
     ) -> &mut Declaration {
         let names: &[&'static str] = if N::parameters().len() == 1 { &["a"] } else { &["a", "b"] };
-        let declaration = self.bind(Face::Operator, symbol, names, symbol.into(), native);
-        declaration.bindings[0].dispatch = operands.iter().map(|types| types.to_vec()).collect();
-        declaration
+        self.bind(Face::Operator, symbol, names, symbol.into(), native).only(operands)
     }
 
     /// Declares a constant that every script sees.

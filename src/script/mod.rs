@@ -46,11 +46,15 @@ mod engine;
 mod explain;
 mod failure;
 mod general;
+pub mod graph;
 mod host;
 mod imports;
+mod inputs;
+pub mod learn;
 mod library;
 mod meter;
 mod native;
+pub mod network;
 mod options;
 mod page;
 mod param;
@@ -65,8 +69,8 @@ pub use host::{Host, ParamValue, Setup};
 pub use imports::Sources;
 pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
 pub use meter::{Held, Meter};
-pub use native::{Call, Native};
-pub use options::{Options, Spec};
+pub use native::{Call, Native, quiet_panics};
+pub use options::{Options, Spec, literal};
 pub use page::{Frame, Page, Place};
 pub use param::{Listing, Param};
 pub use session::{Script, on_script_thread};
@@ -77,7 +81,12 @@ pub use value::{Argument, List, Mismatch, Output, ScriptType};
 pub fn declare(library: &mut Library) {
     general::declare(library);
     param::declare(library);
+    tensor::declare(library);
     data::declare(library);
+    let registry = graph::Registry::default();
+    network::declare(library, &registry);
+    learn::declare(library);
+    graph::declare(library, &registry);
 }
 
 /// The catalogue of everything scripts can call, without a script.

@@ -14,6 +14,7 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, FuncArgs, NativeCallContext, Position}
 use std::any::TypeId;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 /// One call from a script, for natives that call back into it or need the host.
 pub struct Call<'a> {
@@ -164,6 +165,18 @@ natives!(A 0, B 1, C 2, D 3);
 natives!(A 0, B 1, C 2, D 3, E 4);
 natives!(A 0, B 1, C 2, D 3, E 4, F 5);
 
+/// Where the last panic came from.
+static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Keeps panics from printing: a native's panic becomes an error page, which tells the same and where in the script.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        if let (Some(location), Ok(mut place)) = (panic.location(), PANICKED_AT.lock()) {
+            *place = Some(format!("({location})"));
+        }
+    }));
+}
+
 /// Runs one native call for rhai.
 pub(super) fn run(
     erased: &Erased,
@@ -179,7 +192,8 @@ pub(super) fn run(
         catch_unwind(AssertUnwindSafe(|| erased(&call, entry, &values))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Error::run(format!("{}: an internal check failed: {text}", entry.title()))
+            let place = PANICKED_AT.lock().ok().and_then(|mut place| place.take()).unwrap_or_default();
+            Err(Error::run(format!("{}: an internal check failed: {text} {place}", entry.title()))
                 .hint("this is a mistake in candlewick, not in your script; please report it with the script"))
         })
     });

@@ -6,9 +6,7 @@ use super::{Call, Host, Library, List, Options, ScriptType, Tensor};
 use crate::graph::{Graph, Shape};
 use crate::learn::{self, With};
 use crate::random::Seed;
-use crate::space::{
-    CellKind, Cost, Genotype, Masks, Mode, Network, NormStyle, Pair, Supernet, SupernetOptions,
-};
+use crate::space::{CellKind, Cost, Genotype, Masks, Mode, Network, NormStyle, Pair, Supernet, SupernetOptions};
 use crate::{Error, Result};
 use candle_core::DType;
 use rand::Rng;
@@ -257,7 +255,9 @@ fn declare_passes(library: &mut Library) {
 }
 
 fn declare_genotypes(library: &mut Library, registry: &Registry) {
-    library.kind::<Genotype>("Two discrete cells: for every node two (op, input) pairs, and the states that are concatenated.");
+    library.kind::<Genotype>(
+        "Two discrete cells: for every node two (op, input) pairs, and the states that are concatenated.",
+    );
     library
         .function("derive", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
             derive(call, &net, &options)
@@ -388,7 +388,10 @@ fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
         return net.set_weights(&flat.float()?);
     }
     let map = weights.as_map_ref().map_err(|_| {
-        Error::user(format!("set_weights takes a flat tensor or a map by name, not a value of type {}", weights.type_name()))
+        Error::user(format!(
+            "set_weights takes a flat tensor or a map by name, not a value of type {}",
+            weights.type_name()
+        ))
     })?;
     let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
     net.set_named(&named.collect::<Result<Vec<_>>>()?)

@@ -118,15 +118,22 @@ pub fn entry_text(entry: &Entry) -> String {
 
 /// What `candlewick doc` prints: every noun with its signatures.
 pub fn overview(catalogue: &Catalogue) -> String {
+    let nouns: Vec<String> = catalogue.nouns.iter().map(|noun| noun_text(catalogue, noun.name)).collect();
+    format!("{}\ncandlewick doc NAME tells more.\n", nouns.join("\n"))
+}
+
+/// A noun with its types and signatures.
+pub fn noun_text(catalogue: &Catalogue, name: &str) -> String {
     let mut text = String::new();
-    for noun in &catalogue.nouns {
+    for noun in catalogue.nouns.iter().filter(|n| n.name == name) {
         let _ = writeln!(text, "{}: {}", noun.name, noun.doc);
-        for entry in catalogue.entries.iter().filter(|e| e.noun == noun.name) {
-            let _ = writeln!(text, "  {}", entry.signature());
-        }
-        text.push('\n');
     }
-    text.push_str("candlewick doc NAME tells more.\n");
+    for kind in catalogue.types.iter().filter(|t| t.noun == name) {
+        let _ = writeln!(text, "  type {}: {}", kind.name, kind.doc);
+    }
+    for entry in catalogue.entries.iter().filter(|e| e.noun == name) {
+        let _ = writeln!(text, "  {}", entry.signature());
+    }
     text
 }
 

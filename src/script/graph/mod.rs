@@ -52,15 +52,12 @@ pub fn declare(library: &mut Library, registry: &Registry) {
 fn declare_kinds(library: &mut Library) {
     library.kind::<GraphBuilder>("A network under construction; it serves inside the closure that was given it.");
     library.kind::<Node>("The output of a primitive: maps of some channels and size, a vector at size 1×1.");
-    library
-        .property("channels", |node: Node| Ok(node.shape.channels))
-        .doc("Channels of a node.")
-        .example(
-            "network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {\n    \
+    library.property("channels", |node: Node| Ok(node.shape.channels)).doc("Channels of a node.").example(
+        "network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {\n    \
                  assert(x.channels == 3);\n    \
                  g.linear(g.global_pool(x), 10)\n\
              });",
-        );
+    );
     library
         .property("size", |node: Node| Ok(super::List(vec![node.shape.height, node.shape.width])))
         .doc("Height and width of a node.")
@@ -117,17 +114,11 @@ fn declare_structure(library: &mut Library) {
             g.add(|graph| graph.shuffle(x, groups))
         })
         .doc("Channel shuffle (Zhang et al. 2018): channels of different groups come to lie side by side.")
-        .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.shuffle(x, 2)), 2));",
-        );
+        .example("network(#{ channels: 4, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.shuffle(x, 2)), 2));");
     library
-        .method(
-            "scope",
-            &["g", "name", "build"],
-            |call: &Call<'_>, g: GraphBuilder, name: String, build: FnPtr| {
-                g.scope(&name, |g| call.invoke::<Dynamic>(&build, (g.clone(),)))
-            },
-        )
+        .method("scope", &["g", "name", "build"], |call: &Call<'_>, g: GraphBuilder, name: String, build: FnPtr| {
+            g.scope(&name, |g| call.invoke::<Dynamic>(&build, (g.clone(),)))
+        })
         .doc("Runs the closure |g| and gives what it gives; the weights made inside are called `name.…`.")
         .example(
             "let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \

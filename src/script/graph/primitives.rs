@@ -34,10 +34,14 @@ fn declare_convolutions(library: &mut Library) {
              assert(net.weight(\"tall.weight\").shape == [16, 3, 7, 1]);",
         );
     library
-        .method("pointwise", &["g", "x", "channels", "options"], |g: GraphBuilder, x: Node, channels: usize, o: Options| {
-            let (x, name) = (g.own(&x)?, g.name(o.find("name")?, "pointwise")?);
-            g.add(|graph| graph.pointwise(&name, x, channels))
-        })
+        .method(
+            "pointwise",
+            &["g", "x", "channels", "options"],
+            |g: GraphBuilder, x: Node, channels: usize, o: Options| {
+                let (x, name) = (g.own(&x)?, g.name(o.find("name")?, "pointwise")?);
+                g.add(|graph| graph.pointwise(&name, x, channels))
+            },
+        )
         .doc("A 1×1 convolution without bias.")
         .optional::<String>("name", "pointwise0, pointwise1 …", NAME)
         .example(
@@ -87,7 +91,11 @@ fn declare_norms(library: &mut Library) {
             g.add(|graph| graph.batch_norm(&name, x, affine))
         })
         .doc("Batch norm (eps 1e-5, momentum 0.1).")
-        .optional::<bool>("affine", "true, but false for candidates in a supernet", "scale and shift by learned numbers")
+        .optional::<bool>(
+            "affine",
+            "true, but false for candidates in a supernet",
+            "scale and shift by learned numbers",
+        )
         .optional::<String>("name", "norm0, norm1 …", NAME)
         .example(
             "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
@@ -121,7 +129,9 @@ fn declare_pools(library: &mut Library) {
         .doc("The largest number under a square window; padding never wins.")
         .option("stride", 1_usize, "distance between windows")
         .optional::<usize>("padding", "what keeps the size at stride 1", "cells around the map")
-        .example("network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.max_pool(x, 3)), 2));");
+        .example(
+            "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.max_pool(x, 3)), 2));",
+        );
     library
         .method("avg_pool", &["g", "x", "kernel", "options"], |g: GraphBuilder, x: Node, kernel: usize, o: Options| {
             let count_padding = o.get("count_padding")?;

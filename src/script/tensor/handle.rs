@@ -51,8 +51,12 @@ impl Tensor {
     }
 
     /// A tensor computed from this one, metered by the same meter.
-    pub fn with(&self, value: candle_core::Tensor) -> Self {
-        Self::new(self.meter(), value)
+    ///
+    /// # Errors
+    /// Where the script's tensors then hold more than they may.
+    pub fn with(&self, value: candle_core::Tensor) -> Result<Self> {
+        self.meter().admit(value.dims(), value.dtype().size_in_bytes())?;
+        Ok(Self::new(self.meter(), value))
     }
 
     pub fn dims(&self) -> &[usize] {
@@ -70,6 +74,25 @@ impl Tensor {
     /// All values in row-major order.
     pub fn values(&self) -> Result<Vec<f64>> {
         Ok(self.0.value.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
+    }
+
+    /// The values as indices, 32-bit unsigned.
+    ///
+    /// # Errors
+    /// Where a value is negative or no whole number.
+    pub fn indices(&self) -> Result<candle_core::Tensor> {
+        if self.0.value.dtype() == DType::U32 {
+            return Ok(self.0.value.contiguous()?);
+        }
+        if let Some(bad) = self.values()?.iter().find(|v| **v < 0.0 || v.fract() != 0.0 || !v.is_finite()) {
+            return Err(crate::Error::user(format!("{bad} is no index: indices are whole numbers from 0")));
+        }
+        Ok(self.0.value.to_dtype(DType::U32)?.contiguous()?)
+    }
+
+    /// The same values as a tensor of indices.
+    pub fn to_integers(&self) -> Result<Self> {
+        self.with(self.indices()?)
     }
 
     /// Whether the values are integers by type.
@@ -99,6 +122,7 @@ impl fmt::Display for Tensor {
 
 fn write_nested(f: &mut fmt::Formatter<'_>, dims: &[usize], values: &[f64], integer: bool) -> fmt::Result {
     let Some((&first, rest)) = dims.split_first() else {
+        // Integers need no digits after the point.
         return if integer { write!(f, "{}", values[0]) } else { write!(f, "{}", Short(values[0])) };
     };
     let stride = rest.iter().product::<usize>();

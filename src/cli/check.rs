@@ -1,0 +1,31 @@
+//! `candlewick check SCRIPT…`: what is wrong with scripts, as far as reading tells.
+
+use super::{Outcome, Pages};
+use crate::script::{Host, Page, Script, Setup, on_script_thread};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The scripts.
+    #[arg(required = true)]
+    scripts: Vec<PathBuf>,
+}
+
+pub fn check(arguments: Arguments) -> Outcome {
+    let mut found = vec![];
+    for path in &arguments.scripts {
+        let pages = on_script_thread(|| findings(path))?;
+        if pages.is_empty() {
+            println!("{}: nothing wrong found", path.display());
+        }
+        found.extend(pages);
+    }
+    if found.is_empty() { Ok(()) } else { Err(Pages(found)) }
+}
+
+fn findings(path: &Path) -> Vec<Page> {
+    match Script::load(Host::new(Setup { script: path.into(), ..Setup::default() })) {
+        Ok(script) => script.check(),
+        Err(page) => vec![*page],
+    }
+}

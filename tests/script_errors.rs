@@ -1,0 +1,332 @@
+//! Bad input ends with a page that says what, where and what would be right, and with the right exit code.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ended {
+    /// Checks the exit code and that the page holds every one of the texts.
+    #[track_caller]
+    fn shows(&self, code: i32, texts: &[&str]) {
+        for text in texts {
+            assert!(self.stderr.contains(text), "no {text:?} in this page:\n{}", self.stderr);
+        }
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+    }
+}
+
+fn candlewick(folder: &Path, arguments: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_candlewick"))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs a script with further arguments.
+fn run_with(script: &str, arguments: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("s.rhai"), script).expect("the script is written");
+    candlewick(folder.path(), &[&["run", "s.rhai"], arguments].concat())
+}
+
+fn run(script: &str) -> Ended {
+    run_with(script, &[])
+}
+
+fn check(script: &str) -> Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("s.rhai"), script).expect("the script is written");
+    candlewick(folder.path(), &["check", "s.rhai"])
+}
+
+#[test]
+fn a_sound_script_prints_to_stdout_and_ends_with_0() {
+    let ended = run("let t = softmax(zeros([1, 2]), 1);\nprint(t);");
+    ended.shows(0, &[]);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("[[0.5, 0.5]]\n", ""));
+}
+
+#[test]
+fn the_page_shows_the_line_with_a_caret() {
+    let ended = run("let a = zeros([2]);\n  let b = sofmax(a, 0);\n");
+    ended.shows(
+        2,
+        &[
+            "error: there is no function `sofmax`",
+            "--> s.rhai:2:11\n",
+            "\n 2 |   let b = sofmax(a, 0);\n   |           ^\n",
+            "hint: did you mean `softmax`?",
+        ],
+    );
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn a_parse_error_names_its_place() {
+    run("let a = (1 + ;\n").shows(2, &["s.rhai:1:14"]);
+    run("let a = 1\nlet b = 2;\n").shows(2, &["s.rhai:2:1", "hint: a missing `;`"]);
+    run("fn f() { let a = 1;").shows(2, &["ends in the middle"]);
+}
+
+#[test]
+fn an_unknown_variable_is_found_before_anything_runs() {
+    let ended = run("print(1);\nlet epochs = 3;\nprint(epoch);");
+    ended.shows(2, &["there is no variable `epoch`", "s.rhai:3:7", "did you mean `epochs`?"]);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn an_unknown_property_names_the_closest() {
+    run("let t = zeros([2]);\nprint(t.shap);").shows(2, &["tensor has no property `shap`", "s.rhai:2:9", "`shape`"]);
+    run("let t = zeros([2]);\nt.shape = [3];").shows(2, &["tensor.shape cannot be set"]);
+    run("let score = #{ loss: 1 };\nprint(score.los);").shows(2, &["the map has no key `los`", "did you mean `loss`?"]);
+}
+
+#[test]
+fn an_unknown_option_lists_the_known_ones() {
+    let ended = run("let t = uniform([2], #{ hihg: 2 });");
+    ended.shows(2, &["there is no option `hihg`", "s.rhai:1:9", "did you mean `high`?", "low, high"]);
+    run("uniform([2], #{ high: \"x\" });").shows(2, &["option `high` must be a float, not the string \"x\""]);
+}
+
+#[test]
+fn a_wrong_type_or_arity_shows_the_declared_signature() {
+    run("let t = zeros(\"x\");")
+        .shows(2, &["zeros: `shape` must be [int], not the string \"x\"", "hint: zeros(shape: [int]) -> tensor"]);
+    run("let t = zeros([1, \"x\"]);").shows(2, &["element 1 is not the string \"x\""]);
+    run("let t = linspace(1, 2);").shows(2, &["`linspace` was called with 2 arguments", "count: int"]);
+    run("let t = softmax(3, 1);")
+        .shows(2, &["`softmax` does not take (int, int)", "declared as softmax(t: tensor, axis?: int)"]);
+    run("let t = zeros([2]).softmax(0, 1, 2);")
+        .shows(2, &["`softmax` was called with 4 arguments", "declared as softmax"]);
+    run("let t = zeros([2]) + true;").shows(2, &["`+` cannot be applied to tensor and bool", "s.rhai:1:20"]);
+    run("if 3 { }").shows(2, &["expected bool, found int"]);
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_both_named() {
+    run("zeros([3, 4]) + zeros([5]);").shows(2, &["cannot add [3, 4] and [5]", "s.rhai:1:15", "hint: shapes fit"]);
+    run("matmul(zeros([3, 4]), zeros([3, 4]));").shows(2, &["cannot multiply matrices [3, 4] and [3, 4]"]);
+    run("concat([zeros([3]), zeros([3, 4])]);").shows(2, &["cannot concat [3], [3, 4]"]);
+    run("reshape(zeros([6]), [4, -1]);").shows(2, &["cannot reshape [6] (6 numbers) to [4, -1]"]);
+    run("zeros([3])[3];").shows(2, &["the index 3 is out of range"]);
+    run("sum(zeros([3]), 1);").shows(2, &["there is no axis 1 in the shape [3]"]);
+}
+
+#[test]
+fn the_trace_leads_through_script_functions() {
+    let ended = run("fn inner(t) {\n  t.reshape([7])\n}\nfn outer(t) {\n  inner(t)\n}\nouter(zeros([2]));\n");
+    ended.shows(2, &["s.rhai:2:5", "in `inner`, called at s.rhai:5:3", "in `outer`, called at s.rhai:7:1"]);
+    let ended = run("let f = |t| t.reshape([7]);\nf.call(zeros([2]));\n");
+    ended.shows(2, &["cannot reshape", "s.rhai:1:15", "in a closure, called at s.rhai:2"]);
+}
+
+#[test]
+fn an_error_in_a_module_names_the_module_s_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("lib.rhai"), "fn broken(t) {\n  t.reshape([7])\n}\n").expect("written");
+    std::fs::write(folder.path().join("torn.rhai"), "\nlet a = ;\n").expect("written");
+    std::fs::write(folder.path().join("s.rhai"), "import \"lib\" as lib;\nlib::broken(zeros([2]));\n")
+        .expect("written");
+    candlewick(folder.path(), &["run", "s.rhai"])
+        .shows(2, &["lib.rhai:2:5", "t.reshape([7])", "in `broken`, called at s.rhai:2:6"]);
+    std::fs::write(folder.path().join("s.rhai"), "import \"torn\" as torn;\n").expect("written");
+    candlewick(folder.path(), &["run", "s.rhai"]).shows(2, &["torn.rhai:2:9"]);
+    std::fs::write(folder.path().join("s.rhai"), "import \"s\" as s;\n").expect("written");
+    candlewick(folder.path(), &["run", "s.rhai"]).shows(2, &["imports itself"]);
+}
+
+#[test]
+fn what_a_script_throws_fails_the_run() {
+    run("throw \"diverged\";").shows(1, &["error: diverged", "s.rhai:1:1"]);
+    run("assert(1 > 2, \"no\");").shows(1, &["error: no"]);
+    let ended = run("try { zeros([2]) + zeros([3]); } catch (e) { print(e.message); }");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "cannot add [2] and [3]\n"));
+    run("try { zeros([2]) + zeros([3]); } catch (e) { throw e; }")
+        .shows(2, &["cannot add [2] and [3]", "hint: shapes fit"]);
+}
+
+#[test]
+fn endless_recursion_and_endless_values_end() {
+    run("fn f(n) { f(n + 1) }\nf(0);").shows(2, &["more than 128 levels deep", "s.rhai:"]);
+    run("let s = \"x\"; loop { s += s; }").shows(2, &["grew past its limit"]);
+    run("let a = [0]; loop { a += a; }").shows(2, &["grew past its limit"]);
+    run("let m = #{}; for i in 0..100000 { m[`k${i}`] = i; }").shows(2, &["grew past its limit"]);
+    run("zeros([1000000, 1000000]);").shows(2, &["needs 3814697 MiB", "--memory"]);
+    run_with("let a = []; loop { a.push(zeros([10000000])); }", &["--memory", "1"]).shows(2, &["more than is left"]);
+    run("zeros([1, 100000]) + zeros([100000, 1]);").shows(2, &["[100000, 100000]", "--memory"]);
+    run("eval(\"1\");").shows(2, &["`eval` is not available in scripts"]);
+}
+
+#[test]
+fn a_parameter_on_the_command_line_is_checked_before_anything_runs() {
+    let script = "print(\"started\");\nlet epochs = param(\"epochs\", 50, \"passes\");\nlet lr = param(\"lr\", 0.025);\nprint(epochs);";
+    let ended = run_with(script, &["--set", "epoch=5"]);
+    ended.shows(2, &["there is no parameter \"epoch\"", "did you mean \"epochs\"?"]);
+    assert_eq!(ended.stdout, "");
+    let ended = run_with(script, &["--set", "epochs=many"]);
+    ended.shows(2, &["the parameter `epochs` takes an int, not \"many\"", "--set epochs=50"]);
+    assert_eq!(ended.stdout, "");
+    let ended = run_with(script, &["--set", "epochs=5", "--set", "lr=1"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "started\n5\n"));
+    run_with(script, &["--set", "epochs"]).shows(2, &["NAME=VALUE"]);
+    run_with("print(1);", &["--set", "x=1"]).shows(2, &["the script has no parameters"]);
+}
+
+#[test]
+fn help_lists_what_a_script_is_and_its_parameters() {
+    let script = "// Finds a cell.\n// In two minutes.\n\nlet n = param(\"epochs\", 50, \"passes over the data\");\nlet d = param(\"data\", \"digits\");\nprint(\"ran\");";
+    let ended = run_with(script, &["--help"]);
+    ended.shows(0, &[]);
+    for text in ["Finds a cell.\nIn two minutes.", "epochs=50", "passes over the data", "data=\"digits\""] {
+        assert!(ended.stdout.contains(text), "no {text:?} in:\n{}", ended.stdout);
+    }
+    assert!(!ended.stdout.contains("ran\n"));
+}
+
+#[test]
+fn a_script_reads_and_writes_and_imports_only_where_it_may() {
+    let outside = tempfile::tempdir().expect("a folder");
+    let secret = outside.path().join("secret.safetensors");
+    std::fs::write(&secret, "x").expect("written");
+    let name = secret.display().to_string();
+    let script = format!("load_tensors(param(\"file\", {name:?}));");
+    run(&script).shows(2, &["the script may not read", "--data"]);
+    run("load_tensors(\"../../etc/passwd\");").shows(2, &["the script may not read"]);
+    // Named on the command line, it may be read; then its content is what is wrong.
+    run_with(&script, &["--set", &format!("file={name}")]).shows(2, &["is no safetensors file"]);
+    run_with(&script, &["--data", &outside.path().display().to_string()]).shows(2, &["is no safetensors file"]);
+    run_with("print(1);", &["--data", "nowhere"]).shows(2, &["there is no folder \"nowhere\""]);
+    run("load_tensors(\"nothing.safetensors\");").shows(2, &["there is no file or folder \"nothing.safetensors\""]);
+    run("save_tensors(\"../x.safetensors\", #{ x: zeros([1]) });").shows(2, &["the script may not write"]);
+    run("save_tensors(\"/tmp/x.safetensors\", #{ x: zeros([1]) });").shows(2, &["the script may not write"]);
+    run("import \"../x\" as x;").shows(2, &["the script may not import"]);
+    run(&format!("import {name:?} as x;")).shows(2, &["the script may not import"]);
+    run("import \"nothing\" as x;").shows(2, &["there is no module \"nothing\""]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_do_not_lead_out_of_the_sandbox() {
+    let outside = tempfile::tempdir().expect("a folder");
+    std::fs::write(outside.path().join("x.rhai"), "fn f() {}").expect("written");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).expect("linked");
+    for (script, text) in
+        [("import \"link/x\" as x;", "may not import"), ("load_tensors(\"link/x.rhai\");", "may not read")]
+    {
+        std::fs::write(folder.path().join("s.rhai"), script).expect("written");
+        candlewick(folder.path(), &["run", "s.rhai"]).shows(2, &[text]);
+    }
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).expect("made");
+    std::os::unix::fs::symlink(outside.path(), out.join("link")).expect("linked");
+    std::fs::write(folder.path().join("s.rhai"), "save_tensors(\"link/y.safetensors\", #{});").expect("written");
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "out"]).shows(2, &["may not write"]);
+}
+
+#[test]
+fn files_land_in_the_run_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("s.rhai"), "save_tensors(\"deep/x.safetensors\", #{ x: ones([1]) });")
+        .expect("written");
+    for _ in 0..2 {
+        candlewick(folder.path(), &["run", "s.rhai"]).shows(0, &[]);
+    }
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "mine"]).shows(0, &[]);
+    for run in ["runs/s", "runs/s-2", "mine"] {
+        assert!(folder.path().join(run).join("deep/x.safetensors").is_file(), "nothing in {run}");
+    }
+}
+
+#[test]
+fn the_command_line_itself_is_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    candlewick(folder.path(), &["run", "missing.rhai"]).shows(2, &["missing.rhai"]);
+    candlewick(folder.path(), &["rum", "s.rhai"]).shows(2, &["run"]);
+    run_with("print(1);", &["--device", "tpu"]).shows(2, &["cpu, cuda or cuda:N"]);
+    run_with("print(1);", &["--threads", "0"]).shows(2, &["--threads"]);
+    if cfg!(not(feature = "cuda")) {
+        run_with("print(1);", &["--device", "cuda:1"]).shows(2, &["knows no CUDA", "--features cuda"]);
+    }
+    candlewick(folder.path(), &["doc", "sofmax"]).shows(2, &["did you mean \"softmax\"?"]);
+    let ended = candlewick(folder.path(), &["doc", "uniform"]);
+    ended.shows(0, &[]);
+    assert!(ended.stdout.contains("uniform(shape: [int], options?: options) -> tensor"), "{}", ended.stdout);
+}
+
+#[test]
+fn check_finds_mistakes_without_running() {
+    let ended = check(
+        "print(\"ran\");\nlet t = zeros([2, 3]);\nlet s = sofmax(t, 1);\nprint(t.shap);\nuniform([2], #{ hi: 2 });\nlinspace(1, 2);\nfn f(a) { a.reshap([1]) }\nf(1, 2);\nt.softmax(1, 2, 3);\n",
+    );
+    ended.shows(
+        2,
+        &[
+            "s.rhai:3:9",
+            "`softmax`",
+            "s.rhai:4:9",
+            "`shap`",
+            "s.rhai:5:17",
+            "there is no option `hi`",
+            "s.rhai:6:1",
+            "`linspace` was called with 2 arguments",
+            "s.rhai:7:13",
+            "`reshape`",
+            "s.rhai:8:1",
+            "s.rhai:9:3",
+        ],
+    );
+    assert_eq!(ended.stdout, "");
+    check("let x = 1;\nprint(y);").shows(2, &["there is no variable `y`", "s.rhai:2:7"]);
+}
+
+#[test]
+fn check_finds_nothing_in_a_sound_script() {
+    let ended = check(
+        "let m = #{ a: 1, f: |x| x + 1 };\nm.b = 2;\nprint(m.a + m.b + m.f.call(1) + m.f(2));\nfn g(t) { t.shape }\nlet t = uniform([2, 2], #{ low: -1 });\nprint(g(t)[0] + t.shape.len() + t[0][1].item());\nlet names = [\"a\"].map(|n| n.to_upper());\nfor (row, i) in t { print(row.sum() + i); }\nlet best = top_k(t, 1).values;\nfn this_one() { this + 1 }\n3.this_one();\n",
+    );
+    assert_eq!(
+        (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+        (Some(0), "s.rhai: nothing wrong found\n", "")
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_busy_script_within_a_second() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = "print(\"go\");\ntry { loop { } } catch (e) { print(\"caught\"); }";
+    std::fs::write(folder.path().join("s.rhai"), script).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_candlewick"))
+        .args(["run", "s.rhai"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut first = [0u8; 3];
+    std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut first).expect("it prints");
+    let asked = Instant::now();
+    // SAFETY: a signal to a child of our own that has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let status = child.wait().expect("it ends");
+    assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
+    assert_eq!(status.code(), Some(130));
+    let mut rest = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut().expect("piped"), &mut rest).expect("it closes");
+    assert!(!rest.contains("caught"), "a script must not swallow Ctrl-C");
+}
