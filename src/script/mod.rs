@@ -46,12 +46,16 @@ mod engine;
 mod explain;
 mod failure;
 mod general;
+pub mod graph;
 mod host;
 mod imports;
+mod inputs;
 mod json;
+pub mod learn;
 mod library;
 mod meter;
 mod native;
+pub mod network;
 mod options;
 mod page;
 mod param;
@@ -81,6 +85,10 @@ pub fn declare(library: &mut Library) {
     param::declare(library);
     tensor::declare(library);
     data::declare(library);
+    let registry = graph::Registry::default();
+    network::declare(library, &registry);
+    learn::declare(library);
+    graph::declare(library, &registry);
     run::declare(library);
 }
 

@@ -13,6 +13,7 @@ use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rand_distr::{Distribution, StandardNormal};
+use std::fmt;
 use std::sync::Arc;
 
 /// Standard deviation of the alphas' first values (`darts.md` A3).
@@ -345,6 +346,12 @@ impl Network {
             alpha.set(find(&format!("alphas.{name}"))?)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network of {} weights and {} multiply-adds an image", self.parameters(), self.macs())
     }
 }
 

@@ -10,6 +10,9 @@ use super::operations::{Operation, Operations};
 use crate::graph::{Conv, Graph, Shape};
 use crate::{Error, Result};
 
+/// The most of anything that options may ask for: sizes stay far from overflow, and slips of the hand are told.
+const MOST: usize = 1 << 16;
+
 /// What a supernet is made of; [`SupernetOptions::new`] gives the paper's CIFAR-10 search network.
 #[derive(Clone, Debug)]
 pub struct SupernetOptions<'a> {
@@ -74,6 +77,9 @@ impl SupernetOptions<'_> {
         ];
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::user(format!("a supernet needs at least one of {name}, not 0")));
+        }
+        if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MOST) {
+            return Err(Error::user(format!("{name}: {count} is more than a supernet can have, {MOST}")));
         }
         for kind in CellKind::BOTH {
             let edges = edge_count(self.nodes);

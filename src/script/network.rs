@@ -1,0 +1,467 @@
+//! The noun `network`: supernets, networks of a script's own, their weights and alphas, and genotypes.
+
+use super::graph::{GraphBuilder, Node, Registry, op_names};
+use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
+use super::{Call, Host, Library, List, Options, ScriptType, Tensor};
+use crate::graph::{Graph, Shape};
+use crate::learn::{self, With};
+use crate::random::Seed;
+use crate::space::{CellKind, Cost, Genotype, Masks, Mode, Network, NormStyle, Pair, Supernet, SupernetOptions};
+use crate::{Error, Result};
+use candle_core::DType;
+use rand::Rng;
+use rhai::{Array, Dynamic, FnPtr, Map};
+use std::any::TypeId;
+use std::sync::Arc;
+
+impl ScriptType for Network {
+    const NAME: &'static str = "network";
+}
+
+impl ScriptType for Genotype {
+    const NAME: &'static str = "genotype";
+}
+
+/// Declares the noun. `registry` holds the operations that scripts defined.
+pub fn declare(library: &mut Library, registry: &Registry) {
+    library.noun("network", "Supernets and other networks, their weights and alphas, and the cells they lead to.");
+    library.kind::<Network>("A compiled network with weights, running statistics and alphas.");
+    declare_making(library, registry);
+    declare_properties(library);
+    declare_weights(library);
+    declare_passes(library);
+    declare_genotypes(library, registry);
+}
+
+fn declare_making(library: &mut Library, registry: &Registry) {
+    let defined = registry.clone();
+    library
+        .function("supernet", &["images", "options"], move |call: &Call<'_>, images: Pictures, options: Options| {
+            supernet(call, &defined, &images, &options)
+        })
+        .doc(
+            "The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on all \
+             edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas \"normal\" and \
+             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed.",
+        )
+        .option("channels", 16_usize, "channels of the first cell; reductions double them")
+        .option("layers", 8_usize, "cells")
+        .option("nodes", 4_usize, "intermediate nodes a cell")
+        .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "which cells are reductions, from 0")
+        .option("stem", 3_usize, "the stem has this many times `channels`")
+        .option("ops", op_names(), "the candidates of every edge, by name")
+        .optional::<Map>(
+            "mask",
+            "every op on every edge",
+            "`#{ normal: …, reduce: … }`, each an array with, for every edge, the names of its ops or a bool for each op",
+        )
+        .example(
+            "let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });\n\
+             assert(net.parameters == 136182);\n\
+             assert(net.alphas.normal.shape == [14, 8]);",
+        );
+    library
+        .function("network", &["images", "build"], network)
+        .doc(
+            "A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits, a \
+             vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.",
+        )
+        .example(
+            "let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {\n    \
+                 let y = g.relu(g.batch_norm(g.conv(x, 8)));\n    \
+                 g.linear(g.global_pool(y), 10)\n\
+             });\n\
+             assert(net.parameters == 8 * 9 + 16 + 90);",
+        );
+}
+
+/// A small supernet for the examples.
+macro_rules! small {
+    ($rest:literal) => {
+        concat!(
+            "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });\n",
+            $rest
+        )
+    };
+}
+pub(super) use small;
+
+fn declare_properties(library: &mut Library) {
+    library
+        .property("parameters", |net: Network| Ok(net.parameters()))
+        .doc("How many weights it has; alphas do not count.")
+        .example(small!("assert(net.parameters == net.weights.shape[0]);"));
+    library
+        .property("macs", |net: Network| Ok(net.macs()))
+        .doc("Multiply-adds of one image, convolutions and linear layers only.")
+        .example(small!("assert(net.macs > 0);"));
+    library
+        .property("classes", |net: Network| Ok(net.classes()))
+        .doc("How many classes it tells apart.")
+        .example(small!("assert(net.classes == 10);"));
+    library
+        .property("ops", |net: Network| Ok(List(space(&net)?.operations.clone())))
+        .doc("A supernet's candidates, in the order of the alphas' columns.")
+        .example(small!("assert(net.ops == DARTS_OPS);"));
+    library
+        .property("nodes", |net: Network| Ok(space(&net)?.nodes))
+        .doc("A supernet's intermediate nodes a cell; n of them have n(n + 3)/2 edges.")
+        .example(small!("assert(net.nodes == 1);"));
+    let host = library.host();
+    library
+        .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
+        .doc("The architecture parameters: a map with one parameter a kind of cell, edges × ops.")
+        .example(small!("assert(net.alphas.normal.shape == [2, 8]);"));
+    let host = library.host();
+    library
+        .method("costs", &["net", "what"], move |net: Network, what: String| {
+            let costs = net.costs(Cost::named(&what)?)?;
+            let matrix = |kind: CellKind| -> Result<Dynamic> {
+                let rows = costs.of(kind);
+                let flat: Vec<f32> = rows.iter().flatten().map(|&cost| cost as f32).collect();
+                let shape = (rows.len(), rows.first().map_or(0, Vec::len));
+                let tensor = candle_core::Tensor::from_vec(flat, shape, host.device())?;
+                Ok(Dynamic::from(Tensor::new(&host.meter, tensor)))
+            };
+            CellKind::BOTH.into_iter().map(|kind| Ok((kind.name().into(), matrix(kind)?))).collect::<Result<Map>>()
+        })
+        .doc(
+            "What every candidate costs: \"macs\" or \"parameters\", edges × ops, summed over all cells of a kind. Times the \
+             mixing weights, it is the expected cost of the network.",
+        )
+        .example(small!("let macs = net.costs(\"macs\");\nassert(macs.normal.shape == net.alphas.normal.shape);"));
+}
+
+fn declare_weights(library: &mut Library) {
+    let host = library.host();
+    library
+        .property("weights", move |net: Network| Ok(Tensor::parameter(&host.meter, net.weights().clone())))
+        .doc("All weights as one flat parameter.")
+        .example(small!("assert(net.weights.shape == [net.parameters]);"));
+    library
+        .property("weight_names", |net: Network| {
+            Ok(List(net.graph().weights().iter().map(|weight| weight.name.clone()).collect()))
+        })
+        .doc("The names of the weights, in the order of the flat vector.")
+        .example(small!("assert(net.weight_names[0] == \"stem.0.weight\");"));
+    let host = library.host();
+    library
+        .method("weight", &["net", "name"], move |net: Network, name: String| {
+            Ok(Tensor::new(&host.meter, net.named_slice(&name)?))
+        })
+        .doc("One weight in its own shape; gradients flow through it to `net.weights`.")
+        .example(small!("assert(net.weight(\"stem.0.weight\").shape == [6, 1, 3, 3]);"));
+    let host = library.host();
+    library
+        .method("named", &["net", "flat"], move |net: Network, flat: Tensor| {
+            let part = |name: &str| {
+                let slice = net.slice_of(flat.candle(), name)?;
+                Ok((name.into(), Dynamic::from(Tensor::new(&host.meter, slice))))
+            };
+            net.graph().weights().iter().map(|weight| part(&weight.name)).collect::<Result<Map>>()
+        })
+        .doc("The parts of a flat vector (weights or their gradient) by weight name, each in its weight's shape.")
+        .example(small!("let parts = net.named(net.weights);\nassert(parts[\"head.bias\"].shape == [10]);"));
+    let host = library.host();
+    library
+        .method("clone_weights", &["net"], move |net: Network| Ok(Tensor::new(&host.meter, net.clone_weights()?)))
+        .doc("A copy of the flat weights, which later steps leave alone.")
+        .example(small!("let kept = net.clone_weights();\nnet.set_weights(kept);"));
+    library
+        .method("set_weights", &["net", "weights"], |net: Network, weights: Dynamic| set_weights(&net, &weights))
+        .doc("Overwrites the weights: all with a flat tensor, or those in a map of tensors by name.")
+        .example(small!("net.set_weights(#{ \"head.bias\": net.weight(\"head.bias\") * 0.0 });"));
+    library
+        .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| {
+            for (name, value) in &alphas {
+                let variable = net.alphas().get(name)?;
+                let value = Blocks::tensor(name, value)?;
+                if value.dims() != variable.dims() {
+                    return Err(Error::user(format!(
+                        "alphas \"{name}\" are {:?}, not {:?}",
+                        variable.dims(),
+                        value.dims()
+                    )));
+                }
+                variable.set(&value.detach().to_dtype(variable.dtype())?.copy()?)?;
+            }
+            Ok(())
+        })
+        .doc("Overwrites the alphas in a map by name; the others stay.")
+        .example(small!("net.set_alphas(#{ normal: net.alphas.normal * 0.0 });"));
+}
+
+fn declare_passes(library: &mut Library) {
+    let host = library.host();
+    library
+        .method("forward", &["net", "x", "options"], move |net: Network, x: Tensor, options: Options| {
+            forward(&host, &net, &x, &options)
+        })
+        .doc(
+            "Logits, [batch, classes], of images [batch, channels, height, width]. Mixing weights that are not given are the \
+             softmax of the alphas. Gradients flow to weights, mixing weights and images. An op whose mask is 0 wherever it \
+             stands is not run, and its mixing weight gets no gradient.",
+        )
+        .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
+        .optional::<Tensor>("reduce", "softmax of the alphas", "mixing weights of the reduction cells, edges × ops")
+        .optional::<Map>("mix", "softmax of the alphas", "mixing weights by name, for slots that a network declared itself")
+        .option("training", true, "by batch statistics, which update the running ones; false: by running statistics")
+        .optional::<Map>("mask", "all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run")
+        .example(small!(
+            "let p = softmax(net.alphas.normal, 1);\n\
+             let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });\n\
+             assert(logits.shape == [2, 10]);\n\
+             let slope = gradient(sum(logits), net.alphas);"
+        ));
+    let host = library.host();
+    library
+        .method(
+            "hessian_vector",
+            &["net", "batch", "v", "options"],
+            move |call: &Call<'_>, net: Network, batch: AnyBatch, v: Tensor, options: Options| {
+                let with = match options.get::<String>("with")?.as_str() {
+                    "alphas" => With::Alphas,
+                    "weights" => With::Weights,
+                    other => return Err(Error::unknown("second derivative", other, ["alphas", "weights"])),
+                };
+                let batch = batch.on(net.weights().device())?;
+                let v = v.float()?.to_dtype(DType::F32)?;
+                let relax = relaxation(call, &net, &options)?;
+                let mut parts = learn::hessian_vector(&net, &batch, &v, with, relax.as_deref())?;
+                let hand = |tensor| Dynamic::from(Tensor::new(&host.meter, tensor));
+                match with {
+                    With::Weights => {
+                        parts.pop().map(hand).ok_or_else(|| Error::run("the product came out empty"))
+                    }
+                    With::Alphas => {
+                        let named = net.alphas().names().map(Into::into).zip(parts.into_iter().map(hand));
+                        Ok(Dynamic::from_map(named.collect::<Map>()))
+                    }
+                }
+            },
+        )
+        .doc(
+            "A product of the training loss's second derivatives with a vector in weight space, by central differences with \
+             R = 0.01/‖v‖: (∂²L/∂α∂w)·v as a map by alpha, or (∂²L/∂w²)·v as a flat tensor. Both passes update running \
+             statistics.",
+        )
+        .option("with", "alphas".to_string(), "\"alphas\" or \"weights\"")
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .example(small!(
+            "let batch = #{ x: randn([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
+             let h = net.hessian_vector(batch, net.clone_weights());\n\
+             assert(h.normal.shape == net.alphas.normal.shape);"
+        ));
+}
+
+fn declare_genotypes(library: &mut Library, registry: &Registry) {
+    library.kind::<Genotype>(
+        "Two discrete cells: for every node two (op, input) pairs, and the states that are concatenated.",
+    );
+    library
+        .function("derive", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
+            derive(call, &net, &options)
+        })
+        .doc(
+            "The genotype that a supernet's alphas lead to. Rule \"darts\": every node keeps the two edges whose best op other \
+             than \"none\" is strongest, each with that op (Liu et al. 2019, section 2.4). For a rule of your own read \
+             `net.alphas` and call `genotype`.",
+        )
+        .option("rule", "darts".to_string(), "\"darts\"")
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives the map of strengths")
+        .example(small!(
+            "let cell = derive(net);\n\
+             assert(cell.normal.len() == 2 && cell.normal_concat == [2]);"
+        ));
+    let defined = registry.clone();
+    library
+        .function("genotype", &["source"], move |call: &Call<'_>, source: Dynamic| {
+            let genotype = genotype(&source)?;
+            genotype.check_operations(&defined.operations(call)?)?;
+            Ok(genotype)
+        })
+        .doc(
+            "A genotype from the literature's text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, \
+             from JSON, or from a map with `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out).",
+        )
+        .example(
+            "let cell = genotype(#{\n    \
+                 normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]],\n    \
+                 reduce: [[\"max_pool_3x3\", 0], [\"max_pool_3x3\", 1]],\n\
+             });\n\
+             assert(genotype(`${cell}`) == cell);\n\
+             assert(cell.reduce[1] == [\"max_pool_3x3\", 1]);",
+        );
+    let pair = [TypeId::of::<Genotype>(), TypeId::of::<Genotype>()];
+    library
+        .operator("==", &[&pair], |a: Genotype, b: Genotype| Ok(a == b))
+        .doc("Whether two genotypes are one network: the order of a node's two pairs does not count.")
+        .example(small!("assert(derive(net) == derive(net));"));
+    library
+        .operator("!=", &[&pair], |a: Genotype, b: Genotype| Ok(a != b))
+        .doc("Whether two genotypes are different networks.")
+        .example(small!("assert(!(derive(net) != derive(net)));"));
+    library
+        .property("normal", |cell: Genotype| Ok(pairs(&cell, CellKind::Normal)))
+        .doc("The normal cell's pairs, [op, input], two for every node.")
+        .example(small!("assert(derive(net).normal.len() == 2);"));
+    library
+        .property("reduce", |cell: Genotype| Ok(pairs(&cell, CellKind::Reduction)))
+        .doc("The reduction cell's pairs, [op, input], two for every node.")
+        .example(small!("assert(derive(net).reduce.len() == 2);"));
+    library
+        .property("normal_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Normal).to_vec())))
+        .doc("The states concatenated to the normal cell's output.")
+        .example(small!("assert(derive(net).normal_concat == [2]);"));
+    library
+        .property("reduce_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Reduction).to_vec())))
+        .doc("The states concatenated to the reduction cell's output.")
+        .example(small!("assert(derive(net).reduce_concat == [2]);"));
+}
+
+/// The space of a supernet, for properties that only supernets have.
+fn space(net: &Network) -> Result<&crate::space::Space> {
+    net.space().ok_or_else(|| Error::user("only a supernet has candidates").hint("supernet(…) makes one"))
+}
+
+/// The alphas as parameters by name.
+pub(super) fn alphas(host: &Host, net: &Network) -> Map {
+    let hand = |variable: &candle_core::Var| Dynamic::from(Tensor::parameter(&host.meter, variable.clone()));
+    net.alphas().iter().map(|(name, variable)| (name.into(), hand(variable))).collect()
+}
+
+fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &Options) -> Result<Network> {
+    let names = options.get::<List<String>>("ops")?.0;
+    let operations = registry.operations(call)?.select(names.iter().map(String::as_str))?;
+    let masks = match options.find::<Map>("mask")? {
+        Some(given) => Masks {
+            normal: EdgeMask::read(&given, "normal", &names)?,
+            reduce: EdgeMask::read(&given, "reduce", &names)?,
+        },
+        None => Masks::default(),
+    };
+    let supernet = Supernet::build(&SupernetOptions {
+        input: images.shape,
+        classes: images.classes,
+        channels: options.get("channels")?,
+        layers: options.get("layers")?,
+        nodes: options.get("nodes")?,
+        reductions: options.find::<List<usize>>("reductions")?.map(|list| list.0),
+        stem_multiplier: options.get("stem")?,
+        operations,
+        masks,
+    })?;
+    let host = call.host();
+    host.meter.admit(&[supernet.graph.parameters()], size_of::<f32>())?;
+    Network::supernet(supernet, network_seed(host), host.device())
+}
+
+fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
+    let Shape { channels, height, width } = images.shape;
+    let mut graph = Graph::new(channels, height, width);
+    let input = graph.input();
+    let output = GraphBuilder::lend(&mut graph, NormStyle::Evaluation, |g| {
+        let x = g.add(|_| Ok(input))?;
+        g.own(&call.invoke::<Node>(&build, (g.clone(), x))?)
+    })?;
+    if graph.shape(output) != Shape::new(images.classes, 1, 1) {
+        return Err(Error::user(format!(
+            "the closure gives {}, but {} classes need a vector of {0} numbers",
+            graph.shape(output),
+            images.classes
+        ))
+        .hint("end with g.linear(g.global_pool(x), classes)"));
+    }
+    graph.set_output(output);
+    let host = call.host();
+    host.meter.admit(&[graph.parameters()], size_of::<f32>())?;
+    Network::new(graph, network_seed(host), host.device())
+}
+
+/// The k-th network of a script has the k-th seed.
+fn network_seed(host: &Host) -> Seed {
+    Seed(host.draw("network").next_u64())
+}
+
+fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
+    if let Some(flat) = weights.read_lock::<Tensor>() {
+        return net.set_weights(&flat.float()?);
+    }
+    let map = weights.as_map_ref().map_err(|_| {
+        Error::user(format!(
+            "set_weights takes a flat tensor or a map by name, not a value of type {}",
+            weights.type_name()
+        ))
+    })?;
+    let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
+    net.set_named(&named.collect::<Result<Vec<_>>>()?)
+}
+
+fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {
+    let mut given = options.find::<Map>("mix")?.unwrap_or_default();
+    for name in ["normal", "reduce"] {
+        if let Some(p) = options.find::<Tensor>(name)? {
+            given.insert(name.into(), Dynamic::from(p));
+        }
+    }
+    let p = Blocks::complete(net, &given)?;
+    let active: Option<Arc<[bool]>> = match options.find::<Map>("mask")? {
+        Some(mask) => Some(Blocks::active(net, &mask)?),
+        None => None,
+    };
+    let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
+    let logits = net.forward(&x.float()?.to_dtype(DType::F32)?, Some(&p), mode, active)?;
+    Ok(Tensor::new(&host.meter, logits))
+}
+
+fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype> {
+    let rule = options.get::<String>("rule")?;
+    if rule != "darts" {
+        return Err(Error::unknown("rule", &rule, ["darts"]));
+    }
+    match relaxation(call, net, options)? {
+        Some(relax) => net.derive(Some(&relax(net.alphas())?)),
+        None => net.derive(None),
+    }
+}
+
+fn genotype(source: &Dynamic) -> Result<Genotype> {
+    if let Ok(text) = source.clone().into_string() {
+        return Genotype::parse(&text);
+    }
+    match source.as_map_ref() {
+        Ok(map) => from_map(&map),
+        Err(_) => Err(Error::user("genotype takes a text or a map")
+            .hint("genotype(#{ normal: [[\"sep_conv_3x3\", 0], …], reduce: […] })")),
+    }
+}
+
+fn from_map(map: &Map) -> Result<Genotype> {
+    let known = ["normal", "normal_concat", "reduce", "reduce_concat"];
+    if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Error::unknown("part of a genotype", key, known));
+    }
+    let cell = |name: &str| -> Result<(Vec<Pair>, Vec<usize>)> {
+        let form = || Error::user(format!("`{name}` must be an array of [op, input] pairs"));
+        let list = map.get(name).ok_or_else(form)?.as_array_ref().map_err(|_| form())?;
+        let pair = |value: &Dynamic| {
+            let pair = value.as_array_ref().ok()?;
+            let [operation, input] = &pair[..] else { return None };
+            let input = usize::try_from(input.as_int().ok()?).ok()?;
+            Some(Pair::new(&operation.clone().into_string().ok()?, input))
+        };
+        let pairs: Vec<Pair> = list.iter().map(|value| pair(value).ok_or_else(form)).collect::<Result<_>>()?;
+        let concat = match map.get(format!("{name}_concat").as_str()) {
+            Some(value) => super::inputs::list_of::<usize>(&format!("{name}_concat"), value)?,
+            None => (2..pairs.len() / 2 + 2).collect(),
+        };
+        Ok((pairs, concat))
+    };
+    let ((normal, normal_concat), (reduce, reduce_concat)) = (cell("normal")?, cell("reduce")?);
+    Genotype::new(normal, normal_concat, reduce, reduce_concat)
+}
+
+fn pairs(cell: &Genotype, kind: CellKind) -> Array {
+    let pair = |pair: &Pair| Dynamic::from_array(vec![pair.operation().into(), Dynamic::from_int(pair.input() as i64)]);
+    cell.pairs(kind).iter().map(pair).collect()
+}
