@@ -3,10 +3,12 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 the run failed, 2 the user's mistake, 130
 //! interrupted.
 
+mod bench;
 mod check;
 mod device;
 mod doc;
 mod run;
+mod workers;
 
 use crate::script::Page;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -29,6 +31,8 @@ enum Command {
     Check(check::Arguments),
     /// What scripts can call.
     Doc(doc::Arguments),
+    /// Measure the engine's speed on this machine.
+    Bench(bench::Arguments),
 }
 
 /// Parses the command line and does what it says.
@@ -37,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Doc(arguments) => doc::doc(arguments),
+        Command::Bench(arguments) => bench::bench(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! `candlewick run SCRIPT`: runs a script, or with `--help` says what it is and which parameters it has.
 
 use super::device::DeviceName;
+use super::workers::start_workers;
 use super::{Outcome, subcommand};
 use crate::random::Seed;
 use crate::script::{self, Host, Param, Script, Setup};
@@ -78,11 +79,7 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
             return Err(Error::user(format!("--set {name} is given twice")));
         }
     }
-    let threads = match arguments.threads {
-        Some(threads) => usize::from(threads),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    start_workers(threads)?;
+    let threads = start_workers(arguments.threads)?;
     Ok(Host::new(Setup {
         script,
         seed: Seed(arguments.seed),
@@ -93,19 +90,6 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
         data: arguments.data,
         memory: arguments.memory << 30,
     }))
-}
-
-fn start_workers(threads: usize) -> Result<()> {
-    // candle keeps a pool of its own beside rayon's, and sizes it by these.
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        // SAFETY: nothing else runs yet that could read the environment: the script's thread and the pools start later,
-        // and the signal handler does not look at it.
-        unsafe { std::env::set_var(name, threads.to_string()) };
-    }
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build_global()
-        .map_err(|error| Error::run(format!("no {threads} worker threads: {error}")))
 }
 
 /// The first Ctrl-C asks the run to stop in good order; the second does not ask.

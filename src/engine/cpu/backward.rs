@@ -394,7 +394,6 @@ impl Run<'_> {
     fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
         let plan = self.plan();
         let input = plan.views[unit.input].value;
-        let from = plan.values[input].raw;
         let needs_input = self.needs_value(input, back);
         self.load_view(unit.input, image, scratch, needs_input);
         let gradient = self.tape.gradients.at(if back.wanted.w {
