@@ -1,56 +1,9 @@
 //! Bad input ends with a page that says what, where and what would be right, and with the right exit code.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod binary;
+
+use binary::{candlewick, check, run, run_with, start};
 use std::time::{Duration, Instant};
-
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    /// Checks the exit code and that the page holds every one of the texts.
-    #[track_caller]
-    fn shows(&self, code: i32, texts: &[&str]) {
-        for text in texts {
-            assert!(self.stderr.contains(text), "no {text:?} in this page:\n{}", self.stderr);
-        }
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-    }
-}
-
-fn candlewick(folder: &Path, arguments: &[&str]) -> Ended {
-    let output = Command::new(env!("CARGO_BIN_EXE_candlewick"))
-        .args(arguments)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs");
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Runs a script with further arguments.
-fn run_with(script: &str, arguments: &[&str]) -> Ended {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("s.rhai"), script).expect("the script is written");
-    candlewick(folder.path(), &[&["run", "s.rhai"], arguments].concat())
-}
-
-fn run(script: &str) -> Ended {
-    run_with(script, &[])
-}
-
-fn check(script: &str) -> Ended {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("s.rhai"), script).expect("the script is written");
-    candlewick(folder.path(), &["check", "s.rhai"])
-}
 
 #[test]
 fn a_sound_script_prints_to_stdout_and_ends_with_0() {
@@ -326,13 +279,7 @@ fn ends_at_once(busy: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let script = format!("print(\"go\");\ntry {{ {busy} }} catch (e) {{ print(\"caught\"); }}");
     std::fs::write(folder.path().join("s.rhai"), script).expect("written");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_candlewick"))
-        .args(["run", "s.rhai"])
-        .current_dir(folder.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
+    let mut child = start(folder.path(), &["run", "s.rhai"]);
     let mut first = [0u8; 3];
     std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut first).expect("it prints");
     let asked = Instant::now();

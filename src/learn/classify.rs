@@ -15,6 +15,10 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch of images with their labels, which may come in any type that holds whole numbers.
+    ///
+    /// # Errors
+    /// Images that are not four-dimensional, another number of labels than of images, labels that count no class.
     pub fn new(images: Tensor, labels: Tensor) -> Result<Self> {
         if images.rank() != 4 || labels.dims() != [images.dims()[0]] {
             return Err(Error::user(format!(
@@ -23,7 +27,20 @@ impl Batch {
                 labels.dims()
             )));
         }
-        Ok(Self { images, labels: labels.to_dtype(DType::U32)? })
+        Ok(Self { images, labels: whole(labels)? })
+    }
+}
+
+/// The labels as u32. candle's conversion would saturate negative numbers to class 0 and cut off fractions.
+fn whole(labels: Tensor) -> Result<Tensor> {
+    if labels.dtype() == DType::U32 {
+        return Ok(labels);
+    }
+    let values = labels.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    match values.into_iter().find(|label| label.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(label)) {
+        Some(label) => Err(Error::user(format!("a label is {label}, which counts no class"))
+            .hint("labels are whole numbers and count from 0")),
+        None => Ok(labels.to_dtype(DType::U32)?),
     }
 }
 

@@ -96,11 +96,11 @@ fn suggest(error: Error, name: &str, known: &[String]) -> Error {
 fn unknown_variable(name: &str, sources: &Sources, catalogue: &Catalogue) -> Error {
     let mut known = sources.identifiers();
     known.extend(catalogue.entries.iter().filter(|e| e.face == super::Face::Constant).map(|e| e.name.clone()));
-    let error = Error::user(format!("there is no variable `{name}`"));
-    if catalogue.functions(name).next().is_some() {
+    let error = suggest(Error::user(format!("there is no variable `{name}`")), name, &known);
+    if error.hint.is_none() && catalogue.functions(name).next().is_some() {
         return error.hint(format!("`{name}` is a function: call it with `{name}(…)`"));
     }
-    suggest(error, name, &known)
+    error
 }
 
 /// `sofmax (tensor, i64)`: unknown by name, or known and called otherwise.

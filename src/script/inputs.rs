@@ -115,7 +115,7 @@ impl AnyBatch {
         let labels = match y.read_lock::<Tensor>() {
             Some(labels) => labels.candle().clone(),
             None => {
-                let labels: Vec<u32> = list_of::<usize>("y", y)?.into_iter().map(|label| label as u32).collect();
+                let labels = list_of::<i64>("y", y)?;
                 let count = labels.len();
                 candle_core::Tensor::from_vec(labels, count, &Device::Cpu)?
             }

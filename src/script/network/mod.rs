@@ -4,6 +4,7 @@ mod genotype;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
+use super::value::describe_value;
 use super::{Call, Host, Library, List, Options, ScriptType, Tensor};
 use crate::graph::{Graph, Shape};
 use crate::learn::{self, With};
@@ -302,9 +303,9 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
     })?;
     if graph.shape(output) != Shape::new(images.classes, 1, 1) {
         return Err(Error::user(format!(
-            "the closure gives {}, but {} classes need a vector of {0} numbers",
+            "the closure gives {}, but {classes} classes need a vector of {classes} numbers",
             graph.shape(output),
-            images.classes
+            classes = images.classes
         ))
         .hint("end with g.linear(g.global_pool(x), classes)"));
     }
@@ -324,10 +325,8 @@ fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
         return net.set_weights(&flat.float()?);
     }
     let map = weights.as_map_ref().map_err(|_| {
-        Error::user(format!(
-            "set_weights takes a flat tensor or a map by name, not a value of type {}",
-            weights.type_name()
-        ))
+        Error::user(format!("set_weights takes a flat tensor or a map by name, not {}", describe_value(weights)))
+            .hint("clone_weights gives such a tensor, named such a map")
     })?;
     let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
     net.set_named(&named.collect::<Result<Vec<_>>>()?)

@@ -1,0 +1,75 @@
+//! One seed, one result: journals and weights are equal to the last bit, whatever the number of threads, on every
+//! instruction set.
+
+mod binary;
+
+use binary::{command, finish, folder_with, simd_paths};
+use candlewick::run::{Entry, difference, read};
+
+/// A search in which everything that could differ takes part: augmentation, shuffling, a sampled relaxation, the unrolled
+/// step, evaluation; with channels that fill no vector and batches that no number of threads divides.
+const SEARCH: &str = r#"
+let data   = images("digits");
+let halves = data.train.take(150).split(0.5);
+let train  = halves[0].batches(19, #{ augment: "standard", cutout: 2 });
+let valid  = halves[1].batches(23, #{ augment: "standard" });
+let net    = supernet(data, #{ channels: 5, layers: 4, nodes: 2 });
+let w_opt  = sgd(net.weights, #{ lr: 0.05, momentum: 0.9, weight_decay: 3e-4, clip: 5.0 });
+let a_opt  = adam(net.alphas, #{ lr: 1e-2, betas: [0.5, 0.999] });
+let sample = |a| softmax((a + gumbel(a.shape)) / 2.0, 1);
+let relax  = |alphas| #{ normal: sample.call(alphas.normal), reduce: sample.call(alphas.reduce) };
+
+let run = start_run([net, w_opt, a_opt, train, valid]);
+for epoch in run.epochs(2) {
+    for batch in run.steps(train) {
+        a_opt.step(alpha_gradient(net, batch, valid.next(), #{ relax: relax, order: 2, optimizer: w_opt }));
+        run.log(#{ train_loss: w_opt.step(weight_gradient(net, batch, #{ relax: relax })) });
+    }
+    let score = evaluate(net, data.test.take(100));
+    run.log(#{ valid_loss: score.loss, valid_accuracy: score.accuracy, genotype: derive(net) });
+}
+save_tensors("end.safetensors", #{ weights: net.weights, normal: net.alphas.normal, reduce: net.alphas.reduce });
+"#;
+
+/// What a run leaves: its journal, and the file with weights and alphas.
+struct Left {
+    journal: Vec<Entry>,
+    tensors: Vec<u8>,
+}
+
+#[track_caller]
+fn search(simd: &str, threads: u32, seed: u32) -> Left {
+    let folder = folder_with(SEARCH);
+    let (threads, seed) = (threads.to_string(), seed.to_string());
+    let arguments = ["run", "s.rhai", "--out", "run", "--threads", &threads, "--seed", &seed];
+    finish(command(folder.path()).env("CANDLEWICK_SIMD", simd).args(arguments)).shows(0, &[]);
+    let run = folder.path().join("run");
+    Left {
+        journal: read(&run.join("journal.jsonl")).expect("a journal"),
+        tensors: std::fs::read(run.join("end.safetensors")).expect("the tensors"),
+    }
+}
+
+#[track_caller]
+fn equal(one: &Left, other: &Left, what: &str) {
+    assert_eq!(difference(&one.journal, &other.journal), None, "{what}");
+    assert!(one.tensors == other.tensors, "{what}: weights or alphas differ");
+}
+
+#[test]
+fn runs_with_one_seed_are_equal_with_any_number_of_threads() {
+    for simd in simd_paths() {
+        let one = search(simd, 1, 7);
+        assert!(one.journal.len() == 10 && one.tensors.len() > 10_000);
+        equal(&one, &search(simd, 1, 7), &format!("{simd}, run again"));
+        equal(&one, &search(simd, 2, 7), &format!("{simd}, 1 and 2 threads"));
+        equal(&one, &search(simd, 5, 7), &format!("{simd}, 1 and 5 threads"));
+    }
+}
+
+#[test]
+fn runs_with_another_seed_differ() {
+    let (one, other) = (search("portable", 2, 7), search("portable", 2, 8));
+    assert!(difference(&one.journal, &other.journal).is_some());
+    assert!(one.tensors != other.tensors);
+}
