@@ -38,11 +38,10 @@ pub fn parse_call(text: &str, name: &str) -> Result<Value> {
     }
 }
 
-/// Whether runs of states are written out, as in `normal_concat=[2, 3, 4, 5]`, rather than as ranges. States that make no
-/// run can only be written out, so one range tells.
-pub fn has_listed_range(text: &str) -> bool {
+/// Whether `key` is written out as a list, as in `normal_concat=[2, 3, 4, 5]`, rather than as a range.
+pub fn is_listed(text: &str, key: &str) -> bool {
     let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    squeezed.contains("_concat=[") && !squeezed.contains("_concat=range(")
+    squeezed.contains(&format!("{key}=["))
 }
 
 struct Reader<'a> {

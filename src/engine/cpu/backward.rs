@@ -4,7 +4,7 @@
 //! input's gradient. All reads of the stored output come before the first write, so the plan may lay one over the other.
 
 use super::dense::{DenseTap, Strides, dense, dense_gradient};
-use super::depthwise::{Rows, depthwise_gradient};
+use super::depthwise::{Rows, depthwise_gradient, depthwise_gradient_row, depthwise_row};
 use super::forward::{STRIP, lane_at};
 use super::pack::unpack_gradient;
 use super::pool::pool_backward;
@@ -535,7 +535,17 @@ impl Run<'_> {
             // SAFETY: geometry keeps all taps within the loaded plane; the gradients hold taps × lanes.
             unsafe {
                 let to = gradient.add(block * LANES);
-                depthwise_gradient(self.isa, to, blocks * LANES, x, &unit.shape.taps, dy, height, width);
+                let taps = &unit.shape.taps;
+                let Some([grid, _]) = unit.shape.grids else {
+                    depthwise_gradient(self.isa, to, blocks * LANES, x, taps, dy, height, width);
+                    continue;
+                };
+                for first in (0..taps.len()).step_by(grid.columns) {
+                    let x = Rows { first: x.first.add(taps[first]), ..x };
+                    let (to, stride) = (to.add(first * blocks * LANES), blocks * LANES);
+                    let (columns, spacing) = (grid.columns, grid.spacing);
+                    depthwise_gradient_row(self.isa, to, stride, x, columns, spacing, dy, height, width);
+                }
             }
         }
     }
@@ -587,7 +597,23 @@ impl Run<'_> {
             let base = (r / stride_r) * halo.1 * LANES;
             for (first_column, taps) in classes.iter().enumerate() {
                 let n = if first_column < width { (width - first_column).div_ceil(stride_c) } else { 0 };
-                if unit.depthwise.is_some() {
+                if let Some([_, grid]) = layouts.grids {
+                    let taps = geometry.taps.len();
+                    for block in 0..layouts.input_blocks {
+                        scratch.weights.clear();
+                        // The kernel is turned round.
+                        scratch.weights.extend((0..taps).rev().map(|tap| {
+                            let at = unit.packing.depthwise + (tap * layouts.input_blocks + block) * LANES;
+                            self.tape.packed.depthwise.at(at).cast_const()
+                        }));
+                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
+                        unsafe {
+                            let from = scratch.halo.at(block * halo_plane + base + grid.first);
+                            let to = row.add(block * width * LANES);
+                            depthwise_row(self.isa, to, from, grid.with(&scratch.weights), width);
+                        }
+                    }
+                } else if unit.depthwise.is_some() {
                     for block in 0..layouts.input_blocks {
                         scratch.terms.clear();
                         for tap in taps {
