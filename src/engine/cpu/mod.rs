@@ -8,6 +8,7 @@ mod backward;
 mod dense;
 mod depthwise;
 mod forward;
+mod gradients;
 mod lanes;
 mod live;
 mod load;
@@ -17,6 +18,7 @@ mod pack;
 mod pool;
 mod sums;
 mod tape;
+mod unit_backward;
 
 pub use lanes::Isa;
 pub use live::{Live, Wanted};
