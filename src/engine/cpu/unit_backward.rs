@@ -273,7 +273,7 @@ impl Run<'_> {
                             blocks,
                             from,
                             from_strides,
-                            &taps,
+                            taps,
                             filled,
                             n,
                             null(),
