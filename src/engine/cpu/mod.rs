@@ -8,6 +8,7 @@ mod backward;
 mod dense;
 mod depthwise;
 mod forward;
+mod gradients;
 mod lanes;
 mod live;
 mod load;
@@ -17,6 +18,7 @@ mod pack;
 mod pool;
 mod sums;
 mod tape;
+mod unit_backward;
 
 pub use lanes::Isa;
 pub use live::{Live, Wanted};
@@ -126,10 +128,11 @@ impl CpuPlan {
         let mut norms_of_stage = vec![Vec::new(); plan.forward.len()];
         for (index, norm) in plan.norms.iter().enumerate() {
             let mut level = 0;
-            for raw in 0..plan.raws.len() {
-                let Some(lane) = first_lane_within(&plan, raw, norm.raw) else { continue };
-                if plan.raws[raw].made_by.is_some() {
-                    statistics_of[raw].push((index, lane));
+            for (raw, feeds) in
+                statistics_of.iter_mut().enumerate().filter(|(raw, _)| plan.raws[*raw].made_by.is_some())
+            {
+                if let Some(lane) = first_lane_within(&plan, raw, norm.raw) {
+                    feeds.push((index, lane));
                     level = level.max(plan.raws[raw].level);
                 }
             }
