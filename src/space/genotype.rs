@@ -36,8 +36,8 @@ impl Pair {
 #[serde(try_from = "Fields", into = "Fields")]
 pub struct Genotype {
     fields: Fields,
-    /// Write concatenations as lists because the text it was read from did.
-    listed: bool,
+    /// By kind: write the concatenation as a list, even of a run of states, because the text it was read from did.
+    listed: [bool; 2],
 }
 
 /// The genotype as data: the field names of the literature.
@@ -61,10 +61,10 @@ impl Genotype {
         reduce: Vec<Pair>,
         reduce_concat: Vec<usize>,
     ) -> Result<Self> {
-        Self::checked(Fields { normal, normal_concat, reduce, reduce_concat }, false)
+        Self::checked(Fields { normal, normal_concat, reduce, reduce_concat }, [false; 2])
     }
 
-    fn checked(fields: Fields, listed: bool) -> Result<Self> {
+    fn checked(fields: Fields, listed: [bool; 2]) -> Result<Self> {
         check_cell(CellKind::Normal, &fields.normal, &fields.normal_concat)?;
         check_cell(CellKind::Reduction, &fields.reduce, &fields.reduce_concat)?;
         Ok(Self { fields, listed })
@@ -83,7 +83,8 @@ impl Genotype {
                  reduce_concat=range(2, 6))",
             )
         })?;
-        Self::checked(fields, !json && python::has_listed_range(text))
+        let listed = |kind: CellKind| !json && python::is_listed(text, &format!("{}_concat", kind.name()));
+        Self::checked(fields, CellKind::BOTH.map(listed))
     }
 
     /// The pairs of a cell, two for every node.
@@ -177,10 +178,10 @@ impl fmt::Display for Genotype {
             let list: Vec<String> = self.pairs(kind).iter().map(|p| format!("('{}', {})", p.0, p.1)).collect();
             format!("[{}]", list.join(", "))
         };
-        let concat = |kind| {
+        let concat = |kind: CellKind| {
             let states = self.concat(kind);
             let (first, end) = (states[0], states[0] + states.len());
-            match !self.listed && states.iter().copied().eq(first..end) {
+            match !self.listed[kind as usize] && states.iter().copied().eq(first..end) {
                 true => format!("range({first}, {end})"),
                 false => format!("{states:?}"),
             }
@@ -208,7 +209,7 @@ impl TryFrom<Fields> for Genotype {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        Self::checked(fields, false)
+        Self::checked(fields, [false; 2])
     }
 }
 

@@ -1,8 +1,9 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
+use super::placement;
 use super::{
-    Dense, Geometry, Gradient, LANES, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm,
-    Unit, Value, ValueId, View, ViewId,
+    Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
+    Value, ValueId, View, ViewId,
 };
 use crate::Result;
 use crate::graph::{Activation, Conv, Graph, Node, Op, Pool, Term};
@@ -56,8 +57,8 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     }
     let result = lowering.plain(output);
     lowering.plan.output = result;
-    lowering.settle_views();
-    lowering.place_weights();
+    placement::settle_views(&mut lowering.plan);
+    placement::place_tables(&mut lowering.plan);
     Ok(lowering.plan)
 }
 
@@ -444,62 +445,5 @@ impl Lowering<'_> {
 
     fn layout(&self, value: ValueId) -> Layout {
         self.plan.raws[self.plan.values[value].raw].layout.clone()
-    }
-
-    fn settle_views(&mut self) {
-        for unit in &self.plan.units {
-            let pad = &mut self.plan.views[unit.input].pad;
-            *pad = (pad.0.max(unit.geometry.pad.0), pad.1.max(unit.geometry.pad.1));
-        }
-        for unit in &mut self.plan.units {
-            unit.geometry.settle(self.plan.views[unit.input].pad);
-        }
-    }
-
-    fn place_weights(&mut self) {
-        let plan = &mut self.plan;
-        let mut sizes = Sizes::default();
-        for unit in &mut plan.units {
-            let input = plan.raws[plan.values[plan.views[unit.input].value].raw].layout.len();
-            let output = plan.raws[unit.output].layout.len();
-            let taps = unit.geometry.taps.len();
-            let depthwise = if unit.depthwise.is_some() { taps * input } else { 0 };
-            let dense_taps = if unit.depthwise.is_some() { 1 } else { taps };
-            let dense = if unit.dense.is_some() { dense_taps * input * output } else { 0 };
-            let bias = if unit.bias.is_some() { output } else { 0 };
-            unit.packing = Packing {
-                depthwise: sizes.packed_depthwise,
-                dense: sizes.packed_dense,
-                bias: sizes.packed_bias,
-                gradient: 0,
-                gradient_len: depthwise + dense + bias,
-            };
-            sizes.packed_depthwise += depthwise;
-            sizes.packed_dense += dense;
-            sizes.packed_bias += bias;
-        }
-        for norm in &mut plan.norms {
-            norm.offset = sizes.norm_lanes;
-            norm.own_sums = sizes.backward_statistics;
-            sizes.norm_lanes += plan.raws[norm.raw].layout.len();
-            sizes.backward_statistics += 2 * plan.raws[norm.raw].layout.len();
-        }
-        for sum in &mut plan.sums {
-            sum.statistics = sizes.backward_statistics;
-            sizes.backward_statistics += plan.raws[sum.output].layout.len() * (1 + sum.dots.len());
-        }
-        for unit in &plan.units {
-            let view = &plan.views[unit.input];
-            let raw = &plan.raws[plan.values[view.value].raw];
-            let padded = unit.geometry.padded();
-            let halo = unit.geometry.with_halo();
-            let widest = raw.layout.blocks().max(plan.raws[unit.output].layout.blocks()) * LANES;
-            sizes.padded_plane = sizes.padded_plane.max(raw.layout.len() * padded.0 * padded.1);
-            sizes.halo_plane = sizes.halo_plane.max(widest * halo.0 * halo.1);
-        }
-        for raw in &plan.raws {
-            sizes.plane = sizes.plane.max(raw.len());
-        }
-        plan.sizes = sizes;
     }
 }

@@ -16,6 +16,7 @@ mod geometry;
 mod layout;
 mod lower;
 mod memory;
+mod placement;
 mod schedule;
 
 pub use geometry::{BackwardTap, Geometry};

@@ -1,25 +1,22 @@
 //! The noun `network`: supernets, networks of a script's own, their weights and alphas, and genotypes.
 
+mod genotype;
+
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
 use super::{Call, Host, Library, List, Options, ScriptType, Tensor};
 use crate::graph::{Graph, Shape};
 use crate::learn::{self, With};
 use crate::random::Seed;
-use crate::space::{CellKind, Cost, Genotype, Masks, Mode, Network, NormStyle, Pair, Supernet, SupernetOptions};
+use crate::space::{CellKind, Cost, Masks, Mode, Network, NormStyle, Supernet, SupernetOptions};
 use crate::{Error, Result};
 use candle_core::DType;
 use rand::Rng;
-use rhai::{Array, Dynamic, FnPtr, Map};
-use std::any::TypeId;
+use rhai::{Dynamic, FnPtr, Map};
 use std::sync::Arc;
 
 impl ScriptType for Network {
     const NAME: &'static str = "network";
-}
-
-impl ScriptType for Genotype {
-    const NAME: &'static str = "genotype";
 }
 
 /// Declares the noun. `registry` holds the operations that scripts defined.
@@ -30,7 +27,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     declare_properties(library);
     declare_weights(library);
     declare_passes(library);
-    declare_genotypes(library, registry);
+    genotype::declare(library, registry);
 }
 
 fn declare_making(library: &mut Library, registry: &Registry) {
@@ -107,6 +104,10 @@ fn declare_properties(library: &mut Library) {
         .property("nodes", |net: Network| Ok(space(&net)?.nodes))
         .doc("A supernet's intermediate nodes a cell; n of them have n(n + 3)/2 edges.")
         .example(small!("assert(net.nodes == 1);"));
+    library
+        .constant("DARTS_OPS", op_names())
+        .doc("The eight candidates of the DARTS space, in index order.")
+        .example("assert(DARTS_OPS[0] == \"none\" && DARTS_OPS.len() == 8);");
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
@@ -248,75 +249,10 @@ fn declare_passes(library: &mut Library) {
         .option("with", "alphas".to_string(), "\"alphas\" or \"weights\"")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
         .example(small!(
-            "let batch = #{ x: randn([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
+            "let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
              let h = net.hessian_vector(batch, net.clone_weights());\n\
              assert(h.normal.shape == net.alphas.normal.shape);"
         ));
-}
-
-fn declare_genotypes(library: &mut Library, registry: &Registry) {
-    library.kind::<Genotype>(
-        "Two discrete cells: for every node two (op, input) pairs, and the states that are concatenated.",
-    );
-    library
-        .function("derive", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
-            derive(call, &net, &options)
-        })
-        .doc(
-            "The genotype that a supernet's alphas lead to. Rule \"darts\": every node keeps the two edges whose best op other \
-             than \"none\" is strongest, each with that op (Liu et al. 2019, section 2.4). For a rule of your own read \
-             `net.alphas` and call `genotype`.",
-        )
-        .option("rule", "darts".to_string(), "\"darts\"")
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives the map of strengths")
-        .example(small!(
-            "let cell = derive(net);\n\
-             assert(cell.normal.len() == 2 && cell.normal_concat == [2]);"
-        ));
-    let defined = registry.clone();
-    library
-        .function("genotype", &["source"], move |call: &Call<'_>, source: Dynamic| {
-            let genotype = genotype(&source)?;
-            genotype.check_operations(&defined.operations(call)?)?;
-            Ok(genotype)
-        })
-        .doc(
-            "A genotype from the literature's text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, \
-             from JSON, or from a map with `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out).",
-        )
-        .example(
-            "let cell = genotype(#{\n    \
-                 normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]],\n    \
-                 reduce: [[\"max_pool_3x3\", 0], [\"max_pool_3x3\", 1]],\n\
-             });\n\
-             assert(genotype(`${cell}`) == cell);\n\
-             assert(cell.reduce[1] == [\"max_pool_3x3\", 1]);",
-        );
-    let pair = [TypeId::of::<Genotype>(), TypeId::of::<Genotype>()];
-    library
-        .operator("==", &[&pair], |a: Genotype, b: Genotype| Ok(a == b))
-        .doc("Whether two genotypes are one network: the order of a node's two pairs does not count.")
-        .example(small!("assert(derive(net) == derive(net));"));
-    library
-        .operator("!=", &[&pair], |a: Genotype, b: Genotype| Ok(a != b))
-        .doc("Whether two genotypes are different networks.")
-        .example(small!("assert(!(derive(net) != derive(net)));"));
-    library
-        .property("normal", |cell: Genotype| Ok(pairs(&cell, CellKind::Normal)))
-        .doc("The normal cell's pairs, [op, input], two for every node.")
-        .example(small!("assert(derive(net).normal.len() == 2);"));
-    library
-        .property("reduce", |cell: Genotype| Ok(pairs(&cell, CellKind::Reduction)))
-        .doc("The reduction cell's pairs, [op, input], two for every node.")
-        .example(small!("assert(derive(net).reduce.len() == 2);"));
-    library
-        .property("normal_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Normal).to_vec())))
-        .doc("The states concatenated to the normal cell's output.")
-        .example(small!("assert(derive(net).normal_concat == [2]);"));
-    library
-        .property("reduce_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Reduction).to_vec())))
-        .doc("The states concatenated to the reduction cell's output.")
-        .example(small!("assert(derive(net).reduce_concat == [2]);"));
 }
 
 /// The space of a supernet, for properties that only supernets have.
@@ -412,56 +348,4 @@ fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<
     let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
     let logits = net.forward(&x.float()?.to_dtype(DType::F32)?, Some(&p), mode, active)?;
     Ok(Tensor::new(&host.meter, logits))
-}
-
-fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype> {
-    let rule = options.get::<String>("rule")?;
-    if rule != "darts" {
-        return Err(Error::unknown("rule", &rule, ["darts"]));
-    }
-    match relaxation(call, net, options)? {
-        Some(relax) => net.derive(Some(&relax(net.alphas())?)),
-        None => net.derive(None),
-    }
-}
-
-fn genotype(source: &Dynamic) -> Result<Genotype> {
-    if let Ok(text) = source.clone().into_string() {
-        return Genotype::parse(&text);
-    }
-    match source.as_map_ref() {
-        Ok(map) => from_map(&map),
-        Err(_) => Err(Error::user("genotype takes a text or a map")
-            .hint("genotype(#{ normal: [[\"sep_conv_3x3\", 0], …], reduce: […] })")),
-    }
-}
-
-fn from_map(map: &Map) -> Result<Genotype> {
-    let known = ["normal", "normal_concat", "reduce", "reduce_concat"];
-    if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
-        return Err(Error::unknown("part of a genotype", key, known));
-    }
-    let cell = |name: &str| -> Result<(Vec<Pair>, Vec<usize>)> {
-        let form = || Error::user(format!("`{name}` must be an array of [op, input] pairs"));
-        let list = map.get(name).ok_or_else(form)?.as_array_ref().map_err(|_| form())?;
-        let pair = |value: &Dynamic| {
-            let pair = value.as_array_ref().ok()?;
-            let [operation, input] = &pair[..] else { return None };
-            let input = usize::try_from(input.as_int().ok()?).ok()?;
-            Some(Pair::new(&operation.clone().into_string().ok()?, input))
-        };
-        let pairs: Vec<Pair> = list.iter().map(|value| pair(value).ok_or_else(form)).collect::<Result<_>>()?;
-        let concat = match map.get(format!("{name}_concat").as_str()) {
-            Some(value) => super::inputs::list_of::<usize>(&format!("{name}_concat"), value)?,
-            None => (2..pairs.len() / 2 + 2).collect(),
-        };
-        Ok((pairs, concat))
-    };
-    let ((normal, normal_concat), (reduce, reduce_concat)) = (cell("normal")?, cell("reduce")?);
-    Genotype::new(normal, normal_concat, reduce, reduce_concat)
-}
-
-fn pairs(cell: &Genotype, kind: CellKind) -> Array {
-    let pair = |pair: &Pair| Dynamic::from_array(vec![pair.operation().into(), Dynamic::from_int(pair.input() as i64)]);
-    cell.pairs(kind).iter().map(pair).collect()
 }

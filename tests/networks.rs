@@ -1,0 +1,313 @@
+//! Networks in Rust and from scripts: how they start, what a pass changes, masks, saved states, and the script functions
+//! that make and train them.
+
+use candle_core::{Device, Tensor};
+use candlewick::graph::Shape;
+use candlewick::learn::{Batch, evaluate, weight_gradient};
+use candlewick::random::Seed;
+use candlewick::script::{Host, Script, Setup, on_script_thread};
+use candlewick::space::cell::edge_count;
+use candlewick::space::{Masks, Mode, Network, Supernet, SupernetOptions};
+
+fn small(seed: u64, masks: Masks) -> Network {
+    let options =
+        SupernetOptions { channels: 2, layers: 3, nodes: 2, masks, ..SupernetOptions::new(Shape::new(1, 8, 8), 10) };
+    Network::supernet(Supernet::build(&options).unwrap(), Seed(seed), &Device::Cpu).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn batch() -> Batch {
+    let pixels: Vec<f32> = (0..4 * 64).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+    let images = Tensor::from_vec(pixels, (4, 1, 8, 8), &Device::Cpu).unwrap();
+    Batch::new(images, Tensor::new(&[0u32, 3, 9, 3], &Device::Cpu).unwrap()).unwrap()
+}
+
+#[test]
+fn a_network_starts_as_the_specification_says_and_alike_for_equal_seeds() {
+    let network = small(7, Masks::default());
+    let stem = values(&network.named_slice("stem.0.weight").unwrap());
+    let bound = 1.0 / 3.0;
+    assert!(stem.iter().all(|w| w.abs() <= bound) && stem.iter().any(|w| w.abs() > 0.8 * bound));
+    assert_eq!(values(&network.named_slice("stem.1.weight").unwrap()), [1.0; 6]);
+    let alphas: Vec<f32> = network.alphas().tensors().iter().flat_map(values).collect();
+    let spread = (alphas.iter().map(|a| a * a).sum::<f32>() / alphas.len() as f32).sqrt();
+    assert!((0.7e-3..1.3e-3).contains(&spread), "{spread}");
+    let again = small(7, Masks::default());
+    assert_eq!(values(network.weights()), values(again.weights()));
+    assert_eq!(alphas, again.alphas().tensors().iter().flat_map(values).collect::<Vec<_>>());
+    assert_ne!(values(network.weights()), values(small(8, Masks::default()).weights()));
+}
+
+#[test]
+fn only_training_passes_move_running_statistics() {
+    let network = small(1, Masks::default());
+    let start = network.statistics().values();
+    network.forward(&batch().images, None, Mode::Trial, None).unwrap();
+    network.forward(&batch().images, None, Mode::Evaluation, None).unwrap();
+    assert_eq!(network.statistics().values(), start);
+    network.forward(&batch().images, None, Mode::Training, None).unwrap();
+    assert_ne!(network.statistics().values(), start);
+}
+
+#[test]
+fn masked_candidates_get_no_probability_and_the_others_share_it() {
+    let mut mask = vec![vec![true; 8]; edge_count(2)];
+    mask[0] = vec![false; 8];
+    mask[1] = vec![false, false, false, true, true, false, false, false];
+    let network = small(1, Masks { normal: Some(mask), reduce: None });
+    let p = network.relax(network.alphas()).unwrap();
+    let rows = p[0].to_vec2::<f32>().unwrap();
+    assert_eq!(rows[0], [0.0; 8]);
+    assert!(rows[1].iter().enumerate().all(|(k, &p)| if k == 3 || k == 4 { p > 0.4 } else { p == 0.0 }));
+    assert!((rows[2].iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    let genotype = network.derive(None);
+    assert!(genotype.unwrap_err().message.contains("node 0"), "one edge is not two");
+    let (loss, gradient) = weight_gradient(&network, &batch(), None).unwrap();
+    assert!(loss.is_finite() && values(&gradient).iter().all(|g| g.is_finite()));
+}
+
+#[test]
+fn a_saved_state_brings_everything_back() {
+    let network = small(1, Masks::default());
+    network.forward(&batch().images, None, Mode::Training, None).unwrap();
+    let state = network.state().unwrap();
+    let logits = values(&network.forward(&batch().images, None, Mode::Evaluation, None).unwrap());
+    let other = small(2, Masks::default());
+    assert_ne!(values(&other.forward(&batch().images, None, Mode::Evaluation, None).unwrap()), logits);
+    other.restore(&state).unwrap();
+    assert_eq!(values(&other.forward(&batch().images, None, Mode::Evaluation, None).unwrap()), logits);
+    assert!(other.restore(&state[1..]).is_err());
+}
+
+#[test]
+fn evaluation_counts_every_example_once_whatever_the_batches() {
+    let network = small(1, Masks::default());
+    let whole = batch();
+    let part = |from, count| {
+        Batch::new(whole.images.narrow(0, from, count).unwrap(), whole.labels.narrow(0, from, count).unwrap())
+    };
+    let one = evaluate(&network, [Ok(whole.clone())], None).unwrap();
+    let two = evaluate(&network, [part(0, 3), part(3, 1)], None).unwrap();
+    assert_eq!((one.examples, two.examples), (4, 4));
+    assert!((one.loss - two.loss).abs() < 1e-5);
+    assert_eq!((one.accuracy, one.top5), (two.accuracy, two.top5));
+    assert!(evaluate(&network, [], None).is_err());
+    let beyond = Batch::new(whole.images, Tensor::new(&[0u32, 1, 2, 10], &Device::Cpu).unwrap());
+    let error = evaluate(&network, [beyond], None).unwrap_err();
+    assert!(error.message.contains("label is 10"), "{error}");
+}
+
+/// Runs a script; the error page where it fails.
+fn run(text: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("search.rhai");
+    let setup = Setup { script, out: Some(folder.path().join("run")), ..Setup::default() };
+    let host = Host::with_sink(setup, Box::new(std::io::sink()));
+    on_script_thread(|| Script::compile(host, text.to_string())?.run()).unwrap().map_err(|page| page.render(false))
+}
+
+#[track_caller]
+fn runs(text: &str) {
+    if let Err(page) = run(text) {
+        panic!("{page}");
+    }
+}
+
+/// The page of a script that fails, which must hold each of `parts`.
+#[track_caller]
+fn refused(text: &str, parts: &[&str]) {
+    let Err(page) = run(text) else { panic!("this should have been refused: {text}") };
+    for part in parts {
+        assert!(page.contains(part), "no \"{part}\" in\n{page}");
+    }
+}
+
+const SMALL: &str = "
+let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 2 });
+let train = #{ x: normal([8, 1, 8, 8]), y: [0, 1, 2, 3, 4, 5, 6, 7] };
+let valid = #{ x: normal([8, 1, 8, 8]), y: [7, 6, 5, 4, 3, 2, 1, 0] };
+";
+
+#[test]
+fn a_script_searches_in_both_orders() {
+    for order in [1, 2] {
+        runs(&format!(
+            "{SMALL}
+            let w_opt = sgd(net.weights, #{{ lr: 0.05, momentum: 0.9, weight_decay: 3e-4, clip: 5 }});
+            let a_opt = adam(net.alphas, #{{ lr: 3e-2, betas: [0.5, 0.999], weight_decay: 1e-3 }});
+            let before = net.alphas.normal + 0.0;
+            let first = ();
+            let loss = 0.0;
+            for step in 0..12 {{
+                w_opt.lr = cosine(0.05, 0.001, step, 12);
+                a_opt.step(alpha_gradient(net, train, valid, #{{ order: {order}, optimizer: w_opt }}));
+                loss = w_opt.step(weight_gradient(net, train));
+                if first == () {{ first = loss; }}
+            }}
+            assert(loss < first, `from ${{first}} to ${{loss}}`);
+            assert(!all_close(net.alphas.normal, before));
+            assert(derive(net).normal.len() == 4);"
+        ));
+    }
+}
+
+#[test]
+fn a_relaxation_written_in_the_script_works_in_every_step() {
+    runs(&format!(
+        "{SMALL}
+        let relax = |alphas| #{{ normal: sigmoid(alphas.normal), reduce: sigmoid(alphas.reduce) }};
+        let w_opt = sgd(net.weights, #{{ lr: 0.05 }});
+        let g = alpha_gradient(net, train, valid, #{{ relax: relax, order: 2, optimizer: w_opt }});
+        assert(g.parts.reduce.shape == net.alphas.reduce.shape);
+        w_opt.step(weight_gradient(net, train, #{{ relax: relax }}));
+        let same = net.forward(valid.x, #{{ normal: sigmoid(net.alphas.normal), reduce: sigmoid(net.alphas.reduce) }});
+        let by_hand = gradient(cross_entropy(same, valid.y), net.alphas);
+        let by_step = alpha_gradient(net, train, valid, #{{ relax: relax }});
+        assert(all_close(by_hand.normal, by_step.parts.normal));
+        assert(evaluate(net, valid, #{{ relax: relax }}).examples == 8);
+        assert(derive(net, #{{ relax: relax }}) == derive(net));"
+    ));
+    refused(
+        &format!("{SMALL}\nweight_gradient(net, train, #{{ relax: |a| #{{ normal: softmax(a.normal, 1) }} }});"),
+        &["no mixing weights \"reduce\"", "normal: …, reduce: …"],
+    );
+    refused(
+        &format!("{SMALL}\nweight_gradient(net, train, #{{ relax: |a| #{{ normal: sofmax(a.normal, 1) }} }});"),
+        &["sofmax", "softmax"],
+    );
+}
+
+#[test]
+fn second_order_by_hand_from_script_parts_is_the_built_in_one() {
+    runs(&format!(
+        "{SMALL}
+        let eta = 0.1;
+        let built_in = alpha_gradient(net, train, valid, #{{ order: 2, eta: eta }});
+        let w = net.clone_weights();
+        net.set_weights(w - eta * weight_gradient(net, train).parts.weights);
+        let g = gradient(cross_entropy(net.forward(valid.x), valid.y), #{{ w: net.weights, a: net.alphas }});
+        net.set_weights(w);
+        let h = net.hessian_vector(train, g.w);
+        let by_hand = g.a.normal - eta * h.normal;
+        assert(all_close(by_hand, built_in.parts.normal, 1e-5));
+        assert(!all_close(g.a.normal, built_in.parts.normal, 1e-4), `the curvature term shows`);"
+    ));
+}
+
+#[test]
+fn an_op_that_is_masked_off_at_run_time_gets_no_gradient() {
+    runs(&format!(
+        "{SMALL}
+        let keep = one_hot([4, 4, 4, 4, 4], 8);
+        let p = parameter(keep * 1.0);
+        let logits = net.forward(train.x, #{{ normal: p, mask: #{{ normal: keep }} }});
+        let slope = gradient(cross_entropy(logits, train.y), p);
+        assert(all_close(slope, slope * keep));"
+    ));
+}
+
+#[test]
+fn operations_and_networks_of_ones_own_are_trained_like_the_built_in_ones() {
+    runs(
+        "
+        define_op(\"gated\", |g, x, channels, stride| {
+            let y = g.batch_norm(g.conv(g.activate(x, \"silu\"), channels, #{ stride: stride, groups: channels }));
+            if stride == 1 { g.add([x, y]) } else { y }
+        });
+        let net = supernet(#{ channels: 1, size: 8, classes: 10 },
+            #{ channels: 2, layers: 3, nodes: 1, ops: [\"none\", \"skip_connect\", \"gated\"] });
+        let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+        let w_opt = sgd(net.weights, #{ lr: 0.05 });
+        let first = w_opt.step(weight_gradient(net, batch));
+        for i in 0..5 { w_opt.step(weight_gradient(net, batch)); }
+        assert(weight_gradient(net, batch).loss < first);
+        assert(net.weight_names.filter(|n| n.contains(\"ops.2.conv0\")).len() == 6);
+        let cells = network(#{ channels: 3, size: 8, classes: 4 }, |g, x| {
+            let p = g.slots(\"normal\", 5, 8);
+            let a = g.scope(\"cell0\", |g| g.cell(x, x, #{ channels: 2, slots: p, nodes: 2 }));
+            let b = g.scope(\"cell1\", |g| g.cell(x, a, #{ channels: 2, slots: p, nodes: 2 }));
+            g.linear(g.global_pool(b), 4)
+        });
+        let g = alpha_gradient(cells, #{ x: normal([2, 3, 8, 8]), y: [0, 1] }, #{ x: normal([2, 3, 8, 8]), y: [2, 3] });
+        adam(cells.alphas, #{ lr: 0.1 }).step(g);
+    ",
+    );
+}
+
+#[test]
+fn masks_from_scripts_name_operations_or_tick_them() {
+    runs(
+        "
+        let images = #{ channels: 1, size: 8, classes: 10 };
+        let all = DARTS_OPS;
+        let net = supernet(images, #{ channels: 2, layers: 3, nodes: 1,
+            mask: #{ normal: [[\"skip_connect\", \"sep_conv_3x3\"], all] } });
+        let macs = net.costs(\"macs\");
+        assert(sum(macs.normal[0]).item() == macs.normal[0][4].item());
+        assert(derive(net).reduce.len() == 2);
+    ",
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_what_would() {
+    let images = "#{ channels: 1, size: 8, classes: 10 }";
+    refused(&format!("supernet({images}, #{{ ops: [\"skip_conect\", \"none\"] }});"), &["skip_conect", "skip_connect"]);
+    refused(&format!("supernet({images}, #{{ chanels: 4 }});"), &["chanels", "channels"]);
+    refused("supernet(#{ channels: 1, size: 7, classes: 10 });", &["cell 2 (reduction)", "7×7"]);
+    refused("supernet(#{ channels: 1, size: 8, clases: 10 });", &["clases", "classes"]);
+    refused("supernet(3);", &["images or map"]);
+    refused(&format!("supernet({images}, #{{ channels: 1000000000 }});"), &["channels", "65536"]);
+    refused(&format!("supernet({images}, #{{ mask: #{{ normal: [[\"none\"]] }} }});"), &["14 edges"]);
+    refused(&format!("{SMALL}net.forward(zeros([2, 3, 8, 8]));"), &["[2, 3, 8, 8]"]);
+    refused(&format!("{SMALL}net.forward(train.x, #{{ normal: zeros([2, 2]) }});"), &["5 edges × 8", "[2, 2]"]);
+    refused(
+        &format!("{SMALL}net.forward(train.x, #{{ mix: #{{ normall: zeros([5, 8]) }} }});"),
+        &["normall", "normal"],
+    );
+    refused(&format!("{SMALL}net.weight(\"stem.0.wait\");"), &["stem.0.wait", "stem.0.weight"]);
+    refused(&format!("{SMALL}net.set_weights(zeros([3]));"), &["[3]"]);
+    refused(&format!("{SMALL}net.costs(\"flops\");"), &["flops", "macs"]);
+    refused(&format!("{SMALL}alpha_gradient(net, train, valid, #{{ order: 2 }});"), &["order 2", "optimizer"]);
+    refused(&format!("{SMALL}alpha_gradient(net, train, valid, #{{ order: 3 }});"), &["1 or 2"]);
+    refused(
+        &format!(
+            "{SMALL}let o = adam(net.weights, #{{ lr: 1 }}); alpha_gradient(net, train, valid, #{{ order: 2, optimizer: o }});"
+        ),
+        &["adam", "eta"],
+    );
+    refused(&format!("{SMALL}sgd(net.weights, #{{ momentum: 0.9 }});"), &["lr"]);
+    refused("sgd(zeros([3]), #{ lr: 0.1 });", &["no parameter", "parameter(t)"]);
+    refused(&format!("{SMALL}sgd(net.weights, #{{ lr: 0.1 }}).step(zeros([3]));"), &["[3]"]);
+    refused(&format!("{SMALL}derive(net, #{{ rule: \"dart\" }});"), &["dart", "darts"]);
+    refused("genotype(\"Genotype(normal=[('sep_conv_3x3', 0)])\");", &["reduce"]);
+    refused(
+        "genotype(#{ normal: [[\"sep_conf_3x3\", 0], [\"none\", 1]], reduce: [[\"none\", 0], [\"none\", 1]] });",
+        &["sep_conf_3x3", "sep_conv_3x3"],
+    );
+    refused("genotype(#{ normal: [[\"none\", 0]], reduce: [] });", &["1 pairs"]);
+    refused(&format!("network({images}, |g, x| g.global_pool(x));"), &["1 channels", "10 classes"]);
+    refused(&format!("network({images}, |g, x| g.conv(x, 4));"), &["4 channels of 8×8", "global_pool"]);
+    refused(&format!("network({images}, |g, x| g.activate(x, \"rellu\"));"), &["rellu", "relu"]);
+    refused(
+        &format!(
+            "let kept = (); network({images}, |g, x| {{ kept = x; g.linear(g.global_pool(x), 10) }}); network({images}, |g, x| g.relu(kept));"
+        ),
+        &["another graph"],
+    );
+    refused(
+        &format!(
+            "let kept = (); network({images}, |g, x| {{ kept = g; g.linear(g.global_pool(x), 10) }}); print(kept.slots(\"a\", 1, 1));"
+        ),
+        &["finished"],
+    );
+    refused("define_op(\"none\", |g, x, c, s| x);", &["already", "none"]);
+    refused("define_op(\"a b\", |g, x, c, s| x);", &["a b"]);
+    refused(
+        &format!("define_op(\"wide\", |g, x, c, s| g.concat([x, x])); supernet({images}, #{{ ops: [\"wide\"] }});"),
+        &["wide", "channels"],
+    );
+}
