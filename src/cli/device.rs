@@ -8,7 +8,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceName {
     Cpu,
-    /// The number that `nvidia-smi` lists it under.
+    /// As CUDA counts them, from 0.
     Cuda(u16),
 }
 
