@@ -8,7 +8,7 @@ use super::{NormMode, Pass};
 use crate::graph::Graph;
 use crate::graph::plan::Plan;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A compiled graph, ready to run. Clones share everything.
@@ -28,6 +28,17 @@ impl Engine {
     pub fn compile(graph: Graph) -> Result<Engine> {
         let cpu = CpuPlan::new(Plan::new(&graph)?);
         Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }) })
+    }
+
+    /// Sees that networks can run on a device.
+    ///
+    /// Errors: any other than the processor.
+    pub fn runs_on(device: &Device) -> Result<()> {
+        match device.is_cpu() {
+            true => Ok(()),
+            false => Err(Error::user("networks run on the processor only, not on a CUDA device")
+                .hint("run with --device cpu; scripts without networks may use CUDA")),
+        }
     }
 
     pub fn graph(&self) -> &Graph {
@@ -68,10 +79,7 @@ impl Engine {
             if tensor.dtype() != DType::F32 {
                 return Err(Error::user(format!("the {name} are {:?}, networks run on f32", tensor.dtype())));
             }
-            if !tensor.device().is_cpu() {
-                return Err(Error::user("networks run on the processor only; tensors may be on a CUDA device")
-                    .hint("run with --device cpu"));
-            }
+            Self::runs_on(tensor.device())?;
         }
         if let Some(active) = &pass.active
             && active.len() != graph.slot_count()

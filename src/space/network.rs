@@ -101,8 +101,9 @@ impl Network {
     /// variance 1, all keyed by `seed`.
     ///
     /// # Errors
-    /// A graph without output, or one whose output is a map and not a vector.
+    /// A device that networks do not run on, a graph without output, or one whose output is a map and not a vector.
     pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
+        Engine::runs_on(device)?;
         let Some(output) = graph.output() else {
             return Err(Error::user("this network has no output").hint("set the graph's output node"));
         };
@@ -343,7 +344,7 @@ impl Network {
         self.set_weights(find("weights")?)?;
         self.statistics.set(&statistics.to_vec1::<f32>()?)?;
         for (name, alpha) in self.alphas.iter() {
-            alpha.set(find(&format!("alphas.{name}"))?)?;
+            alpha.set(&find(&format!("alphas.{name}"))?.to_device(alpha.device())?)?;
         }
         Ok(())
     }
