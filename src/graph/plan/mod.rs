@@ -177,6 +177,9 @@ pub struct Sum {
 pub struct SumTerm {
     pub value: ValueId,
     pub slot: Option<Slot>,
+    /// The drop path that the term is on; never together with a slot. A dropped term's value has a gradient buffer, as
+    /// sums over the batch know nothing of an image's factor.
+    pub drop: Option<u32>,
 }
 
 /// What makes a raw tensor.
@@ -185,6 +188,12 @@ pub enum Step {
     /// The images, from channels first to blocks.
     Import {
         output: RawId,
+    },
+    /// Standard normal noise, the `id`-th of the graph.
+    Noise {
+        output: RawId,
+        value: ValueId,
+        id: usize,
     },
     Unit(usize),
     Pool(usize),
@@ -311,6 +320,7 @@ impl Plan {
     pub fn output_of(&self, step: usize) -> RawId {
         match &self.steps[step] {
             Step::Import { output }
+            | Step::Noise { output, .. }
             | Step::Apply { output, .. }
             | Step::Gather { output, .. }
             | Step::GlobalPool { output, .. } => *output,
@@ -323,7 +333,7 @@ impl Plan {
     /// The values that a step reads.
     pub fn inputs_of(&self, step: usize) -> Vec<ValueId> {
         match &self.steps[step] {
-            Step::Import { .. } => vec![],
+            Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],
             Step::Gather { input, .. } | Step::GlobalPool { input, .. } => vec![*input],
             Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],
