@@ -49,8 +49,6 @@ pub struct Edge {
 pub struct Genotype {
     normal: Cell,
     reduce: Cell,
-    /// Write concatenations as lists because the text it was read from did.
-    listed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +57,8 @@ struct Cell {
     concat: Vec<usize>,
     /// Every node has two edges and they come in the nodes' order, so the text leaves the nodes out.
     paired: bool,
+    /// Write the concatenation as a list because the text it was read from did.
+    listed: bool,
 }
 
 /// The genotype as data: the field names of the literature.
@@ -92,13 +92,13 @@ impl Genotype {
     ) -> Result<Self> {
         let entries = |pairs: Vec<Pair>| pairs.into_iter().map(|Pair(name, input)| Entry::Pair(name, input)).collect();
         let (normal, reduce) = (entries(normal), entries(reduce));
-        Self::checked(Fields { normal, normal_concat, reduce, reduce_concat }, false)
+        Self::checked(Fields { normal, normal_concat, reduce, reduce_concat })
     }
 
-    fn checked(fields: Fields, listed: bool) -> Result<Self> {
+    fn checked(fields: Fields) -> Result<Self> {
         let normal = Cell::new(CellKind::Normal, fields.normal, fields.normal_concat)?;
         let reduce = Cell::new(CellKind::Reduction, fields.reduce, fields.reduce_concat)?;
-        Ok(Self { normal, reduce, listed })
+        Ok(Self { normal, reduce })
     }
 
     /// Reads the literature's form or JSON.
@@ -108,8 +108,10 @@ impl Genotype {
             true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is no genotype: {e}")))?,
             false => python::parse_call(text, "Genotype")?,
         };
-        let listed = !json && python::has_listed_range(text);
-        Self::from_json(value).map(|genotype| Self { listed, ..genotype })
+        let mut genotype = Self::from_json(value)?;
+        genotype.normal.listed = !json && python::writes_list(text, "normal_concat");
+        genotype.reduce.listed = !json && python::writes_list(text, "reduce_concat");
+        Ok(genotype)
     }
 
     /// Reads the fields `normal`, `normal_concat`, `reduce` and `reduce_concat`.
@@ -120,7 +122,7 @@ impl Genotype {
                  reduce_concat=range(2, 6))",
             )
         })?;
-        Self::checked(fields, false)
+        Self::checked(fields)
     }
 
     /// The edges of a cell in the order in which they are listed.
@@ -185,7 +187,7 @@ impl Cell {
             Entry::Edge(operation, node, input) => Edge { node, operation, input },
         };
         let edges = entries.into_iter().enumerate().map(edge).collect();
-        let cell = Self { edges, concat, paired };
+        let cell = Self { edges, concat, paired, listed: false };
         cell.check(name)?;
         Ok(cell)
     }
@@ -285,7 +287,7 @@ impl fmt::Display for Genotype {
         let concat = |cell: &Cell| {
             let states = &cell.concat;
             let (first, end) = (states[0], states[0] + states.len());
-            match !self.listed && states.iter().copied().eq(first..end) {
+            match !cell.listed && states.iter().copied().eq(first..end) {
                 true => format!("range({first}, {end})"),
                 false => format!("{states:?}"),
             }
@@ -313,7 +315,7 @@ impl TryFrom<Fields> for Genotype {
     type Error = Error;
 
     fn try_from(fields: Fields) -> Result<Self> {
-        Self::checked(fields, false)
+        Self::checked(fields)
     }
 }
 

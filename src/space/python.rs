@@ -38,10 +38,10 @@ pub fn parse_call(text: &str, name: &str) -> Result<Value> {
     }
 }
 
-/// Whether a run of states is written out, as in `normal_concat=[2, 3, 4, 5]`, rather than as a range.
-pub fn has_listed_range(text: &str) -> bool {
+/// Whether a field's value is a list, as in `normal_concat=[2, 3, 4, 5]`, rather than a range.
+pub fn writes_list(text: &str, field: &str) -> bool {
     let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    squeezed.contains("_concat=[")
+    squeezed.contains(&format!("{field}=["))
 }
 
 struct Reader<'a> {
