@@ -1,8 +1,11 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
+use super::open::open_sums;
+use super::readers::{Readers, count_readers, live_nodes};
+use super::tables::lay_out;
 use super::{
-    Dense, Geometry, Gradient, LANES, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm,
-    Unit, Value, ValueId, View, ViewId,
+    Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
+    Value, ValueId, View, ViewId,
 };
 use crate::Result;
 use crate::graph::{Activation, Conv, Graph, Node, Op, Pool, Term};
@@ -28,17 +31,7 @@ struct Lowering<'g> {
 
 pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let live = live_nodes(graph, output);
-    let mut readers = vec![Readers::default(); graph.nodes().count()];
-    for node in graph.nodes().filter(|n| live[n.index()]) {
-        for input in graph.op(node).inputs() {
-            let readers = &mut readers[input.index()];
-            readers.all += 1;
-            readers.norms += usize::from(matches!(graph.op(node), Op::Norm { .. }));
-            readers.last = Some(node);
-        }
-    }
-    // The caller reads the output.
-    readers[output.index()].all += 1;
+    let readers = count_readers(graph, &live, output);
     let sums = open_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
     let plan = Plan {
         raws: Vec::new(),
@@ -64,61 +57,8 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let result = lowering.plain(output);
     lowering.plan.output = result;
     lowering.settle_views();
-    lowering.place_weights();
+    lay_out(&mut lowering.plan);
     Ok(lowering.plan)
-}
-
-/// Who reads a node.
-#[derive(Clone, Copy, Default)]
-struct Readers {
-    all: usize,
-    norms: usize,
-    last: Option<Node>,
-}
-
-/// The terms of all sums, with sums of sums opened where nobody else reads the inner one: each sum costs a pass over
-/// memory.
-fn open_sums(graph: &Graph, nodes: impl Iterator<Item = Node>, readers: &[Readers]) -> HashMap<Node, Vec<Term>> {
-    let mut sums: HashMap<Node, Vec<Term>> = HashMap::new();
-    for node in nodes {
-        let Op::Sum { terms } = graph.op(node) else { continue };
-        let mut flat = Vec::new();
-        for term in terms {
-            let inner = match readers[term.node.index()].all {
-                1 => sums.get(&term.node).and_then(|inner| inner.iter().map(|t| through(t, term)).collect()),
-                _ => None,
-            };
-            match inner {
-                Some(opened) => {
-                    sums.remove(&term.node);
-                    flat.extend::<Vec<Term>>(opened);
-                }
-                None => flat.push(*term),
-            }
-        }
-        sums.insert(node, flat);
-    }
-    sums
-}
-
-/// A term of a sum that is itself a term; none where the two factors are not one.
-fn through(inner: &Term, outer: &Term) -> Option<Term> {
-    let one = [inner.slot.is_some(), outer.slot.is_some(), inner.drop.is_some(), outer.drop.is_some()];
-    let factors = one.into_iter().filter(|&factor| factor).count();
-    let term = Term { node: inner.node, slot: inner.slot.or(outer.slot), drop: inner.drop.or(outer.drop) };
-    (factors <= 1).then_some(term)
-}
-
-fn live_nodes(graph: &Graph, output: Node) -> Vec<bool> {
-    let mut live = vec![false; graph.nodes().count()];
-    let mut stack = vec![output];
-    while let Some(node) = stack.pop() {
-        if !std::mem::replace(&mut live[node.index()], true) {
-            stack.extend(graph.op(node).inputs());
-        }
-    }
-    live[graph.input().index()] = true;
-    live
 }
 
 impl Lowering<'_> {
@@ -491,52 +431,5 @@ impl Lowering<'_> {
         for unit in &mut self.plan.units {
             unit.geometry.settle(self.plan.views[unit.input].pad);
         }
-    }
-
-    fn place_weights(&mut self) {
-        let plan = &mut self.plan;
-        let mut sizes = Sizes::default();
-        for unit in &mut plan.units {
-            let input = plan.raws[plan.values[plan.views[unit.input].value].raw].layout.len();
-            let output = plan.raws[unit.output].layout.len();
-            let taps = unit.geometry.taps.len();
-            let depthwise = if unit.depthwise.is_some() { taps * input } else { 0 };
-            let dense_taps = if unit.depthwise.is_some() { 1 } else { taps };
-            let dense = if unit.dense.is_some() { dense_taps * input * output } else { 0 };
-            let bias = if unit.bias.is_some() { output } else { 0 };
-            unit.packing = Packing {
-                depthwise: sizes.packed_depthwise,
-                dense: sizes.packed_dense,
-                bias: sizes.packed_bias,
-                gradient: 0,
-                gradient_len: depthwise + dense + bias,
-            };
-            sizes.packed_depthwise += depthwise;
-            sizes.packed_dense += dense;
-            sizes.packed_bias += bias;
-        }
-        for norm in &mut plan.norms {
-            norm.offset = sizes.norm_lanes;
-            norm.own_sums = sizes.backward_statistics;
-            sizes.norm_lanes += plan.raws[norm.raw].layout.len();
-            sizes.backward_statistics += 2 * plan.raws[norm.raw].layout.len();
-        }
-        for sum in &mut plan.sums {
-            sum.statistics = sizes.backward_statistics;
-            sizes.backward_statistics += plan.raws[sum.output].layout.len() * (1 + sum.dots.len());
-        }
-        for unit in &plan.units {
-            let view = &plan.views[unit.input];
-            let raw = &plan.raws[plan.values[view.value].raw];
-            let padded = unit.geometry.padded();
-            let halo = unit.geometry.with_halo();
-            let widest = raw.layout.blocks().max(plan.raws[unit.output].layout.blocks()) * LANES;
-            sizes.padded_plane = sizes.padded_plane.max(raw.layout.len() * padded.0 * padded.1);
-            sizes.halo_plane = sizes.halo_plane.max(widest * halo.0 * halo.1);
-        }
-        for raw in &plan.raws {
-            sizes.plane = sizes.plane.max(raw.len());
-        }
-        plan.sizes = sizes;
     }
 }

@@ -16,7 +16,10 @@ mod geometry;
 mod layout;
 mod lower;
 mod memory;
+mod open;
+mod readers;
 mod schedule;
+mod tables;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};

@@ -14,14 +14,14 @@ pub(super) fn schedule(plan: &mut Plan) {
 /// the same view follow one another, so the view is loaded once.
 fn order_forward(plan: &mut Plan) {
     let mut level_of_step = vec![0; plan.steps.len()];
-    for step in 0..plan.steps.len() {
+    for (step, level_of_step) in level_of_step.iter_mut().enumerate() {
         let level = plan
             .inputs_of(step)
             .iter()
             .map(|&value| plan.raws[plan.values[value].raw].level + usize::from(plan.values[value].norm.is_some()))
             .max()
             .unwrap_or(0);
-        level_of_step[step] = level;
+        *level_of_step = level;
         // A concatenation waits for its parts.
         let mut at = Some(plan.output_of(step));
         while let Some(raw) = at {

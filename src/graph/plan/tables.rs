@@ -1,0 +1,51 @@
+//! Where everything lies in the engine's tables that is not an image's own: packed weights, norms' coefficients, sums over
+//! the batch; and how large its scratch buffers must be.
+
+use super::{LANES, Packing, Plan, Sizes};
+
+/// Gives every unit, norm and sum its offsets, and the plan its sizes.
+pub(super) fn lay_out(plan: &mut Plan) {
+    let mut sizes = Sizes::default();
+    for unit in &mut plan.units {
+        let input = plan.raws[plan.values[plan.views[unit.input].value].raw].layout.len();
+        let output = plan.raws[unit.output].layout.len();
+        let taps = unit.geometry.taps.len();
+        let depthwise = if unit.depthwise.is_some() { taps * input } else { 0 };
+        let dense_taps = if unit.depthwise.is_some() { 1 } else { taps };
+        let dense = if unit.dense.is_some() { dense_taps * input * output } else { 0 };
+        let bias = if unit.bias.is_some() { output } else { 0 };
+        unit.packing = Packing {
+            depthwise: sizes.packed_depthwise,
+            dense: sizes.packed_dense,
+            bias: sizes.packed_bias,
+            gradient: 0,
+            gradient_len: depthwise + dense + bias,
+        };
+        sizes.packed_depthwise += depthwise;
+        sizes.packed_dense += dense;
+        sizes.packed_bias += bias;
+    }
+    for norm in &mut plan.norms {
+        norm.offset = sizes.norm_lanes;
+        norm.own_sums = sizes.backward_statistics;
+        sizes.norm_lanes += plan.raws[norm.raw].layout.len();
+        sizes.backward_statistics += 2 * plan.raws[norm.raw].layout.len();
+    }
+    for sum in &mut plan.sums {
+        sum.statistics = sizes.backward_statistics;
+        sizes.backward_statistics += plan.raws[sum.output].layout.len() * (1 + sum.dots.len());
+    }
+    for unit in &plan.units {
+        let view = &plan.views[unit.input];
+        let raw = &plan.raws[plan.values[view.value].raw];
+        let padded = unit.geometry.padded();
+        let halo = unit.geometry.with_halo();
+        let widest = raw.layout.blocks().max(plan.raws[unit.output].layout.blocks()) * LANES;
+        sizes.padded_plane = sizes.padded_plane.max(raw.layout.len() * padded.0 * padded.1);
+        sizes.halo_plane = sizes.halo_plane.max(widest * halo.0 * halo.1);
+    }
+    for raw in &plan.raws {
+        sizes.plane = sizes.plane.max(raw.len());
+    }
+    plan.sizes = sizes;
+}
