@@ -330,6 +330,8 @@ fn a_published_genotype_prints_as_it_was_read() {
     let again: Genotype = listed.parse().unwrap();
     assert_eq!(again.to_string(), listed);
     assert_eq!(again, genotype);
+    let one_listed = DARTS_V2.replacen("range(2, 6)", "[2, 3, 4, 5]", 1);
+    assert_eq!(one_listed.parse::<Genotype>().unwrap().to_string(), one_listed);
     let json: Genotype = genotype.to_json().to_string().parse().unwrap();
     assert_eq!(json.to_string(), DARTS_V2);
     let serde: Genotype = serde_json::from_str(&serde_json::to_string(&genotype).unwrap()).unwrap();

@@ -109,8 +109,8 @@ impl Genotype {
             false => python::parse_call(text, "Genotype")?,
         };
         let mut genotype = Self::from_json(value)?;
-        genotype.normal.listed = !json && python::writes_list(text, "normal_concat");
-        genotype.reduce.listed = !json && python::writes_list(text, "reduce_concat");
+        genotype.normal.listed = !json && python::is_listed(text, "normal_concat");
+        genotype.reduce.listed = !json && python::is_listed(text, "reduce_concat");
         Ok(genotype)
     }
 

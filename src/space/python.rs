@@ -38,10 +38,10 @@ pub fn parse_call(text: &str, name: &str) -> Result<Value> {
     }
 }
 
-/// Whether a field's value is a list, as in `normal_concat=[2, 3, 4, 5]`, rather than a range.
-pub fn writes_list(text: &str, field: &str) -> bool {
+/// Whether `key` is written out as a list, as in `normal_concat=[2, 3, 4, 5]`, rather than as a range.
+pub fn is_listed(text: &str, key: &str) -> bool {
     let squeezed: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    squeezed.contains(&format!("{field}=["))
+    squeezed.contains(&format!("{key}=["))
 }
 
 struct Reader<'a> {

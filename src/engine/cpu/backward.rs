@@ -3,18 +3,14 @@
 //! A step first forms the gradient of what it stored (through the norm, from whichever sums read it), then adds to its
 //! input's gradient. All reads of the stored output come before the first write, so the plan may lay one over the other.
 
-use super::dense::{DenseTap, Strides, dense, dense_gradient};
-use super::depthwise::{Rows, depthwise_gradient};
-use super::forward::{STRIP, lane_at};
-use super::pack::unpack_gradient;
+use super::forward::lane_at;
 use super::pool::pool_backward;
-use super::sums::{Slope, Write, dots, through_activation, weighted_sum};
+use super::sums::{Slope, Write, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, UnitView, Wanted, shifted};
+use super::{Image, Run, Wanted, shifted};
 use crate::Result;
 use crate::graph::Activation;
-use crate::graph::plan::{BackStep, Gradient, GradientTerm, LANES, RawId, Step, Unit, ValueId};
-use rayon::prelude::*;
+use crate::graph::plan::{BackStep, GradientTerm, LANES, RawId, Step, ValueId};
 use std::ptr::null;
 use std::sync::Mutex;
 
@@ -27,10 +23,10 @@ pub struct Gradients {
 }
 
 /// What backward steps need to know besides the run.
-struct Back<'a> {
-    wanted: Wanted,
+pub(super) struct Back<'a> {
+    pub wanted: Wanted,
     /// By raw tensor.
-    needs: Vec<bool>,
+    pub needs: Vec<bool>,
     dy: &'a [f32],
     dx: Mutex<Vec<f32>>,
 }
@@ -77,17 +73,17 @@ impl Run<'_> {
         Ok(result)
     }
 
-    fn needs_value(&self, value: ValueId, back: &Back) -> bool {
+    pub(super) fn needs_value(&self, value: ValueId, back: &Back) -> bool {
         let value = &self.plan().values[value];
         back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].affine.is_some()))
     }
 
     /// Whether a forward step has a gradient to pass on.
-    fn runs(&self, step: usize, back: &Back) -> bool {
+    pub(super) fn runs(&self, step: usize, back: &Back) -> bool {
         self.live.steps[step] && self.needs_value(self.value_made_by(step), back)
     }
 
-    fn value_made_by(&self, step: usize) -> ValueId {
+    pub(super) fn value_made_by(&self, step: usize) -> ValueId {
         match &self.plan().steps[step] {
             Step::Import { output } => self.plan().values.iter().position(|v| v.raw == *output).unwrap_or(0),
             Step::Noise { value, .. } => *value,
@@ -116,7 +112,7 @@ impl Run<'_> {
         }
     }
 
-    fn sum_runs(&self, sum: usize, back: &Back) -> bool {
+    pub(super) fn sum_runs(&self, sum: usize, back: &Back) -> bool {
         let output = self.plan().sums[sum].output;
         back.needs[output] && self.step_is_live(output)
     }
@@ -228,85 +224,6 @@ impl Run<'_> {
         }
     }
 
-    /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
-    fn add_dots(&self, g: *const f32, like: RawId, ys: &[RawId], at: usize, image: &Image, scratch: &mut Scratch) {
-        let raw = &self.plan().raws[like];
-        let (plane, lanes) = (self.plane(like), raw.layout.len());
-        let base = image.group * self.tape.partial_len + at;
-        if image.first {
-            // SAFETY: this group's sums.
-            unsafe { std::slice::from_raw_parts_mut(self.tape.partial.at(base), (1 + ys.len()) * lanes).fill(0.0) };
-        }
-        for block in 0..raw.layout.blocks() {
-            scratch.planes.clear();
-            scratch.products.clear();
-            for (k, &y) in ys.iter().enumerate().filter(|(_, y)| **y != usize::MAX) {
-                // SAFETY: a plane within the image's region.
-                scratch.planes.push(unsafe { self.raw(image, y).add(block * plane) });
-                scratch.products.push(self.tape.partial.at(base + (1 + k) * lanes + block * LANES));
-            }
-            let total = self.tape.partial.at(base + block * LANES);
-            // SAFETY: planes of one size; this group's sums.
-            unsafe { dots(self.isa, g.add(block * plane), plane / LANES, &scratch.planes, total, &scratch.products) };
-        }
-    }
-
-    /// The gradient of what is stored behind a value: n pixels of one block from pixel `from` on, into `to`.
-    ///
-    /// # Safety
-    /// `to` must be good for n pixels.
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn stored_gradient(
-        &self,
-        value: ValueId,
-        block: usize,
-        from: usize,
-        n: usize,
-        to: *mut f32,
-        write: Write,
-        image: &Image,
-        scratch: &mut Scratch,
-    ) {
-        self.gradient_terms(value, block, scratch);
-        let norm = self.plan().values[value].norm.filter(|_| self.batch_norms());
-        let bias = match norm {
-            Some(norm) => self.tape.back_constant.at(self.plan().norms[norm].offset + block * LANES),
-            None => std::ptr::null_mut(),
-        };
-        // SAFETY: all terms are planes within the image's region.
-        unsafe {
-            weighted_sum(self.isa, to, LANES, image.base.add(from * LANES), &scratch.terms, LANES, n, bias, write);
-        }
-    }
-
-    /// Fills the scratch's terms: gradients times mixing weight and scale, and the stored output times its coefficient.
-    fn gradient_terms(&self, value: ValueId, block: usize, scratch: &mut Scratch) {
-        let what = &self.plan().values[value];
-        let offset = block * self.plane(what.raw);
-        let (scale, _) = self.norm_block(value, block);
-        scratch.terms.clear();
-        let mut push = |gradient: ValueId, p: f32| {
-            let coefficients = &mut scratch.coefficients[scratch.terms.len()];
-            for (lane, c) in coefficients.iter_mut().enumerate() {
-                // SAFETY: a norm's tables hold whole blocks.
-                *c = if scale.is_null() { p } else { unsafe { p * *scale.add(lane) } };
-            }
-            scratch.terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
-        };
-        match &what.gradient {
-            Gradient::Buffer => push(value, 1.0),
-            Gradient::Terms(terms) => {
-                for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
-                    push(self.plan().sums[term.sum].value, self.mixing(term.slot));
-                }
-            }
-        }
-        if let Some(norm) = what.norm.filter(|_| self.batch_norms()) {
-            let weight = self.tape.back_y.at(self.plan().norms[norm].offset + block * LANES);
-            scratch.terms.push(shifted(self.memory.raws[what.raw] + offset, weight));
-        }
-    }
-
     /// Pools, applied activations, gathers and global pools.
     fn small_backward(&self, step: usize, input: ValueId, image: &Image, scratch: &mut Scratch, first: bool) {
         let plan = self.plan();
@@ -378,7 +295,7 @@ impl Run<'_> {
     }
 
     /// The slope of one row of a loaded view.
-    fn slope(&self, view: usize, block: usize, row: usize, scratch: &Scratch) -> Slope {
+    pub(super) fn slope(&self, view: usize, block: usize, row: usize, scratch: &Scratch) -> Slope {
         let view = &self.plan().views[view];
         let raw = &self.plan().raws[self.plan().values[view.value].raw];
         match view.activation {
@@ -391,335 +308,8 @@ impl Run<'_> {
             Some(_) => Slope::Times(scratch.slopes.at((block * raw.height + row) * raw.width * LANES)),
         }
     }
-
-    fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
-        let plan = self.plan();
-        let input = plan.views[unit.input].value;
-        let needs_input = self.needs_value(input, back);
-        self.load_view(unit.input, image, scratch, needs_input);
-        let gradient = self.tape.gradients.at(if back.wanted.w {
-            image.group * self.tape.gradients_len + unit.packing.gradient
-        } else {
-            0
-        });
-        if back.wanted.w && image.first {
-            // SAFETY: this group's gradients of this unit.
-            unsafe { std::slice::from_raw_parts_mut(gradient, unit.packing.gradient_len).fill(0.0) };
-        }
-        // The gradient plane, with zeros around, is of what the geometry's taps made.
-        let blocks = if unit.depthwise.is_some() { unit.shape.input_blocks } else { unit.shape.output_blocks };
-        self.clear_frame(unit, blocks, scratch);
-        if unit.depthwise.is_some() && unit.dense.is_some() {
-            self.pointwise_backward(unit, gradient, image, scratch, back.wanted.w);
-        } else {
-            self.plain_gradient_plane(unit, image, scratch);
-        }
-        if back.wanted.w {
-            match unit.depthwise {
-                Some(_) => self.depthwise_weights(unit, gradient, scratch),
-                None => self.dense_weights(unit, gradient, scratch),
-            }
-        }
-        if needs_input {
-            self.input_gradient(unit, input, image, scratch, first);
-        }
-    }
-
-    /// Zeros around the gradient plane, unless the last unit's plane had the same frame.
-    fn clear_frame(&self, unit: UnitView, blocks: usize, scratch: &mut Scratch) {
-        let geometry = &unit.geometry;
-        let (height, width) = geometry.with_halo();
-        let frame = [blocks, height, width, geometry.halo.0, geometry.halo.1];
-        if scratch.frame == Some(frame) {
-            return;
-        }
-        // SAFETY: the scratch plane holds the largest halo plane of the plan.
-        unsafe { std::slice::from_raw_parts_mut(scratch.halo.at(0), blocks * height * width * LANES).fill(0.0) };
-        scratch.frame = Some(frame);
-    }
-
-    /// The float at which an output row's gradients begin in the halo plane.
-    fn halo_row(&self, unit: UnitView, block: usize, row: usize) -> usize {
-        let (height, width) = unit.geometry.with_halo();
-        ((block * height + unit.geometry.halo.0 + row) * width + unit.geometry.halo.1) * LANES
-    }
-
-    fn plain_gradient_plane(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
-        let (height, width) = unit.geometry.output;
-        for block in 0..unit.shape.output_blocks {
-            for r in 0..height {
-                let to = scratch.halo.at(self.halo_row(unit, block, r));
-                // SAFETY: a row of the halo plane's interior.
-                unsafe { self.stored_gradient(unit.value, block, r * width, width, to, Write::Over, image, scratch) };
-            }
-        }
-    }
-
-    /// The dense part of a fused unit: from the stored output's gradient to the depthwise output's, strip by strip; the
-    /// depthwise output is computed again where the weights' gradient needs it.
-    fn pointwise_backward(
-        &self,
-        unit: UnitView,
-        gradient: *mut f32,
-        image: &Image,
-        scratch: &mut Scratch,
-        weights: bool,
-    ) {
-        let (geometry, layouts) = (&unit.geometry, unit.shape);
-        let (height, width) = geometry.output;
-        let halo_plane = geometry.with_halo().0 * geometry.with_halo().1 * LANES;
-        let rows = (STRIP / width).clamp(1, height);
-        let transposed = [DenseTap { offset: 0, weight: self.tape.packed.transposed.at(unit.packing.dense) }];
-        for start in (0..height).step_by(rows) {
-            let strip = start..(start + rows).min(height);
-            let pixels = strip.len() * width;
-            let strides = Strides { pixel: LANES, block: pixels * LANES };
-            let dy = scratch.strip.at(0);
-            for block in 0..layouts.output_blocks {
-                // SAFETY: the strip buffer holds the largest tensor.
-                unsafe {
-                    let to = dy.add(block * strides.block);
-                    self.stored_gradient(unit.value, block, start * width, pixels, to, Write::Over, image, scratch);
-                }
-            }
-            if weights {
-                let middle = scratch.middle.at(0);
-                self.depthwise_rows(unit, strip.clone(), middle, strides, scratch);
-                // SAFETY: the dense gradients follow the depthwise ones; strips as above.
-                unsafe {
-                    let to = gradient.add(geometry.taps.len() * layouts.input_blocks * LANES);
-                    let filled = &layouts.input_filled;
-                    dense_gradient(self.isa, to, middle, strides, filled, dy, strides, layouts.output_blocks, pixels);
-                }
-            }
-            let to_strides = Strides { pixel: LANES, block: halo_plane };
-            for (i, r) in strip.enumerate() {
-                let to = scratch.halo.at(self.halo_row(unit, 0, r));
-                // SAFETY: a row of the halo plane's interior and of the strip, in every block.
-                unsafe {
-                    let dy = dy.add(i * width * LANES);
-                    let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
-                    dense(
-                        self.isa,
-                        to,
-                        to_strides,
-                        blocks,
-                        dy,
-                        strides,
-                        &transposed,
-                        filled,
-                        width,
-                        null(),
-                        Write::Over,
-                    );
-                }
-            }
-        }
-    }
-
-    fn depthwise_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
-        let geometry = &unit.geometry;
-        let (height, width) = geometry.output;
-        let padded = geometry.padded();
-        let blocks = unit.shape.input_blocks;
-        for block in 0..blocks {
-            let x = Rows {
-                first: scratch.padded.at(block * padded.0 * padded.1 * LANES),
-                row: geometry.stride.0 * padded.1 * LANES,
-                pixel: geometry.stride.1 * LANES,
-            };
-            let dy = Rows {
-                first: scratch.halo.at(self.halo_row(unit, block, 0)),
-                row: geometry.with_halo().1 * LANES,
-                pixel: LANES,
-            };
-            // SAFETY: geometry keeps all taps within the loaded plane; the gradients hold taps × lanes.
-            unsafe {
-                let to = gradient.add(block * LANES);
-                depthwise_gradient(self.isa, to, blocks * LANES, x, &unit.shape.taps, dy, height, width);
-            }
-        }
-    }
-
-    fn dense_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
-        let (geometry, layouts) = (&unit.geometry, unit.shape);
-        let (height, width) = geometry.output;
-        let padded = geometry.padded();
-        let halo = geometry.with_halo();
-        let from = Strides { pixel: geometry.stride.1 * LANES, block: padded.0 * padded.1 * LANES };
-        let dy_strides = Strides { pixel: LANES, block: halo.0 * halo.1 * LANES };
-        for (tap, &offset) in layouts.taps.iter().enumerate() {
-            for r in 0..height {
-                // SAFETY: geometry keeps the tap within the loaded plane; the gradients hold taps × matrix.
-                unsafe {
-                    let x = scratch.padded.at(r * geometry.stride.0 * padded.1 * LANES + offset);
-                    let dy = scratch.halo.at(self.halo_row(unit, 0, r));
-                    let (to, filled) = (gradient.add(tap * layouts.matrix), &layouts.input_filled);
-                    dense_gradient(self.isa, to, x, from, filled, dy, dy_strides, layouts.output_blocks, width);
-                }
-            }
-        }
-        if unit.bias.is_some() {
-            let to = geometry.taps.len() * layouts.matrix;
-            for block in 0..layouts.output_blocks {
-                for r in 0..height {
-                    // SAFETY: a row of the halo plane; bias gradients follow the matrices.
-                    unsafe {
-                        let dy = scratch.halo.at(self.halo_row(unit, block, r));
-                        dots(self.isa, dy, width, &[], gradient.add(to + block * LANES), &[]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// From the halo plane through the taps and the activation into the input's gradient, row by row, one class of
-    /// columns after another.
-    fn input_gradient(&self, unit: UnitView, input: ValueId, image: &Image, scratch: &mut Scratch, first: bool) {
-        let (geometry, layouts) = (&unit.geometry, unit.shape);
-        let (height, width) = geometry.input;
-        let (stride_r, stride_c) = geometry.stride;
-        let halo = geometry.with_halo();
-        let halo_plane = halo.0 * halo.1 * LANES;
-        let dx = self.gradient(image, input);
-        let row = scratch.row.at(0);
-        for r in 0..height {
-            let classes = &geometry.backward[(r % stride_r) * stride_c..][..stride_c];
-            let base = (r / stride_r) * halo.1 * LANES;
-            for (first_column, taps) in classes.iter().enumerate() {
-                let n = if first_column < width { (width - first_column).div_ceil(stride_c) } else { 0 };
-                if unit.depthwise.is_some() {
-                    for block in 0..layouts.input_blocks {
-                        scratch.terms.clear();
-                        for tap in taps {
-                            let weight = unit.packing.depthwise + (tap.tap * layouts.input_blocks + block) * LANES;
-                            let offset = (tap.row * halo.1 + tap.column) * LANES;
-                            scratch.terms.push(shifted(offset, self.tape.packed.depthwise.at(weight)));
-                        }
-                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
-                        unsafe {
-                            let to = row.add((block * width + first_column) * LANES);
-                            let from = scratch.halo.at(block * halo_plane + base);
-                            let (step, terms) = (stride_c * LANES, &scratch.terms);
-                            weighted_sum(self.isa, to, step, from, terms, LANES, n, null(), Write::Over);
-                        }
-                    }
-                } else {
-                    scratch.taps.clear();
-                    scratch.taps.extend(taps.iter().map(|tap| DenseTap {
-                        offset: (tap.row * halo.1 + tap.column) * LANES,
-                        weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * layouts.matrix),
-                    }));
-                    let taps = &scratch.taps;
-                    let to_strides = Strides { pixel: stride_c * LANES, block: width * LANES };
-                    let from_strides = Strides { pixel: LANES, block: halo_plane };
-                    // SAFETY: as above.
-                    unsafe {
-                        let to = row.add(first_column * LANES);
-                        let from = scratch.halo.at(base);
-                        let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
-                        dense(
-                            self.isa,
-                            to,
-                            to_strides,
-                            blocks,
-                            from,
-                            from_strides,
-                            &taps,
-                            filled,
-                            n,
-                            null(),
-                            Write::Over,
-                        );
-                    }
-                }
-            }
-            for block in 0..layouts.input_blocks {
-                let slope = self.slope(unit.input, block, r, scratch);
-                // SAFETY: a row of the row buffer and of the gradient.
-                unsafe {
-                    let to = dx.add((block * height + r) * width * LANES);
-                    through_activation(self.isa, to, row.add(block * width * LANES), slope, width, write(first));
-                }
-            }
-        }
-    }
-
-    /// After a stage: the groups' sums of a step into the totals, and the mixing weights' gradients.
-    fn add_up(&self, step: &BackStep, back: &Back, dp: &mut [f32]) {
-        let plan = self.plan();
-        let Ok(mut totals) = self.tape.totals.lock() else { return };
-        let mut total = |from: usize, len: usize| {
-            for at in from..from + len {
-                // SAFETY: within the groups' tables; the parallel section that wrote them is over.
-                let parts =
-                    (0..self.groups()).map(|g| unsafe { *self.tape.partial.at(g * self.tape.partial_len + at) });
-                totals[at] = parts.map(f64::from).sum();
-            }
-        };
-        match step {
-            BackStep::OwnSums { value } => {
-                if let Some(norm) = plan.values[*value].norm {
-                    total(plan.norms[norm].own_sums, 2 * plan.raws[plan.norms[norm].raw].layout.len());
-                }
-            }
-            BackStep::Dots { sum } if self.sum_runs(*sum, back) => {
-                let sum = &plan.sums[*sum];
-                let lanes = plan.raws[sum.output].layout.len();
-                total(sum.statistics, lanes * (1 + sum.dots.len()));
-                if !back.wanted.p {
-                    return;
-                }
-                for term in sum.terms.iter().filter(|t| self.live.term(t)) {
-                    let Some(slot) = term.slot else { continue };
-                    let raw = plan.values[term.value].raw;
-                    let dot = sum.dots.iter().position(|&r| r == raw).unwrap_or(0);
-                    let (g, gy) =
-                        (&totals[sum.statistics..][..lanes], &totals[sum.statistics + (1 + dot) * lanes..][..lanes]);
-                    let gradient: f64 = match plan.values[term.value].norm {
-                        None => gy.iter().sum(),
-                        Some(norm) => {
-                            let at = plan.norms[norm].offset;
-                            let (scale, shift) = (&self.tape.scale.slice()[at..], &self.tape.shift.slice()[at..]);
-                            (0..lanes).map(|l| f64::from(scale[l]) * gy[l] + f64::from(shift[l]) * g[l]).sum()
-                        }
-                    };
-                    dp[slot.0 as usize] += gradient as f32;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    fn add_weight_gradients(&self, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
-        let units: Vec<&Unit> = steps
-            .iter()
-            .filter_map(|step| match step {
-                BackStep::Step { step, .. } if self.runs(*step, back) => self.unit_of(*step),
-                _ => None,
-            })
-            .collect();
-        units.par_iter().for_each(|unit| {
-            let len = unit.packing.gradient_len;
-            let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
-            // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
-            let total = unsafe { std::slice::from_raw_parts_mut(group(0), len) };
-            for g in 1..self.groups() {
-                // SAFETY: as above, another group's.
-                let part = unsafe { std::slice::from_raw_parts(group(g), len) };
-                total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-            }
-        });
-        for unit in units {
-            let len = unit.packing.gradient_len;
-            // SAFETY: as above; the sums are complete.
-            let packed = unsafe { std::slice::from_raw_parts(self.tape.gradients.at(unit.packing.gradient), len) };
-            unpack_gradient(self.plan(), self.graph, unit, packed, |at, value| dw[at] += value);
-        }
-    }
 }
 
-fn write(first: bool) -> Write {
+pub(super) fn write(first: bool) -> Write {
     if first { Write::Over } else { Write::Add }
 }

@@ -1,7 +1,89 @@
-//! The weights' gradient of depthwise convolutions. Forward and input gradient are weighted sums of shifted planes
-//! (`sums.rs`); what is left is one dot product a tap and channel.
+//! Depthwise convolutions: rows of outputs from a grid of taps, and the weights' gradient.
+//!
+//! Any depthwise convolution is a weighted sum of shifted planes (`sums.rs`), which loads a pixel once for each tap that
+//! looks at it. The usual kernels at stride 1, forward and as input gradients, look at neighbouring pixels, so here each
+//! pixel of a row is loaded once and multiplied by all taps of the kernel's row: one and a half times as fast.
 
 use super::lanes::kernel;
+
+/// Taps in rows and columns, `spacing` pixels apart in a row and `row` floats from row to row.
+#[derive(Clone, Copy)]
+pub struct Grid<'a> {
+    pub columns: usize,
+    pub spacing: usize,
+    pub row: usize,
+    /// Sixteen each, row by row.
+    pub weights: &'a [*const f32],
+}
+
+impl Grid<'_> {
+    /// The grids that [`depthwise_row`] is compiled for.
+    pub fn is_known(columns: usize, spacing: usize) -> bool {
+        matches!((columns, spacing), (3 | 5, 1 | 2) | (7, 1))
+    }
+}
+
+kernel! {
+    /// dst[i] = Σ_(r, c) weight_(r, c) · base[r · row + (i + c · spacing)], lane by lane, for n neighbouring pixels.
+    ///
+    /// # Safety
+    /// `base` must be good for all taps of n pixels, `dst` for n pixels, weights for sixteen floats each. The grid must be
+    /// known.
+    pub fn depthwise_row(dst: *mut f32, base: *const f32, grid: Grid, n: usize) {
+        #[inline(always)]
+        unsafe fn tile<V: Lanes, const N: usize, const K: usize, const D: usize>(
+            dst: *mut f32, base: *const f32, grid: Grid,
+        ) {
+            unsafe {
+                let mut sum = [V::splat(0.0); N];
+                let mut row = base;
+                for weights in grid.weights.chunks_exact(K) {
+                    let weights: [V; K] = std::array::from_fn(|c| V::load(weights[c]));
+                    for (c, weight) in weights.into_iter().enumerate() {
+                        // The compiler sees that these loads repeat from column to column.
+                        for (i, sum) in sum.iter_mut().enumerate() {
+                            *sum = V::load(row.add(16 * (i + c * D))).fma(weight, *sum);
+                        }
+                    }
+                    row = row.add(grid.row);
+                }
+                for (i, sum) in sum.into_iter().enumerate() {
+                    sum.store(dst.add(16 * i));
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn all<V: Lanes, const T: usize, const K: usize, const D: usize>(
+            dst: *mut f32, base: *const f32, grid: Grid, n: usize,
+        ) {
+            unsafe {
+                let mut i = 0;
+                while i + 16 <= n && T >= 8 {
+                    tile::<V, 16, K, D>(dst.add(16 * i), base.add(16 * i), grid);
+                    i += 16;
+                }
+                while i + T <= n {
+                    tile::<V, T, K, D>(dst.add(16 * i), base.add(16 * i), grid);
+                    i += T;
+                }
+                while i + 2 <= n {
+                    tile::<V, 2, K, D>(dst.add(16 * i), base.add(16 * i), grid);
+                    i += 2;
+                }
+                if i < n {
+                    tile::<V, 1, K, D>(dst.add(16 * i), base.add(16 * i), grid);
+                }
+            }
+        }
+        match (grid.columns, grid.spacing) {
+            (3, 1) => all::<V, T, 3, 1>(dst, base, grid, n),
+            (3, 2) => all::<V, T, 3, 2>(dst, base, grid, n),
+            (5, 1) => all::<V, T, 5, 1>(dst, base, grid, n),
+            (5, 2) => all::<V, T, 5, 2>(dst, base, grid, n),
+            _ => all::<V, T, 7, 1>(dst, base, grid, n),
+        }
+    }
+}
 
 /// A plane's rows: the first pixel, floats from row to row, floats from pixel to pixel.
 #[derive(Clone, Copy)]
@@ -9,6 +91,64 @@ pub struct Rows {
     pub first: *const f32,
     pub row: usize,
     pub pixel: usize,
+}
+
+kernel! {
+    /// The same for one row of a known grid, whose taps are `spacing` pixels apart: gradient[c · stride] += Σ_(r, i)
+    /// x[(r, i + c · spacing)] · dy[(r, i)]. Pixels lie sixteen floats apart.
+    ///
+    /// # Safety
+    /// `x` and `dy` must be good for these rows, `gradient` for sixteen floats every `stride`.
+    pub fn depthwise_gradient_row(
+        gradient: *mut f32, stride: usize, x: Rows, columns: usize, spacing: usize, dy: Rows, rows: usize, n: usize,
+    ) {
+        #[inline(always)]
+        unsafe fn some<V: Lanes, const K: usize, const D: usize, const N: usize, const W: usize>(
+            gradient: *mut f32, stride: usize, x: Rows, dy: Rows, rows: usize, n: usize,
+        ) {
+            unsafe {
+                // W sums a tap hide the latency of the additions.
+                let mut sums = [[V::splat(0.0); W]; K];
+                for r in 0..rows {
+                    let (x, dy) = (x.first.add(r * x.row), dy.first.add(r * dy.row));
+                    let mut i = 0;
+                    while i + N <= n {
+                        for j in 0..N {
+                            let value = V::load(dy.add(16 * (i + j)));
+                            for (c, sums) in sums.iter_mut().enumerate() {
+                                sums[j % W] = V::load(x.add(16 * (i + j + c * D))).fma(value, sums[j % W]);
+                            }
+                        }
+                        i += N;
+                    }
+                    while i < n {
+                        let value = V::load(dy.add(16 * i));
+                        for (c, sums) in sums.iter_mut().enumerate() {
+                            sums[0] = V::load(x.add(16 * (i + c * D))).fma(value, sums[0]);
+                        }
+                        i += 1;
+                    }
+                }
+                for (c, sums) in sums.into_iter().enumerate() {
+                    let to = gradient.add(c * stride);
+                    let total = sums[1..].iter().fold(sums[0], |a, &b| a.add(b));
+                    V::load(to).add(total).store(to);
+                }
+            }
+        }
+        match (columns, spacing, T >= 8) {
+            (3, 1, true) => some::<V, 3, 1, 8, 4>(gradient, stride, x, dy, rows, n),
+            (3, 2, true) => some::<V, 3, 2, 8, 4>(gradient, stride, x, dy, rows, n),
+            (5, 1, true) => some::<V, 5, 1, 8, 2>(gradient, stride, x, dy, rows, n),
+            (5, 2, true) => some::<V, 5, 2, 8, 2>(gradient, stride, x, dy, rows, n),
+            (7, 1, true) => some::<V, 7, 1, 4, 2>(gradient, stride, x, dy, rows, n),
+            (3, 1, false) => some::<V, 3, 1, 4, 1>(gradient, stride, x, dy, rows, n),
+            (3, 2, false) => some::<V, 3, 2, 4, 1>(gradient, stride, x, dy, rows, n),
+            (5, 1, false) => some::<V, 5, 1, 2, 1>(gradient, stride, x, dy, rows, n),
+            (5, 2, false) => some::<V, 5, 2, 2, 1>(gradient, stride, x, dy, rows, n),
+            _ => some::<V, 7, 1, 1, 1>(gradient, stride, x, dy, rows, n),
+        }
+    }
 }
 
 kernel! {

@@ -1,6 +1,7 @@
 //! Forward: each kind of step, for one image.
 
 use super::dense::{DenseTap, Strides, dense};
+use super::depthwise::depthwise_row;
 use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
 use super::sums::{Write, dots, weighted_sum};
@@ -222,26 +223,26 @@ impl Run<'_> {
         let width = geometry.output.1;
         let blocks = unit.shape.input_blocks;
         for block in 0..blocks {
-            scratch.terms.clear();
-            for (tap, &offset) in unit.shape.taps.iter().enumerate() {
-                let weight = self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES);
-                scratch.terms.push(shifted(offset, weight));
-            }
-            for (i, r) in rows.clone().enumerate() {
-                let source = (block * padded.0 + r * geometry.stride.0) * padded.1 * LANES;
-                // SAFETY: geometry keeps all taps of these rows within the loaded plane; `to` holds the rows.
-                unsafe {
-                    weighted_sum(
-                        self.isa,
-                        to.add(block * strides.block + i * width * LANES),
-                        LANES,
-                        scratch.padded.at(source),
-                        &scratch.terms,
-                        geometry.stride.1 * LANES,
-                        width,
-                        null(),
-                        Write::Over,
-                    );
+            let weights = (0..geometry.taps.len())
+                .map(|tap| self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES));
+            let row = |r: usize| scratch.padded.at((block * padded.0 + r * geometry.stride.0) * padded.1 * LANES);
+            // SAFETY: geometry keeps all taps of these rows within the loaded plane; `to` holds the rows.
+            unsafe {
+                let to = to.add(block * strides.block);
+                if let Some([grid, _]) = unit.shape.grids {
+                    scratch.weights.clear();
+                    scratch.weights.extend(weights.map(|w| w.cast_const()));
+                    let taps = grid.with(&scratch.weights);
+                    for (i, r) in rows.clone().enumerate() {
+                        depthwise_row(self.isa, to.add(i * width * LANES), row(r).add(grid.first), taps, width);
+                    }
+                } else {
+                    scratch.terms.clear();
+                    scratch.terms.extend(unit.shape.taps.iter().zip(weights).map(|(&offset, w)| shifted(offset, w)));
+                    for (i, r) in rows.clone().enumerate() {
+                        let (to, step) = (to.add(i * width * LANES), geometry.stride.1 * LANES);
+                        weighted_sum(self.isa, to, LANES, row(r), &scratch.terms, step, width, null(), Write::Over);
+                    }
                 }
             }
         }

@@ -9,6 +9,10 @@ const ALIGN: usize = 64;
 pub struct Floats {
     start: *mut f32,
     len: usize,
+    /// What the allocator gave, and how much was asked for: alignment is by hand, for the allocator's aligned zeroed
+    /// memory is written at once, page by page.
+    block: *mut u8,
+    layout: Layout,
 }
 
 // SAFETY: plain memory; who writes where is settled by the plan (each image, and each image group, has a region).
@@ -17,19 +21,18 @@ unsafe impl Sync for Floats {}
 
 impl Floats {
     pub fn new(len: usize) -> Self {
-        let layout = Self::layout(len);
+        let bytes = len * size_of::<f32>() + ALIGN;
+        let layout = Layout::from_size_align(bytes, align_of::<f32>());
+        let layout = layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<f32>()));
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) }.cast::<f32>();
-        if start.is_null() {
+        let block = unsafe { alloc_zeroed(layout) };
+        if block.is_null() {
             handle_alloc_error(layout);
         }
-        advise_huge_pages(start, layout.size());
-        Self { start, len }
-    }
-
-    fn layout(len: usize) -> Layout {
-        let bytes = (len * size_of::<f32>()).max(ALIGN);
-        Layout::from_size_align(bytes, ALIGN).unwrap_or_else(|_| handle_alloc_error(Layout::new::<f32>()))
+        // SAFETY: the block is ALIGN bytes longer than the floats.
+        let start = unsafe { block.add(block.align_offset(ALIGN)) }.cast::<f32>();
+        advise_huge_pages(start, len * size_of::<f32>());
+        Self { start, len, block, layout }
     }
 
     pub fn len(&self) -> usize {
@@ -56,8 +59,8 @@ impl Floats {
 
 impl Drop for Floats {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout.
-        unsafe { dealloc(self.start.cast(), Self::layout(self.len)) }
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.block, self.layout) }
     }
 }
 

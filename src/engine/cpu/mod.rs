@@ -8,6 +8,7 @@ mod backward;
 mod dense;
 mod depthwise;
 mod forward;
+mod gradients;
 mod lanes;
 mod live;
 mod load;
@@ -17,6 +18,7 @@ mod pack;
 mod pool;
 mod sums;
 mod tape;
+mod unit_backward;
 
 pub use lanes::Isa;
 pub use live::{Live, Wanted};
@@ -58,6 +60,49 @@ struct UnitShape {
     taps: Vec<usize>,
     /// Floats of one tap's dense matrix.
     matrix: usize,
+    /// The depthwise part's taps as a grid that the fast kernels know, forward and backward.
+    grids: Option<[TapGrid; 2]>,
+}
+
+/// Depthwise taps as a grid: where the first lies (floats from an output's corner), and the rest from there.
+#[derive(Clone, Copy)]
+struct TapGrid {
+    first: usize,
+    columns: usize,
+    spacing: usize,
+    row: usize,
+}
+
+impl TapGrid {
+    fn with<'a>(&self, weights: &'a [*const f32]) -> depthwise::Grid<'a> {
+        depthwise::Grid { columns: self.columns, spacing: self.spacing, row: self.row, weights }
+    }
+
+    /// Both directions of a unit with column stride 1 (backward: also row stride 1) and a known kernel.
+    fn of(unit: &Unit) -> Option<[TapGrid; 2]> {
+        let geometry = &unit.geometry;
+        let taps = &geometry.taps;
+        if unit.depthwise.is_none() || geometry.stride != (1, 1) {
+            return None;
+        }
+        let columns = taps.iter().take_while(|tap| tap.0 == taps[0].0).count();
+        let step =
+            |at: usize, from: (usize, usize)| taps.get(at).map_or((1, 1), |t| (t.0 - from.0, t.1.abs_diff(from.1)));
+        let (spacing, row) = (step(1, taps[0]).1, step(columns, taps[0]).0);
+        if columns < 2 || !depthwise::Grid::is_known(columns, spacing) {
+            return None;
+        }
+        let widths = [geometry.padded().1, geometry.with_halo().1];
+        // On the way back the last tap looks at the first pixel.
+        let last = geometry.backward[0].iter().min_by_key(|t| (t.row, t.column))?;
+        let firsts = [taps[0], (last.row, last.column)];
+        Some([0, 1].map(|way| TapGrid {
+            first: (firsts[way].0 * widths[way] + firsts[way].1) * LANES,
+            columns,
+            spacing,
+            row: row * widths[way] * LANES,
+        }))
+    }
 }
 
 impl UnitShape {
@@ -72,6 +117,7 @@ impl UnitShape {
             output_filled: output.filled(),
             taps: unit.geometry.taps.iter().map(|&(r, c)| (r * width + c) * LANES).collect(),
             matrix: input.len() * output.len(),
+            grids: TapGrid::of(unit),
         }
     }
 }

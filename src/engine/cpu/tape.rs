@@ -90,6 +90,7 @@ pub struct Scratch {
     pub coefficients: Vec<[f32; 16]>,
     pub terms: Vec<Shifted>,
     pub taps: Vec<DenseTap>,
+    pub weights: Vec<*const f32>,
     pub planes: Vec<*const f32>,
     pub products: Vec<*mut f32>,
 }
@@ -112,6 +113,7 @@ impl Scratch {
             coefficients: vec![[0.0; 16]; cpu.most_terms],
             terms: Vec::with_capacity(cpu.most_terms),
             taps: Vec::with_capacity(cpu.most_terms),
+            weights: Vec::with_capacity(cpu.most_terms),
             planes: Vec::with_capacity(cpu.most_terms),
             products: Vec::with_capacity(cpu.most_terms),
         }

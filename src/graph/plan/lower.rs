@@ -1,8 +1,8 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
 use super::open::open_sums;
+use super::placement;
 use super::readers::{Readers, count_readers, live_nodes};
-use super::tables::lay_out;
 use super::{
     Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
     Value, ValueId, View, ViewId,
@@ -56,8 +56,8 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     }
     let result = lowering.plain(output);
     lowering.plan.output = result;
-    lowering.settle_views();
-    lay_out(&mut lowering.plan);
+    placement::settle_views(&mut lowering.plan);
+    placement::place_tables(&mut lowering.plan);
     Ok(lowering.plan)
 }
 
@@ -421,15 +421,5 @@ impl Lowering<'_> {
 
     fn layout(&self, value: ValueId) -> Layout {
         self.plan.raws[self.plan.values[value].raw].layout.clone()
-    }
-
-    fn settle_views(&mut self) {
-        for unit in &self.plan.units {
-            let pad = &mut self.plan.views[unit.input].pad;
-            *pad = (pad.0.max(unit.geometry.pad.0), pad.1.max(unit.geometry.pad.1));
-        }
-        for unit in &mut self.plan.units {
-            unit.geometry.settle(self.plan.views[unit.input].pad);
-        }
     }
 }

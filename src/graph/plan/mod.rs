@@ -17,9 +17,9 @@ mod layout;
 mod lower;
 mod memory;
 mod open;
+mod placement;
 mod readers;
 mod schedule;
-mod tables;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};

@@ -1,10 +1,20 @@
-//! Where everything lies in the engine's tables that is not an image's own: packed weights, norms' coefficients, sums over
-//! the batch; and how large its scratch buffers must be.
+//! Offsets in the engine's tables, and sizes of its scratch buffers.
 
 use super::{LANES, Packing, Plan, Sizes};
 
-/// Gives every unit, norm and sum its offsets, and the plan its sizes.
-pub(super) fn lay_out(plan: &mut Plan) {
+/// Loaded planes get the widest padding that a reader wants, and geometries follow.
+pub(super) fn settle_views(plan: &mut Plan) {
+    for unit in &plan.units {
+        let pad = &mut plan.views[unit.input].pad;
+        *pad = (pad.0.max(unit.geometry.pad.0), pad.1.max(unit.geometry.pad.1));
+    }
+    for unit in &mut plan.units {
+        unit.geometry.settle(plan.views[unit.input].pad);
+    }
+}
+
+/// Offsets of packed weights, norm coefficients and sums, and the sizes of scratch buffers.
+pub(super) fn place_tables(plan: &mut Plan) {
     let mut sizes = Sizes::default();
     for unit in &mut plan.units {
         let input = plan.raws[plan.values[plan.views[unit.input].value].raw].layout.len();

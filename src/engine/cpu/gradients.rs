@@ -1,0 +1,173 @@
+//! What gradients are made of: sums over pixels while images run, sums over image groups afterwards, and from these the
+//! gradient of a stored tensor, formed where it is needed.
+
+use super::backward::Back;
+use super::pack::unpack_gradient;
+use super::sums::{Write, dots, weighted_sum};
+use super::tape::Scratch;
+use super::{Image, Run, shifted};
+use crate::graph::plan::{BackStep, Gradient, LANES, RawId, Unit, ValueId};
+use rayon::prelude::*;
+
+impl Run<'_> {
+    /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
+    pub(super) fn add_dots(
+        &self,
+        g: *const f32,
+        like: RawId,
+        ys: &[RawId],
+        at: usize,
+        image: &Image,
+        scratch: &mut Scratch,
+    ) {
+        let raw = &self.plan().raws[like];
+        let (plane, lanes) = (self.plane(like), raw.layout.len());
+        let base = image.group * self.tape.partial_len + at;
+        if image.first {
+            // SAFETY: this group's sums.
+            unsafe { std::slice::from_raw_parts_mut(self.tape.partial.at(base), (1 + ys.len()) * lanes).fill(0.0) };
+        }
+        for block in 0..raw.layout.blocks() {
+            scratch.planes.clear();
+            scratch.products.clear();
+            for (k, &y) in ys.iter().enumerate().filter(|(_, y)| **y != usize::MAX) {
+                // SAFETY: a plane within the image's region.
+                scratch.planes.push(unsafe { self.raw(image, y).add(block * plane) });
+                scratch.products.push(self.tape.partial.at(base + (1 + k) * lanes + block * LANES));
+            }
+            let total = self.tape.partial.at(base + block * LANES);
+            // SAFETY: planes of one size; this group's sums.
+            unsafe { dots(self.isa, g.add(block * plane), plane / LANES, &scratch.planes, total, &scratch.products) };
+        }
+    }
+
+    /// The gradient of what is stored behind a value: n pixels of one block from pixel `from` on, into `to`.
+    ///
+    /// # Safety
+    /// `to` must be good for n pixels.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) unsafe fn stored_gradient(
+        &self,
+        value: ValueId,
+        block: usize,
+        from: usize,
+        n: usize,
+        to: *mut f32,
+        write: Write,
+        image: &Image,
+        scratch: &mut Scratch,
+    ) {
+        self.gradient_terms(value, block, scratch);
+        let norm = self.plan().values[value].norm.filter(|_| self.batch_norms());
+        let bias = match norm {
+            Some(norm) => self.tape.back_constant.at(self.plan().norms[norm].offset + block * LANES),
+            None => std::ptr::null_mut(),
+        };
+        // SAFETY: all terms are planes within the image's region.
+        unsafe {
+            weighted_sum(self.isa, to, LANES, image.base.add(from * LANES), &scratch.terms, LANES, n, bias, write);
+        }
+    }
+
+    /// Fills the scratch's terms: gradients times mixing weight and scale, and the stored output times its coefficient.
+    pub(super) fn gradient_terms(&self, value: ValueId, block: usize, scratch: &mut Scratch) {
+        let what = &self.plan().values[value];
+        let offset = block * self.plane(what.raw);
+        let (scale, _) = self.norm_block(value, block);
+        scratch.terms.clear();
+        let mut push = |gradient: ValueId, p: f32| {
+            let coefficients = &mut scratch.coefficients[scratch.terms.len()];
+            for (lane, c) in coefficients.iter_mut().enumerate() {
+                // SAFETY: a norm's tables hold whole blocks.
+                *c = if scale.is_null() { p } else { unsafe { p * *scale.add(lane) } };
+            }
+            scratch.terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
+        };
+        match &what.gradient {
+            Gradient::Buffer => push(value, 1.0),
+            Gradient::Terms(terms) => {
+                for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
+                    push(self.plan().sums[term.sum].value, self.mixing(term.slot));
+                }
+            }
+        }
+        if let Some(norm) = what.norm.filter(|_| self.batch_norms()) {
+            let weight = self.tape.back_y.at(self.plan().norms[norm].offset + block * LANES);
+            scratch.terms.push(shifted(self.memory.raws[what.raw] + offset, weight));
+        }
+    }
+
+    /// After a stage: the groups' sums of a step into the totals, and the mixing weights' gradients.
+    pub(super) fn add_up(&self, step: &BackStep, back: &Back, dp: &mut [f32]) {
+        let plan = self.plan();
+        let Ok(mut totals) = self.tape.totals.lock() else { return };
+        let mut total = |from: usize, len: usize| {
+            for at in from..from + len {
+                // SAFETY: within the groups' tables; the parallel section that wrote them is over.
+                let parts =
+                    (0..self.groups()).map(|g| unsafe { *self.tape.partial.at(g * self.tape.partial_len + at) });
+                totals[at] = parts.map(f64::from).sum();
+            }
+        };
+        match step {
+            BackStep::OwnSums { value } => {
+                if let Some(norm) = plan.values[*value].norm {
+                    total(plan.norms[norm].own_sums, 2 * plan.raws[plan.norms[norm].raw].layout.len());
+                }
+            }
+            BackStep::Dots { sum } if self.sum_runs(*sum, back) => {
+                let sum = &plan.sums[*sum];
+                let lanes = plan.raws[sum.output].layout.len();
+                total(sum.statistics, lanes * (1 + sum.dots.len()));
+                if !back.wanted.p {
+                    return;
+                }
+                for term in sum.terms.iter().filter(|t| self.live.term(t)) {
+                    let Some(slot) = term.slot else { continue };
+                    let raw = plan.values[term.value].raw;
+                    let dot = sum.dots.iter().position(|&r| r == raw).unwrap_or(0);
+                    let (g, gy) =
+                        (&totals[sum.statistics..][..lanes], &totals[sum.statistics + (1 + dot) * lanes..][..lanes]);
+                    let gradient: f64 = match plan.values[term.value].norm {
+                        None => gy.iter().sum(),
+                        Some(norm) => {
+                            let at = plan.norms[norm].offset;
+                            let (scale, shift) = (&self.tape.scale.slice()[at..], &self.tape.shift.slice()[at..]);
+                            (0..lanes).map(|l| f64::from(scale[l]) * gy[l] + f64::from(shift[l]) * g[l]).sum()
+                        }
+                    };
+                    dp[slot.0 as usize] += gradient as f32;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
+    pub(super) fn add_weight_gradients(&self, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
+        let units: Vec<&Unit> = steps
+            .iter()
+            .filter_map(|step| match step {
+                BackStep::Step { step, .. } if self.runs(*step, back) => self.unit_of(*step),
+                _ => None,
+            })
+            .collect();
+        units.par_iter().for_each(|unit| {
+            let len = unit.packing.gradient_len;
+            let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
+            // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
+            let total = unsafe { std::slice::from_raw_parts_mut(group(0), len) };
+            for g in 1..self.groups() {
+                // SAFETY: as above, another group's.
+                let part = unsafe { std::slice::from_raw_parts(group(g), len) };
+                total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+            }
+        });
+        for unit in units {
+            let len = unit.packing.gradient_len;
+            // SAFETY: as above; the sums are complete.
+            let packed = unsafe { std::slice::from_raw_parts(self.tape.gradients.at(unit.packing.gradient), len) };
+            unpack_gradient(self.plan(), self.graph, unit, packed, |at, value| dw[at] += value);
+        }
+    }
+}

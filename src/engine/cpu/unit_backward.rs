@@ -1,0 +1,295 @@
+//! Backward through a unit: its stored output's gradient, the weights' gradients, the input's gradient.
+//!
+//! The gradient of what the unit's taps made lies in a plane with zeros around, wide enough that the way back through the
+//! taps never asks whether it is still inside.
+
+use super::backward::{Back, write};
+use super::dense::{DenseTap, Strides, dense, dense_gradient};
+use super::depthwise::{Rows, depthwise_gradient, depthwise_gradient_row, depthwise_row};
+use super::forward::STRIP;
+use super::sums::{Write, dots, through_activation, weighted_sum};
+use super::tape::Scratch;
+use super::{Image, Run, UnitView, shifted};
+use crate::graph::plan::{LANES, ValueId};
+use std::ptr::null;
+
+impl Run<'_> {
+    pub(super) fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
+        let plan = self.plan();
+        let input = plan.views[unit.input].value;
+        let needs_input = self.needs_value(input, back);
+        self.load_view(unit.input, image, scratch, needs_input);
+        let gradient = self.tape.gradients.at(if back.wanted.w {
+            image.group * self.tape.gradients_len + unit.packing.gradient
+        } else {
+            0
+        });
+        if back.wanted.w && image.first {
+            // SAFETY: this group's gradients of this unit.
+            unsafe { std::slice::from_raw_parts_mut(gradient, unit.packing.gradient_len).fill(0.0) };
+        }
+        // The gradient plane, with zeros around, is of what the geometry's taps made.
+        let blocks = if unit.depthwise.is_some() { unit.shape.input_blocks } else { unit.shape.output_blocks };
+        self.clear_frame(unit, blocks, scratch);
+        if unit.depthwise.is_some() && unit.dense.is_some() {
+            self.pointwise_backward(unit, gradient, image, scratch, back.wanted.w);
+        } else {
+            self.plain_gradient_plane(unit, image, scratch);
+        }
+        if back.wanted.w {
+            match unit.depthwise {
+                Some(_) => self.depthwise_weights(unit, gradient, scratch),
+                None => self.dense_weights(unit, gradient, scratch),
+            }
+        }
+        if needs_input {
+            self.input_gradient(unit, input, image, scratch, first);
+        }
+    }
+
+    /// Zeros around the gradient plane, unless the last unit's plane had the same frame.
+    fn clear_frame(&self, unit: UnitView, blocks: usize, scratch: &mut Scratch) {
+        let geometry = &unit.geometry;
+        let (height, width) = geometry.with_halo();
+        let frame = [blocks, height, width, geometry.halo.0, geometry.halo.1];
+        if scratch.frame == Some(frame) {
+            return;
+        }
+        // SAFETY: the scratch plane holds the largest halo plane of the plan.
+        unsafe { std::slice::from_raw_parts_mut(scratch.halo.at(0), blocks * height * width * LANES).fill(0.0) };
+        scratch.frame = Some(frame);
+    }
+
+    /// The float at which an output row's gradients begin in the halo plane.
+    fn halo_row(&self, unit: UnitView, block: usize, row: usize) -> usize {
+        let (height, width) = unit.geometry.with_halo();
+        ((block * height + unit.geometry.halo.0 + row) * width + unit.geometry.halo.1) * LANES
+    }
+
+    fn plain_gradient_plane(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
+        let (height, width) = unit.geometry.output;
+        for block in 0..unit.shape.output_blocks {
+            for r in 0..height {
+                let to = scratch.halo.at(self.halo_row(unit, block, r));
+                // SAFETY: a row of the halo plane's interior.
+                unsafe { self.stored_gradient(unit.value, block, r * width, width, to, Write::Over, image, scratch) };
+            }
+        }
+    }
+
+    /// The dense part of a fused unit: from the stored output's gradient to the depthwise output's, strip by strip; the
+    /// depthwise output is computed again where the weights' gradient needs it.
+    fn pointwise_backward(
+        &self,
+        unit: UnitView,
+        gradient: *mut f32,
+        image: &Image,
+        scratch: &mut Scratch,
+        weights: bool,
+    ) {
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
+        let (height, width) = geometry.output;
+        let halo_plane = geometry.with_halo().0 * geometry.with_halo().1 * LANES;
+        let rows = (STRIP / width).clamp(1, height);
+        let transposed = [DenseTap { offset: 0, weight: self.tape.packed.transposed.at(unit.packing.dense) }];
+        for start in (0..height).step_by(rows) {
+            let strip = start..(start + rows).min(height);
+            let pixels = strip.len() * width;
+            let strides = Strides { pixel: LANES, block: pixels * LANES };
+            let dy = scratch.strip.at(0);
+            for block in 0..layouts.output_blocks {
+                // SAFETY: the strip buffer holds the largest tensor.
+                unsafe {
+                    let to = dy.add(block * strides.block);
+                    self.stored_gradient(unit.value, block, start * width, pixels, to, Write::Over, image, scratch);
+                }
+            }
+            if weights {
+                let middle = scratch.middle.at(0);
+                self.depthwise_rows(unit, strip.clone(), middle, strides, scratch);
+                // SAFETY: the dense gradients follow the depthwise ones; strips as above.
+                unsafe {
+                    let to = gradient.add(geometry.taps.len() * layouts.input_blocks * LANES);
+                    let filled = &layouts.input_filled;
+                    dense_gradient(self.isa, to, middle, strides, filled, dy, strides, layouts.output_blocks, pixels);
+                }
+            }
+            let to_strides = Strides { pixel: LANES, block: halo_plane };
+            for (i, r) in strip.enumerate() {
+                let to = scratch.halo.at(self.halo_row(unit, 0, r));
+                // SAFETY: a row of the halo plane's interior and of the strip, in every block.
+                unsafe {
+                    let dy = dy.add(i * width * LANES);
+                    let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
+                    dense(
+                        self.isa,
+                        to,
+                        to_strides,
+                        blocks,
+                        dy,
+                        strides,
+                        &transposed,
+                        filled,
+                        width,
+                        null(),
+                        Write::Over,
+                    );
+                }
+            }
+        }
+    }
+
+    fn depthwise_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
+        let geometry = &unit.geometry;
+        let (height, width) = geometry.output;
+        let padded = geometry.padded();
+        let blocks = unit.shape.input_blocks;
+        for block in 0..blocks {
+            let x = Rows {
+                first: scratch.padded.at(block * padded.0 * padded.1 * LANES),
+                row: geometry.stride.0 * padded.1 * LANES,
+                pixel: geometry.stride.1 * LANES,
+            };
+            let dy = Rows {
+                first: scratch.halo.at(self.halo_row(unit, block, 0)),
+                row: geometry.with_halo().1 * LANES,
+                pixel: LANES,
+            };
+            // SAFETY: geometry keeps all taps within the loaded plane; the gradients hold taps × lanes.
+            unsafe {
+                let to = gradient.add(block * LANES);
+                let taps = &unit.shape.taps;
+                let Some([grid, _]) = unit.shape.grids else {
+                    depthwise_gradient(self.isa, to, blocks * LANES, x, taps, dy, height, width);
+                    continue;
+                };
+                for first in (0..taps.len()).step_by(grid.columns) {
+                    let x = Rows { first: x.first.add(taps[first]), ..x };
+                    let (to, stride) = (to.add(first * blocks * LANES), blocks * LANES);
+                    let (columns, spacing) = (grid.columns, grid.spacing);
+                    depthwise_gradient_row(self.isa, to, stride, x, columns, spacing, dy, height, width);
+                }
+            }
+        }
+    }
+
+    fn dense_weights(&self, unit: UnitView, gradient: *mut f32, scratch: &Scratch) {
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
+        let (height, width) = geometry.output;
+        let padded = geometry.padded();
+        let halo = geometry.with_halo();
+        let from = Strides { pixel: geometry.stride.1 * LANES, block: padded.0 * padded.1 * LANES };
+        let dy_strides = Strides { pixel: LANES, block: halo.0 * halo.1 * LANES };
+        for (tap, &offset) in layouts.taps.iter().enumerate() {
+            for r in 0..height {
+                // SAFETY: geometry keeps the tap within the loaded plane; the gradients hold taps × matrix.
+                unsafe {
+                    let x = scratch.padded.at(r * geometry.stride.0 * padded.1 * LANES + offset);
+                    let dy = scratch.halo.at(self.halo_row(unit, 0, r));
+                    let (to, filled) = (gradient.add(tap * layouts.matrix), &layouts.input_filled);
+                    dense_gradient(self.isa, to, x, from, filled, dy, dy_strides, layouts.output_blocks, width);
+                }
+            }
+        }
+        if unit.bias.is_some() {
+            let to = geometry.taps.len() * layouts.matrix;
+            for block in 0..layouts.output_blocks {
+                for r in 0..height {
+                    // SAFETY: a row of the halo plane; bias gradients follow the matrices.
+                    unsafe {
+                        let dy = scratch.halo.at(self.halo_row(unit, block, r));
+                        dots(self.isa, dy, width, &[], gradient.add(to + block * LANES), &[]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From the halo plane through the taps and the activation into the input's gradient, row by row, one class of
+    /// columns after another.
+    fn input_gradient(&self, unit: UnitView, input: ValueId, image: &Image, scratch: &mut Scratch, first: bool) {
+        let (geometry, layouts) = (&unit.geometry, unit.shape);
+        let (height, width) = geometry.input;
+        let (stride_r, stride_c) = geometry.stride;
+        let halo = geometry.with_halo();
+        let halo_plane = halo.0 * halo.1 * LANES;
+        let dx = self.gradient(image, input);
+        let row = scratch.row.at(0);
+        for r in 0..height {
+            let classes = &geometry.backward[(r % stride_r) * stride_c..][..stride_c];
+            let base = (r / stride_r) * halo.1 * LANES;
+            for (first_column, taps) in classes.iter().enumerate() {
+                let n = if first_column < width { (width - first_column).div_ceil(stride_c) } else { 0 };
+                if let Some([_, grid]) = layouts.grids {
+                    let taps = geometry.taps.len();
+                    for block in 0..layouts.input_blocks {
+                        scratch.weights.clear();
+                        // The kernel is turned round.
+                        scratch.weights.extend((0..taps).rev().map(|tap| {
+                            let at = unit.packing.depthwise + (tap * layouts.input_blocks + block) * LANES;
+                            self.tape.packed.depthwise.at(at).cast_const()
+                        }));
+                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
+                        unsafe {
+                            let from = scratch.halo.at(block * halo_plane + base + grid.first);
+                            let to = row.add(block * width * LANES);
+                            depthwise_row(self.isa, to, from, grid.with(&scratch.weights), width);
+                        }
+                    }
+                } else if unit.depthwise.is_some() {
+                    for block in 0..layouts.input_blocks {
+                        scratch.terms.clear();
+                        for tap in taps {
+                            let weight = unit.packing.depthwise + (tap.tap * layouts.input_blocks + block) * LANES;
+                            let offset = (tap.row * halo.1 + tap.column) * LANES;
+                            scratch.terms.push(shifted(offset, self.tape.packed.depthwise.at(weight)));
+                        }
+                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
+                        unsafe {
+                            let to = row.add((block * width + first_column) * LANES);
+                            let from = scratch.halo.at(block * halo_plane + base);
+                            let (step, terms) = (stride_c * LANES, &scratch.terms);
+                            weighted_sum(self.isa, to, step, from, terms, LANES, n, null(), Write::Over);
+                        }
+                    }
+                } else {
+                    scratch.taps.clear();
+                    scratch.taps.extend(taps.iter().map(|tap| DenseTap {
+                        offset: (tap.row * halo.1 + tap.column) * LANES,
+                        weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * layouts.matrix),
+                    }));
+                    let taps = &scratch.taps;
+                    let to_strides = Strides { pixel: stride_c * LANES, block: width * LANES };
+                    let from_strides = Strides { pixel: LANES, block: halo_plane };
+                    // SAFETY: as above.
+                    unsafe {
+                        let to = row.add(first_column * LANES);
+                        let from = scratch.halo.at(base);
+                        let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
+                        dense(
+                            self.isa,
+                            to,
+                            to_strides,
+                            blocks,
+                            from,
+                            from_strides,
+                            taps,
+                            filled,
+                            n,
+                            null(),
+                            Write::Over,
+                        );
+                    }
+                }
+            }
+            for block in 0..layouts.input_blocks {
+                let slope = self.slope(unit.input, block, r, scratch);
+                // SAFETY: a row of the row buffer and of the gradient.
+                unsafe {
+                    let to = dx.add((block * height + r) * width * LANES);
+                    through_activation(self.isa, to, row.add(block * width * LANES), slope, width, write(first));
+                }
+            }
+        }
+    }
+}
