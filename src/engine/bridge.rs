@@ -81,6 +81,12 @@ impl Engine {
             }
             Self::runs_on(tensor.device())?;
         }
+        if !(0.0..1.0).contains(&pass.draws.drop_path) {
+            return Err(Error::user(format!(
+                "the probability of drop path is at least 0 and below 1, not {}",
+                pass.draws.drop_path
+            )));
+        }
         if let Some(active) = &pass.active
             && active.len() != graph.slot_count()
         {
@@ -91,6 +97,7 @@ impl Engine {
             pass: pass.clone(),
             isa: Isa::choose()?,
             live: Live::new(&self.inner.cpu.plan, pass.active.as_deref()),
+            factors: pass.draws.path_factors(graph.drop_count(), x.dims()[0]),
             tracked: x.track_op() || w.track_op() || p.track_op(),
             tape: Mutex::new(None),
         };
@@ -106,6 +113,8 @@ struct Operation {
     pass: Pass,
     isa: Isa,
     live: Live,
+    /// By path and image, see [`Draws::path_factors`](super::Draws::path_factors).
+    factors: Vec<f32>,
     tracked: bool,
     tape: Mutex<Option<Tape>>,
 }
@@ -126,7 +135,8 @@ impl Operation {
     fn run<'a>(&'a self, tape: &'a Tape, w: &'a [f32], p: &'a [f32], batch: usize, norm: &'a NormMode) -> Run<'a> {
         let Inner { cpu, graph, .. } = &*self.inner;
         let memory = if self.tracked { &cpu.plan.training } else { &cpu.plan.inference };
-        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, batch, w, p, norm }
+        let (draws, factors) = (&self.pass.draws, &self.factors);
+        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, draws, factors, batch, w, p, norm }
     }
 
     /// What backward runs with: running statistics are not updated a second time.
