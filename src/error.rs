@@ -81,12 +81,20 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
-    /// candle's errors are mostly shapes that do not fit: the caller's mistake. An interruption on its way through candle
-    /// (inside a custom operation) is only a message there, and an interruption again here.
+    /// candle's errors are mostly shapes that do not fit: the caller's mistake. What a device reports is not, and an
+    /// interruption on its way through candle (inside a custom operation) is only a message there, and an interruption
+    /// again here.
     fn from(error: candle_core::Error) -> Self {
-        match crate::interrupt::requested() {
-            true => Self::interrupted(),
-            false => Self::user(error.to_string()),
+        if crate::interrupt::requested() {
+            return Self::interrupted();
+        }
+        match error {
+            // Captured where RUST_BACKTRACE is set; no reader of an error page wants it.
+            candle_core::Error::WithBacktrace { inner, .. } => (*inner).into(),
+            candle_core::Error::Cuda(failure) => {
+                Self::run(format!("CUDA reports {failure}")).hint("--device cpu does without CUDA")
+            }
+            error => Self::user(error.to_string()),
         }
     }
 }
@@ -107,4 +115,17 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(distance, k)| *distance <= 1 + k.len().max(name.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_device_is_not_the_user_s_mistake() {
+        let failure: Error = candle_core::Error::Cuda("out of memory".into()).bt().into();
+        assert_eq!((failure.blame, failure.message.as_str()), (Blame::Run, "CUDA reports out of memory"));
+        let misfit: Error = candle_core::Error::Msg("shapes do not fit".into()).bt().into();
+        assert_eq!((misfit.blame, misfit.message.as_str()), (Blame::User, "shapes do not fit"));
+    }
 }

@@ -5,21 +5,23 @@
 mod common;
 
 use candle_core::{Device, Tensor, Var};
-use candlewick::engine::{Engine, NormMode, Pass};
+use candlewick::engine::{Draws, Engine, NormMode, Pass};
 use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Slot};
+use candlewick::random::Seed;
 use common::{noise, reference};
 
 /// Builds a network around `body`: input → body → global pool → linear, runs it and compares everything.
 fn check(name: &str, channels: usize, size: (usize, usize), batch: usize, body: impl FnOnce(&mut Graph, Node) -> Node) {
-    check_masked(name, channels, size, batch, None, body);
+    check_with(name, channels, size, batch, None, Draws::default(), body);
 }
 
-fn check_masked(
+fn check_with(
     name: &str,
     channels: usize,
     size: (usize, usize),
     batch: usize,
     active: Option<Vec<bool>>,
+    draws: Draws,
     body: impl FnOnce(&mut Graph, Node) -> Node,
 ) {
     let mut graph = Graph::new(channels, size.0, size.1);
@@ -42,9 +44,9 @@ fn check_masked(
     let c = noise(4, batch * 3);
     let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
     let (wd, pd, xd, cd) = (wide(&w), wide(&p), wide(&x), wide(&c));
-    let expected = reference::forward(&graph, &xd, &wd, &pd, batch);
+    let expected = reference::forward_with(&graph, &xd, &wd, &pd, batch, &draws);
     let objective = |x: &[f64], w: &[f64], p: &[f64], graph: &Graph| -> f64 {
-        reference::forward(graph, x, w, p, batch).iter().zip(&cd).map(|(o, c)| o * c).sum()
+        reference::forward_with(graph, x, w, p, batch, &draws).iter().zip(&cd).map(|(o, c)| o * c).sum()
     };
 
     let engine = Engine::compile(graph).unwrap();
@@ -52,7 +54,7 @@ fn check_masked(
     let xv = Var::from_slice(&x, (batch, channels, size.0, size.1), &device).unwrap();
     let wv = Var::from_slice(&w, w.len(), &device).unwrap();
     let pv = Var::from_slice(&p, p.len(), &device).unwrap();
-    let pass = Pass { norm: NormMode::Batch, active: active.clone().map(Into::into) };
+    let pass = Pass { norm: NormMode::Batch, active: active.clone().map(Into::into), draws };
     let logits = engine.forward(&xv, &wv, &pv, &pass).unwrap();
     let got = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let scale = expected.iter().fold(1e-3f64, |a, b| a.max(b.abs()));
@@ -325,7 +327,7 @@ fn one_image_one_channel_and_many_images() {
 #[test]
 fn masked_candidates_are_left_out() {
     for mask in [[true, false, true], [false, true, false], [false, false, true], [false, false, false]] {
-        check_masked(&format!("mask {mask:?}"), 3, (6, 6), 2, Some(mask.to_vec()), |g, x| {
+        check_with(&format!("mask {mask:?}"), 3, (6, 6), 2, Some(mask.to_vec()), Draws::default(), |g, x| {
             let slots = g.slots("normal", 1, 3);
             let s = g.pointwise("s", x, 4).unwrap();
             let s = g.add(&[s]).unwrap();
@@ -342,4 +344,109 @@ fn masked_candidates_are_left_out() {
             g.mixed(&[(a, slots.slot(0, 0)), (pool, slots.slot(0, 1)), (s, Slot(2))]).unwrap()
         });
     }
+}
+
+/// Half of all paths dropped, in a pass of its own number.
+fn draws(pass: u64) -> Draws {
+    Draws { seed: Seed(5), pass, drop_path: 0.5 }
+}
+
+#[test]
+fn dropped_paths() {
+    let separable = |g: &mut Graph, name: &str, x: Node, affine: bool| {
+        g.scope(name, |g| {
+            let y = g.relu(x);
+            let y = g.depthwise("1", y, 3, 1, 1).unwrap();
+            let y = g.pointwise("2", y, 4).unwrap();
+            g.batch_norm("3", y, affine).unwrap()
+        })
+    };
+    for pass in 0..4 {
+        for affine in [false, true] {
+            check_with("a node of a discrete cell", 4, (5, 4), 7, None, draws(pass), |g, x| {
+                let a = separable(g, "a", x, affine);
+                let a = g.drop_path(a).unwrap();
+                let pool = g.max_pool_3x3(x, 1).unwrap();
+                let pool = g.drop_path(pool).unwrap();
+                let node = g.add(&[a, pool]).unwrap();
+                let b = separable(g, "b", node, affine);
+                let b = g.drop_path(b).unwrap();
+                let next = g.add(&[b, x]).unwrap();
+                g.concat(&[node, next]).unwrap()
+            });
+        }
+        check_with("paths of a node dropped together", 4, (5, 4), 7, None, draws(pass), |g, x| {
+            let a = separable(g, "a", x, true);
+            let sum = g.add(&[a, x]).unwrap();
+            let dropped = g.drop_path(sum).unwrap();
+            assert_eq!(g.drop_count(), 1);
+            g.add(&[dropped, x]).unwrap()
+        });
+        check_with("a node dropped twice and read as it is", 4, (4, 4), 6, None, draws(pass), |g, x| {
+            let a = separable(g, "a", x, true);
+            let one = g.drop_path(a).unwrap();
+            let two = g.drop_path(a).unwrap();
+            let r = g.relu(a);
+            let b = g.pointwise("b", r, 4).unwrap();
+            g.add(&[one, two, a, b]).unwrap()
+        });
+        check_with("mixing weights of dropped paths", 4, (4, 4), 6, None, draws(pass), |g, x| {
+            let slots = g.slots("normal", 1, 3);
+            let a = separable(g, "a", x, false);
+            let dropped = g.drop_path(a).unwrap();
+            let mixed = g.mixed(&[(dropped, slots.slot(0, 0)), (x, slots.slot(0, 1))]).unwrap();
+            let again = g.drop_path(mixed).unwrap();
+            let once_more = g.drop_path(again).unwrap();
+            let last = g.scale(once_more, slots.slot(0, 2)).unwrap();
+            g.add(&[last, x]).unwrap()
+        });
+        check_with("a dropped zero and a dropped concatenation", 4, (4, 4), 6, None, draws(pass), |g, x| {
+            let zero = g.zero(x, 1).unwrap();
+            let zero = g.drop_path(zero).unwrap();
+            let a = separable(g, "a", x, true);
+            let both = g.concat(&[zero, a, x]).unwrap();
+            let dropped = g.drop_path(both).unwrap();
+            let n = g.batch_norm("n", dropped, true).unwrap();
+            g.add(&[n, both]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn noise_is_added_and_has_no_gradient() {
+    for pass in [0, 1] {
+        check_with("noise", 3, (5, 4), 4, None, draws(pass), |g, x| {
+            let slots = g.slots("normal", 1, 2);
+            let one = g.noise(x, 1).unwrap();
+            let two = g.noise(x, 1).unwrap();
+            let normed = g.batch_norm("n", two, true).unwrap();
+            let mixed = g.mixed(&[(one, slots.slot(0, 0)), (x, slots.slot(0, 1))]).unwrap();
+            let r = g.relu(two);
+            let a = g.pointwise("a", r, 3).unwrap();
+            let sum = g.add(&[mixed, normed, a]).unwrap();
+            let smaller = g.depthwise("b", sum, 3, 2, 1).unwrap();
+            let last = g.noise(sum, 2).unwrap();
+            g.add(&[smaller, last]).unwrap()
+        });
+    }
+}
+
+#[test]
+fn passes_draw_anew_and_alike_for_equal_keys() {
+    let draws = |pass, seed| Draws { seed: Seed(seed), pass, drop_path: 0.25 };
+    let factors = draws(3, 1).path_factors(50, 100);
+    assert_eq!(factors, draws(3, 1).path_factors(50, 100));
+    assert_ne!(factors, draws(4, 1).path_factors(50, 100));
+    assert_ne!(factors, draws(3, 2).path_factors(50, 100));
+    assert!(factors.iter().all(|&f| f == 0.0 || f == 1.0 / 0.75));
+    let dropped = factors.iter().filter(|&&f| f == 0.0).count();
+    assert!((1100..1400).contains(&dropped), "{dropped} of 5000");
+    assert!(Draws::default().path_factors(50, 100).is_empty());
+    let noise = |pass, id, image| draws(pass, 1).noise(id, image).take(2000).collect::<Vec<f32>>();
+    assert_eq!(noise(0, 0, 0), noise(0, 0, 0));
+    for other in [noise(1, 0, 0), noise(0, 1, 0), noise(0, 0, 1)] {
+        assert_ne!(noise(0, 0, 0), other);
+    }
+    let (sum, square) = noise(0, 0, 0).iter().fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
+    assert!((sum / 2000.0).abs() < 0.1 && (square / 2000.0 - 1.0).abs() < 0.15, "{sum} {square}");
 }

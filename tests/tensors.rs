@@ -308,6 +308,35 @@ fn operators_take_ints_floats_and_tensors_on_either_side() {
 }
 
 #[test]
+fn sorting_keeps_the_order_of_equals_and_puts_nan_last() {
+    run(r#"
+        let long = arange(20000) * 0.0;
+        assert_equal(argsort(long), arange(20000));
+        assert_equal(argsort(long, 0, #{ descending: true }), arange(20000));
+        let nan = log(tensor([-1]));
+        let mixed = concat([tensor([2]), nan, tensor([-3, 0]), nan]);
+        assert_equal(argsort(mixed).array(), [2, 3, 0, 1, 4]);
+        assert_equal(argsort(mixed, 0, #{ descending: true }).array(), [1, 4, 0, 3, 2]);
+        assert_equal(sort(zeros([2, 0])).shape, [2, 0]);
+        assert_equal(top_k(zeros([0]), 0).indices.shape, [0]);
+        assert_equal(argmax(tensor([1, 5, 5])).item(), 1);
+        assert_equal(argmin(tensor([[3, 1, 1], [0, 0, 2]])).array(), [1, 0]);
+    "#);
+}
+
+#[test]
+fn cumulative_sums_run_along_any_axis_and_mind_the_memory() {
+    run(r#"
+        for axis in 0..4 {
+            let t = cumulative_sum(ones([2, 3, 4, 5]), axis);
+            assert_equal(t.shape, [2, 3, 4, 5]);
+            assert_equal(max(t).item(), [2.0, 3.0, 4.0, 5.0][axis]);
+        }
+    "#);
+    fails("cumulative_sum(ones([10000]));", "more than is left of the script's memory");
+}
+
+#[test]
 fn tensors_survive_a_file_with_their_metadata() {
     run(r#"
         let saved = #{ "cells.0.w": uniform([2, 3]), index: argsort(tensor([3, 1, 2])), wide: tensor([0.1]).to("float64") };

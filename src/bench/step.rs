@@ -1,15 +1,13 @@
 //! One step of a search, as the paper takes it: alpha gradient and Adam, weight gradient and SGD.
 
-use super::peak_rss_mb;
+use super::{peak_rss_mb, random_batch, timed};
 use crate::graph::Shape;
-use crate::learn::{Adam, AdamOptions, Batch, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
+use crate::learn::{Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Network, Supernet, SupernetOptions};
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
-use rand::RngExt;
+use candle_core::Device;
 use serde::Serialize;
-use std::time::Instant;
 
 /// The learning rate at the search's beginning, which is also the unrolled step's.
 const ETA: f64 = 0.025;
@@ -61,19 +59,15 @@ impl SearchStep {
             network.alphas().vars(),
             AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(3e-4) },
         )?;
-        let (train, valid) = (self.random_batch(seed, 0)?, self.random_batch(seed, 1)?);
-        let mut seconds = Vec::new();
-        for step in 0..=self.steps {
-            let start = Instant::now();
+        let (train, valid) =
+            (random_batch(self.batch, self.size, seed, 0)?, random_batch(self.batch, self.size, seed, 1)?);
+        let seconds = timed(self.steps, || {
             let order = if self.order == 1 { Order::First } else { Order::Second(w_opt.unroll(ETA)?) };
             let (_, gradients) = alpha_gradient(&network, &train, &valid, None, &order)?;
             a_opt.step(&gradients)?;
             let (_, gradient) = weight_gradient(&network, &train, None)?;
-            w_opt.step(&[gradient])?;
-            if step > 0 {
-                seconds.push((start.elapsed().as_secs_f64() * 1e5).round() / 1e5);
-            }
-        }
+            w_opt.step(&[gradient])
+        })?;
         Ok(StepResult {
             what: "search_step",
             order: self.order,
@@ -84,16 +78,5 @@ impl SearchStep {
             weights: network.parameters(),
             peak_rss_mb: peak_rss_mb(),
         })
-    }
-
-    fn random_batch(&self, seed: Seed, index: u64) -> Result<Batch> {
-        let mut rng = seed.rng("bench", index);
-        let len = self.batch * 3 * self.size * self.size;
-        let images: Vec<f32> = (0..len).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect();
-        let labels: Vec<u32> = (0..self.batch).map(|_| rng.random_range(0..10)).collect();
-        Batch::new(
-            Tensor::from_vec(images, (self.batch, 3, self.size, self.size), &Device::Cpu)?,
-            Tensor::from_vec(labels, self.batch, &Device::Cpu)?,
-        )
     }
 }

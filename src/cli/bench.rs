@@ -3,9 +3,10 @@
 use super::Outcome;
 use super::workers::start_workers;
 use crate::Error;
-use crate::bench::SearchStep;
+use crate::bench::{EvalStep, SearchStep};
 use crate::random::Seed;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -17,6 +18,8 @@ pub struct Arguments {
 enum What {
     /// Steps of a search: alpha gradient and Adam, weight gradient and SGD, on random images. Prints one JSON line.
     Step(Step),
+    /// Training steps of the discrete network of DARTS_V2: forward, backward and SGD, on random images. Prints one JSON line.
+    Eval(Eval),
 }
 
 #[derive(Args)]
@@ -46,12 +49,44 @@ struct Step {
     seed: u64,
 }
 
+#[derive(Args)]
+struct Eval {
+    /// Images a batch
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Channels of the first cell
+    #[arg(long, default_value_t = 36)]
+    channels: usize,
+    /// Cells
+    #[arg(long, default_value_t = 20)]
+    layers: usize,
+    /// Side of the images
+    #[arg(long, default_value_t = 32)]
+    size: usize,
+    /// Steps to time, after one that warms up
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Threads; by default all cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
+}
+
 pub fn bench(arguments: Arguments) -> Outcome {
-    let What::Step(step) = arguments.what;
-    start_workers(step.threads)?;
-    let Step { order, batch, channels, layers, size, steps, seed, .. } = step;
-    let result = SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?;
-    let line = serde_json::to_string(&result).map_err(|e| Error::run(e.to_string()))?;
-    println!("{line}");
+    match arguments.what {
+        What::Step(Step { order, batch, channels, layers, size, steps, threads, seed }) => {
+            start_workers(threads)?;
+            print_line(&SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?)
+        }
+        What::Eval(Eval { batch, channels, layers, size, steps, threads, seed }) => {
+            start_workers(threads)?;
+            print_line(&EvalStep { batch, channels, layers, size, steps }.run(Seed(seed))?)
+        }
+    }
+}
+
+fn print_line(result: &impl Serialize) -> Outcome {
+    println!("{}", serde_json::to_string(result).map_err(|e| Error::run(e.to_string()))?);
     Ok(())
 }

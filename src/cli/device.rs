@@ -8,7 +8,8 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceName {
     Cpu,
-    Cuda(usize),
+    /// As CUDA counts them, from 0.
+    Cuda(u16),
 }
 
 impl FromStr for DeviceName {
@@ -36,8 +37,8 @@ impl DeviceName {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::user("this build of candlewick knows no CUDA")
                 .hint("build it with `cargo build --release --features cuda`, or run with --device cpu")),
-            Self::Cuda(number) => Device::new_cuda(number).map_err(|error| {
-                Error::user(format!("CUDA device {number} does not answer: {error}"))
+            Self::Cuda(number) => Device::new_cuda(number.into()).map_err(|error| {
+                Error::user(format!("cuda:{number} cannot be used: {}", Error::from(error)))
                     .hint("`nvidia-smi` lists the devices; --device cpu always works")
             }),
         }

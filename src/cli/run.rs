@@ -20,7 +20,7 @@ pub struct Arguments {
     /// Give a parameter of the script another value; repeatable.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
-    /// Where tensors and networks live: cpu, cuda or cuda:N.
+    /// Where tensors live: cpu, cuda or cuda:N. Networks run on cpu only.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
     /// Worker threads; by default one for every core.

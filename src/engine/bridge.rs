@@ -8,7 +8,7 @@ use super::{NormMode, Pass};
 use crate::graph::Graph;
 use crate::graph::plan::Plan;
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A compiled graph, ready to run. Clones share everything.
@@ -28,6 +28,17 @@ impl Engine {
     pub fn compile(graph: Graph) -> Result<Engine> {
         let cpu = CpuPlan::new(Plan::new(&graph)?);
         Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }) })
+    }
+
+    /// Sees that networks can run on a device.
+    ///
+    /// Errors: any other than the processor.
+    pub fn runs_on(device: &Device) -> Result<()> {
+        match device.is_cpu() {
+            true => Ok(()),
+            false => Err(Error::user("networks run on the processor only, not on a CUDA device")
+                .hint("run with --device cpu; scripts without networks may use CUDA")),
+        }
     }
 
     pub fn graph(&self) -> &Graph {
@@ -68,10 +79,13 @@ impl Engine {
             if tensor.dtype() != DType::F32 {
                 return Err(Error::user(format!("the {name} are {:?}, networks run on f32", tensor.dtype())));
             }
-            if !tensor.device().is_cpu() {
-                return Err(Error::user("networks run on the processor only; tensors may be on a CUDA device")
-                    .hint("run with --device cpu"));
-            }
+            Self::runs_on(tensor.device())?;
+        }
+        if !(0.0..1.0).contains(&pass.draws.drop_path) {
+            return Err(Error::user(format!(
+                "the probability of drop path is at least 0 and below 1, not {}",
+                pass.draws.drop_path
+            )));
         }
         if let Some(active) = &pass.active
             && active.len() != graph.slot_count()
@@ -83,6 +97,7 @@ impl Engine {
             pass: pass.clone(),
             isa: Isa::choose()?,
             live: Live::new(&self.inner.cpu.plan, pass.active.as_deref()),
+            factors: pass.draws.path_factors(graph.drop_count(), x.dims()[0]),
             tracked: x.track_op() || w.track_op() || p.track_op(),
             tape: Mutex::new(None),
         };
@@ -98,6 +113,8 @@ struct Operation {
     pass: Pass,
     isa: Isa,
     live: Live,
+    /// By path and image, see [`Draws::path_factors`](super::Draws::path_factors).
+    factors: Vec<f32>,
     tracked: bool,
     tape: Mutex<Option<Tape>>,
 }
@@ -118,7 +135,8 @@ impl Operation {
     fn run<'a>(&'a self, tape: &'a Tape, w: &'a [f32], p: &'a [f32], batch: usize, norm: &'a NormMode) -> Run<'a> {
         let Inner { cpu, graph, .. } = &*self.inner;
         let memory = if self.tracked { &cpu.plan.training } else { &cpu.plan.inference };
-        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, batch, w, p, norm }
+        let (draws, factors) = (&self.pass.draws, &self.factors);
+        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, draws, factors, batch, w, p, norm }
     }
 
     /// What backward runs with: running statistics are not updated a second time.

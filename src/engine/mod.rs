@@ -2,19 +2,22 @@
 
 mod bridge;
 pub mod cpu;
+mod draws;
 mod statistics;
 
 pub use bridge::Engine;
+pub use draws::Draws;
 pub use statistics::RunningStatistics;
 
 use std::sync::Arc;
 
-/// How one pass treats batch norms, and which mixing slots run.
+/// How one pass treats batch norms, which mixing slots run, and what is drawn at random.
 #[derive(Clone, Default)]
 pub struct Pass {
     pub norm: NormMode,
     /// By slot of `p`: steps all of whose uses are masked off are not run, and their slots get no gradient. None: all.
     pub active: Option<Arc<[bool]>>,
+    pub draws: Draws,
 }
 
 /// Where batch norms take mean and variance from.

@@ -4,7 +4,7 @@
 //! for the same one on the same node twice gives the same node. That is how every edge that leaves a state shares the
 //! state's pools and their norms.
 
-use super::{Activation, Conv, Init, Node, NormInfo, Op, Pool, PoolKind, Shape, Slot, SlotBlock, Term, WeightInfo};
+use super::{Activation, Conv, Init, Node, NormInfo, Op, Pool, PoolKind, Shape, SlotBlock, WeightInfo};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -20,8 +20,12 @@ pub struct Graph {
     entries: Vec<Entry>,
     shared: HashMap<Op, Node>,
     weights: Vec<WeightInfo>,
+    /// Index of each weight by its name.
+    names: HashMap<String, usize>,
     norms: Vec<NormInfo>,
     blocks: Vec<SlotBlock>,
+    pub(super) drops: usize,
+    pub(super) noises: usize,
     scope: Vec<String>,
     output: Option<Node>,
 }
@@ -33,8 +37,11 @@ impl Graph {
             entries: Vec::new(),
             shared: HashMap::new(),
             weights: Vec::new(),
+            names: HashMap::new(),
             norms: Vec::new(),
             blocks: Vec::new(),
+            drops: 0,
+            noises: 0,
             scope: Vec::new(),
             output: None,
         };
@@ -95,7 +102,14 @@ impl Graph {
     }
 
     pub fn weight(&self, name: &str) -> Option<&WeightInfo> {
-        self.weights.iter().find(|w| w.name == name)
+        self.names.get(name).map(|&index| &self.weights[index])
+    }
+
+    /// Chooses how weights start, where `choose` gives something; the others keep the framework's default.
+    pub fn start_weights(&mut self, choose: impl Fn(&WeightInfo) -> Option<Init>) {
+        for weight in &mut self.weights {
+            weight.init = choose(weight).unwrap_or(weight.init);
+        }
     }
 
     pub fn norms(&self) -> &[NormInfo] {
@@ -257,88 +271,6 @@ impl Graph {
         self.pool(input, Pool { kind: PoolKind::Average { count_padding: false }, kernel: 3, stride, padding: 1 })
     }
 
-    /// Zeros, at the size that a stride leaves.
-    pub fn zero(&mut self, input: Node, stride: usize) -> Result<Node> {
-        let from = self.shape(input);
-        if stride == 0 {
-            return Err(self.misfit("a stride is at least 1"));
-        }
-        let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
-        Ok(self.share(Op::Zero { input, stride }, shape))
-    }
-
-    /// A weighted sum: Σ p[slot] · node.
-    pub fn mixed(&mut self, terms: &[(Node, Slot)]) -> Result<Node> {
-        self.sum(terms.iter().map(|&(node, slot)| Term { node, slot: Some(slot) }).collect())
-    }
-
-    pub fn add(&mut self, nodes: &[Node]) -> Result<Node> {
-        self.sum(nodes.iter().map(|&node| Term { node, slot: None }).collect())
-    }
-
-    /// `p[slot] · node`.
-    pub fn scale(&mut self, node: Node, slot: Slot) -> Result<Node> {
-        self.sum(vec![Term { node, slot: Some(slot) }])
-    }
-
-    fn sum(&mut self, terms: Vec<Term>) -> Result<Node> {
-        let Some(first) = terms.first() else {
-            return Err(self.misfit("a sum needs at least one term"));
-        };
-        let shape = self.shape(first.node);
-        for term in &terms {
-            if self.shape(term.node) != shape {
-                return Err(self.misfit(format!("a sum cannot add {} to {shape}", self.shape(term.node))));
-            }
-            if let Some(slot) = term.slot
-                && slot.0 as usize >= self.slot_count()
-            {
-                return Err(self.misfit(format!("there is no mixing slot {}", slot.0)));
-            }
-        }
-        Ok(self.push(Op::Sum { terms }, shape))
-    }
-
-    /// Puts channels side by side.
-    pub fn concat(&mut self, inputs: &[Node]) -> Result<Node> {
-        let Some(&first) = inputs.first() else {
-            return Err(self.misfit("a concatenation needs at least one input"));
-        };
-        let mut shape = self.shape(first);
-        for &node in &inputs[1..] {
-            let next = self.shape(node);
-            if (next.height, next.width) != (shape.height, shape.width) {
-                return Err(self.misfit(format!("cannot concatenate {next} to {shape}")));
-            }
-            shape.channels += next.channels;
-        }
-        if inputs.len() == 1 {
-            return Ok(first);
-        }
-        Ok(self.push(Op::Concat { inputs: inputs.to_vec() }, shape))
-    }
-
-    /// Channels `from..from + count`.
-    pub fn slice(&mut self, input: Node, from: usize, count: usize) -> Result<Node> {
-        let shape = self.shape(input);
-        if count == 0 || from + count > shape.channels {
-            return Err(self.misfit(format!("channels {from}..{} do not lie within {shape}", from + count)));
-        }
-        let channels = (from..from + count).map(|c| c as u32).collect();
-        Ok(self.share(Op::Select { input, channels }, Shape { channels: count, ..shape }))
-    }
-
-    /// Channel shuffle (Zhang et al. 2018): view as groups × channels/groups, swap, flatten.
-    pub fn shuffle(&mut self, input: Node, groups: usize) -> Result<Node> {
-        let shape = self.shape(input);
-        if groups == 0 || !shape.channels.is_multiple_of(groups) {
-            return Err(self.misfit(format!("{groups} groups do not divide {} channels", shape.channels)));
-        }
-        let each = shape.channels / groups;
-        let channels = (0..shape.channels).map(|c| (c % groups * each + c / groups) as u32).collect();
-        Ok(self.share(Op::Select { input, channels }, shape))
-    }
-
     /// The mean over all pixels: channels × 1 × 1.
     pub fn global_pool(&mut self, input: Node) -> Node {
         let shape = Shape::new(self.shape(input).channels, 1, 1);
@@ -363,7 +295,7 @@ impl Graph {
         Ok(self.push(op, Shape::new(outputs, 1, 1)))
     }
 
-    fn share(&mut self, op: Op, shape: Shape) -> Node {
+    pub(super) fn share(&mut self, op: Op, shape: Shape) -> Node {
         if let Some(&node) = self.shared.get(&op) {
             return node;
         }
@@ -372,7 +304,7 @@ impl Graph {
         node
     }
 
-    fn push(&mut self, op: Op, shape: Shape) -> Node {
+    pub(super) fn push(&mut self, op: Op, shape: Shape) -> Node {
         let node = Node(self.entries.len() as u32);
         self.entries.push(Entry { op, shape, scope: self.scope.join(".") });
         node
@@ -380,12 +312,13 @@ impl Graph {
 
     fn add_weight(&mut self, name: &str, shape: Vec<usize>, init: Init) -> Result<usize> {
         let name = self.full_name(name);
-        if self.weights.iter().any(|w| w.name == name) {
+        if self.names.contains_key(&name) {
             return Err(
                 Error::user(format!("two weights are called \"{name}\"")).hint("give each layer a name of its own")
             );
         }
         let offset = self.weights.last().map_or(0, |w| w.range().end);
+        self.names.insert(name.clone(), self.weights.len());
         self.weights.push(WeightInfo { name, shape, offset, init });
         Ok(self.weights.len() - 1)
     }
@@ -406,7 +339,7 @@ impl Graph {
     }
 
     /// An error that says where in the network it happened.
-    fn misfit(&self, message: impl Display) -> Error {
+    pub(super) fn misfit(&self, message: impl Display) -> Error {
         match self.scope.is_empty() {
             true => Error::user(message.to_string()),
             false => Error::user(format!("{}: {message}", self.scope.join("."))),

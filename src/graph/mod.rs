@@ -5,6 +5,7 @@
 //! [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
 
 mod builder;
+mod combine;
 mod counts;
 mod op;
 pub mod plan;

@@ -251,6 +251,8 @@ fn sigmoid(x: f32) -> f32 {
 pub struct Term {
     pub node: Node,
     pub slot: Option<Slot>,
+    /// Drop path: terms with one number are left out together, image by image.
+    pub drop: Option<u32>,
 }
 
 /// A primitive with its inputs. Weights and statistics are indices into the graph's tables.
@@ -297,6 +299,10 @@ pub enum Op {
         input: Node,
         stride: usize,
     },
+    /// Standard normal noise, the `id`-th of its graph.
+    Noise {
+        id: usize,
+    },
     Sum {
         terms: Vec<Term>,
     },
@@ -317,7 +323,7 @@ impl Op {
     /// The nodes that this primitive reads.
     pub fn inputs(&self) -> Vec<Node> {
         match self {
-            Op::Input => vec![],
+            Op::Input | Op::Noise { .. } => vec![],
             Op::Conv { input, .. }
             | Op::Depthwise { input, .. }
             | Op::Halve { input, .. }

@@ -2,12 +2,15 @@
 
 use crate::random::Seed;
 use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
 
 /// How a weight starts (`darts.md` calls these the framework's defaults; He et al. 2015 for the fan-in rule).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Uniform in ±bound; convolutions and linear layers use 1/√fan_in.
     Uniform(f32),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f32),
     Constant(f32),
 }
 
@@ -43,6 +46,10 @@ impl WeightInfo {
             Init::Uniform(bound) => {
                 let mut rng = seed.rng(&self.name, 0);
                 out.fill_with(|| bound * (2.0 * rng.random::<f32>() - 1.0));
+            }
+            Init::Normal(deviation) => {
+                let mut rng = seed.rng(&self.name, 0);
+                out.fill_with(|| deviation * Distribution::<f32>::sample(&StandardNormal, &mut rng));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The objective of image classification: a network's cross-entropy on a training and a validation batch.
 
 use super::bilevel::{self, Objective, Order, Relax, Split, Statistics, With};
+use super::loss::Loss;
 use crate::space::{Mode, Network};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -44,22 +45,12 @@ fn whole(labels: Tensor) -> Result<Tensor> {
     }
 }
 
-/// Mean cross-entropy over a batch. `logits`: images × classes; `labels`: the class of each image.
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let classes = logits.dims().last().copied().unwrap_or(0);
-    let largest = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
-    if largest >= classes {
-        return Err(Error::user(format!("a label is {largest}, but the network tells only {classes} classes apart"))
-            .hint("labels count from 0"));
-    }
-    Ok(candle_nn::loss::cross_entropy(logits, labels)?)
-}
-
 /// A network on a training and, where alphas are learned, a validation batch.
 struct Classification<'a> {
     network: &'a Network,
     train: &'a Batch,
     valid: Option<&'a Batch>,
+    loss: Loss,
 }
 
 impl Objective for Classification<'_> {
@@ -73,13 +64,19 @@ impl Objective for Classification<'_> {
             Statistics::Leave => Mode::Trial,
         };
         let logits = self.network.forward_at(&batch.images, w, p, mode, None)?;
-        cross_entropy(&logits, &batch.labels)
+        self.loss.of(&logits, &batch.labels, self.network.classes())
     }
 }
 
 /// Loss and gradient of the flat weights on one training batch. `relax`: none for the network's default.
 pub fn weight_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>) -> Result<(f64, Tensor)> {
-    let objective = Classification { network, train: batch, valid: None };
+    loss_gradient(network, batch, relax, Loss::default())
+}
+
+/// [`weight_gradient`] of another loss than plain cross-entropy.
+pub fn loss_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>, loss: Loss) -> Result<(f64, Tensor)> {
+    loss.check()?;
+    let objective = Classification { network, train: batch, valid: None, loss };
     let default = |alphas: &_| network.relax(alphas);
     bilevel::weight_gradient(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default))
 }
@@ -92,7 +89,7 @@ pub fn alpha_gradient(
     relax: Option<&Relax>,
     order: &Order,
 ) -> Result<(f64, Vec<Tensor>)> {
-    let objective = Classification { network, train, valid: Some(valid) };
+    let objective = Classification { network, train, valid: Some(valid), loss: Loss::default() };
     let default = |alphas: &_| network.relax(alphas);
     bilevel::alpha_gradient(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default), order)
 }
@@ -105,7 +102,7 @@ pub fn hessian_vector(
     with: With,
     relax: Option<&Relax>,
 ) -> Result<Vec<Tensor>> {
-    let objective = Classification { network, train: batch, valid: None };
+    let objective = Classification { network, train: batch, valid: None, loss: Loss::default() };
     let default = |alphas: &_| network.relax(alphas);
     bilevel::hessian_vector(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default), v, with)
 }

@@ -1,6 +1,7 @@
 //! Scoring a network on held-out images, in evaluation mode.
 
-use super::classify::{Batch, cross_entropy};
+use super::classify::Batch;
+use super::loss::cross_entropy;
 use crate::space::{Mode, Network};
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};

@@ -6,12 +6,14 @@
 pub mod bilevel;
 pub mod classify;
 pub mod evaluate;
+pub mod loss;
 pub mod optimizer;
 pub mod schedule;
 mod vector;
 
 pub use bilevel::{Order, Relax, Unroll, With};
-pub use classify::{Batch, alpha_gradient, hessian_vector, weight_gradient};
+pub use classify::{Batch, alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
 pub use evaluate::{Score, evaluate};
+pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
 pub use vector::{gradients, norm};

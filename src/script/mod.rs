@@ -40,8 +40,10 @@
 //! * **Errors** are [`crate::Error`] with a hint; the position in the script is added on the way out.
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
+pub mod catalogue;
 mod check;
 pub mod data;
+pub mod discrete;
 mod engine;
 mod explain;
 mod failure;
@@ -87,6 +89,8 @@ pub fn declare(library: &mut Library) {
     data::declare(library);
     let registry = graph::Registry::default();
     network::declare(library, &registry);
+    catalogue::declare(library);
+    discrete::declare(library, &registry);
     learn::declare(library);
     graph::declare(library, &registry);
     run::declare(library);

@@ -4,16 +4,23 @@
 //! them out in cells that share their mixing weights, [`Network`] is a compiled graph with weights, running statistics and
 //! alphas, and [`derive`](derive::derive_cell) reads a [`Genotype`] off the alphas by the published rule.
 
+pub mod catalogue;
 pub mod cell;
+mod chance;
+pub mod densenet;
 pub mod derive;
+pub mod discrete;
 pub mod genotype;
 pub mod network;
 pub mod operations;
 mod python;
+mod skeleton;
 pub mod supernet;
 
 pub use cell::{CellKind, Mask};
-pub use genotype::{Genotype, Pair};
+pub use densenet::{DenseNetOptions, densenet};
+pub use discrete::{Discrete, DiscreteOptions, Stem};
+pub use genotype::{Edge, Genotype, Pair};
 pub use network::{Alphas, Mode, Network};
 pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Place};
 pub use supernet::{Cost, Costs, Masks, Space, Supernet, SupernetOptions};

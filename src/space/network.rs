@@ -5,6 +5,8 @@
 //! edge carries.
 
 use super::cell::CellKind;
+use super::chance::Chance;
+use super::discrete::{AUXILIARY, Discrete};
 use super::genotype::Genotype;
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
@@ -85,6 +87,9 @@ pub struct Network {
     presence: Arc<[Option<Tensor>]>,
     space: Option<Arc<Space>>,
     classes: usize,
+    /// The outputs of a pass with batch statistics are followed by an auxiliary head's.
+    auxiliary: bool,
+    chance: Arc<Chance>,
 }
 
 impl Network {
@@ -97,12 +102,19 @@ impl Network {
         Ok(network)
     }
 
+    /// A genotype's network, freshly initialised.
+    pub fn discrete(discrete: Discrete, seed: Seed, device: &Device) -> Result<Self> {
+        let network = Self::new(discrete.graph, seed, device)?;
+        Ok(Self { classes: discrete.classes, auxiliary: discrete.auxiliary, ..network })
+    }
+
     /// A network of any graph: weights by the framework's default rule, alphas 1e-3 · N(0, 1), running mean 0 and
     /// variance 1, all keyed by `seed`.
     ///
     /// # Errors
-    /// A graph without output, or one whose output is a map and not a vector.
+    /// A device that networks do not run on, a graph without output, or one whose output is a map and not a vector.
     pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
+        Engine::runs_on(device)?;
         let Some(output) = graph.output() else {
             return Err(Error::user("this network has no output").hint("set the graph's output node"));
         };
@@ -128,6 +140,8 @@ impl Network {
             presence,
             space: None,
             classes: shape.channels,
+            auxiliary: false,
+            chance: Arc::new(Chance::new(seed)),
         })
     }
 
@@ -157,14 +171,41 @@ impl Network {
         self.classes
     }
 
-    /// The number of weights; alphas do not count.
+    /// The number of weights; alphas and an auxiliary head do not count.
     pub fn parameters(&self) -> usize {
-        self.graph().parameters()
+        self.graph().parameters() - self.auxiliary_parameters()
     }
 
-    /// Multiply-adds of one image in convolutions and linear layers.
+    /// The number of an auxiliary head's weights; 0 without one.
+    pub fn auxiliary_parameters(&self) -> usize {
+        if self.auxiliary { self.graph().parameters_below(AUXILIARY) } else { 0 }
+    }
+
+    /// Whether training passes give an auxiliary head's logits too.
+    pub fn has_auxiliary(&self) -> bool {
+        self.auxiliary
+    }
+
+    /// Multiply-adds of one image in convolutions and linear layers; an auxiliary head's do not count.
     pub fn macs(&self) -> usize {
-        self.graph().macs()
+        self.graph().macs() - if self.auxiliary { self.graph().macs_below(AUXILIARY) } else { 0 }
+    }
+
+    /// The probability with which training passes drop a path.
+    pub fn drop_path(&self) -> f64 {
+        self.chance.drop_path()
+    }
+
+    /// Sets the probability of drop path.
+    ///
+    /// # Errors
+    /// A probability outside of [0, 1); a network whose paths cannot be dropped.
+    pub fn set_drop_path(&self, probability: f64) -> Result<()> {
+        if self.graph().drop_count() == 0 && probability != 0.0 {
+            return Err(Error::user("this network has no paths to drop")
+                .hint("build it with drop_path: 0.0, or with g.drop_path(…) in a network of your own"));
+        }
+        self.chance.set_drop_path(probability)
     }
 
     /// The default relaxation: for every block the softmax over the candidates of each edge; a candidate that a mask left
@@ -183,7 +224,7 @@ impl Network {
         relaxed.collect()
     }
 
-    /// Logits, images × classes. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
+    /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
     /// order (none: the default relaxation of the network's alphas). `active`: which slots run (none: all).
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
         match p {
@@ -207,7 +248,12 @@ impl Network {
             Mode::Trial => NormMode::Batch,
             Mode::Evaluation => NormMode::Running(self.statistics.clone()),
         };
-        self.engine.forward(x, w, &self.flat_mixing(p)?, &Pass { norm, active })
+        let pass = Pass { norm, active, draws: self.chance.draws(mode) };
+        let output = self.engine.forward(x, w, &self.flat_mixing(p)?, &pass)?;
+        match self.auxiliary && mode == Mode::Evaluation {
+            true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
+            false => Ok(output),
+        }
     }
 
     /// Sees that there is one matrix of mixing weights for every block, in its shape.
@@ -250,10 +296,10 @@ impl Network {
         let Some(info) = self.graph().weight(name) else {
             return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
         };
-        if flat.dims() != [self.parameters()] {
+        if flat.dims() != self.weights.dims() {
             return Err(Error::user(format!(
-                "a flat vector of this network has shape [{}], not {:?}",
-                self.parameters(),
+                "a flat vector of this network has shape {:?}, not {:?}",
+                self.weights.dims(),
                 flat.dims()
             )));
         }
@@ -267,8 +313,8 @@ impl Network {
 
     /// Overwrites all weights with a flat vector.
     pub fn set_weights(&self, flat: &Tensor) -> Result<()> {
-        if flat.dims() != [self.parameters()] {
-            return Err(Error::user(format!("weights are a vector of {}, not {:?}", self.parameters(), flat.dims())));
+        if flat.dims() != self.weights.dims() {
+            return Err(Error::user(format!("weights have shape {:?}, not {:?}", self.weights.dims(), flat.dims())));
         }
         Ok(self.weights.set(&flat.detach().to_dtype(DType::F32)?.to_device(self.weights.device())?)?)
     }
@@ -286,7 +332,7 @@ impl Network {
             let values = value.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             flat[info.range()].copy_from_slice(&values);
         }
-        Ok(self.weights.set(&Tensor::from_vec(flat, self.parameters(), self.weights.device())?)?)
+        Ok(self.weights.set(&Tensor::from_vec(flat, self.weights.dims(), self.weights.device())?)?)
     }
 
     /// What each candidate costs, edges × operations of each kind of cell.
@@ -319,7 +365,8 @@ impl Network {
         })
     }
 
-    /// Everything that learning changes, by name: "weights", "statistics" and "alphas.NAME".
+    /// Everything that learning changes, by name: "weights", "statistics", "alphas.NAME", and "draws" where passes draw
+    /// at random.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let statistics = self.statistics.values();
         let length = statistics.len();
@@ -329,6 +376,9 @@ impl Network {
         ];
         for (name, alpha) in self.alphas.iter() {
             state.push((format!("alphas.{name}"), alpha.as_detached_tensor().copy()?));
+        }
+        if self.draws_at_random() {
+            state.push(("draws".to_string(), self.chance.state()?));
         }
         Ok(state)
     }
@@ -343,9 +393,16 @@ impl Network {
         self.set_weights(find("weights")?)?;
         self.statistics.set(&statistics.to_vec1::<f32>()?)?;
         for (name, alpha) in self.alphas.iter() {
-            alpha.set(find(&format!("alphas.{name}"))?)?;
+            alpha.set(&find(&format!("alphas.{name}"))?.to_device(alpha.device())?)?;
         }
-        Ok(())
+        match self.draws_at_random() {
+            true => self.chance.restore(find("draws")?),
+            false => Ok(()),
+        }
+    }
+
+    fn draws_at_random(&self) -> bool {
+        self.graph().drop_count() + self.graph().noise_count() > 0
     }
 }
 

@@ -1,10 +1,10 @@
 //! The candidate operations: one registry of names, descriptions and what each builds over the graph.
 //!
-//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in; a script adds its own with the same
-//! standing. Weights are named by the position of their layer in the reference's sequence (`1` the depthwise, `2` the
+//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in, and four more that other published cells
+//! and spaces use; a script adds its own with the same standing. Weights are named by the position of their layer in the reference's sequence (`1` the depthwise, `2` the
 //! pointwise convolution …), which is how published weights and the fixtures know them.
 
-use crate::graph::{Graph, Node, Shape};
+use crate::graph::{Conv, Graph, Node, Shape};
 use crate::{Error, Result};
 use std::fmt;
 use std::rc::Rc;
@@ -134,6 +134,14 @@ impl<'a> Operations<'a> {
             separable("sep_conv_5x5", "5×5 depthwise-separable convolution, twice", 5),
             dilated("dil_conv_3x3", "3×3 depthwise-separable convolution, dilation 2", 3),
             dilated("dil_conv_5x5", "5×5 depthwise-separable convolution, dilation 2", 5),
+            separable("sep_conv_7x7", "7×7 depthwise-separable convolution, twice", 7),
+            crossed("conv_7x1_1x7", "1×7 convolution, then 7×1", 7),
+            crossed("conv_3x1_1x3", "1×3 convolution, then 3×1", 3),
+            Operation::new(
+                "noise",
+                "standard normal noise, whatever comes in (RobustDARTS, Zela et al. 2020)",
+                |g, x, place| g.noise(x, place.stride),
+            ),
         ];
         Self { known }
     }
@@ -197,6 +205,20 @@ fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operatio
 /// DilConv: ReLU, depthwise with dilation 2, pointwise, norm, once.
 fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
     Operation::new(name, about, move |g, x, place| depthwise_separable(g, x, [1, 2, 3], kernel, 2, place))
+}
+
+/// ReLU, a flat convolution with the horizontal stride, a tall one with the vertical stride, norm.
+fn crossed(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+    Operation::new(name, about, move |g, x, place| {
+        let Place { channels, stride, norms } = place;
+        let (reach, one) = (kernel / 2, Conv::square(channels, 1));
+        let y = g.relu(x);
+        let flat = Conv { kernel: (1, kernel), stride: (1, stride), padding: (0, reach), ..one };
+        let y = g.conv("1", y, flat)?;
+        let tall = Conv { kernel: (kernel, 1), stride: (stride, 1), padding: (reach, 0), ..one };
+        let y = g.conv("2", y, tall)?;
+        g.batch_norm("3", y, norms.affine())
+    })
 }
 
 /// ReLU, depthwise, pointwise, norm; no norm or activation between the two convolutions. `names`: of the depthwise and

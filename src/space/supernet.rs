@@ -7,11 +7,9 @@ use super::cell::{CellKind, Mask, SearchCell, edge_count};
 use super::derive::derive_cell;
 use super::genotype::Genotype;
 use super::operations::{Operation, Operations};
+use super::skeleton::{MOST, cell_kinds, even_size};
 use crate::graph::{Conv, Graph, Shape};
 use crate::{Error, Result};
-
-/// The most of anything that options may ask for: sizes stay far from overflow, and slips of the hand are told.
-const MOST: usize = 1 << 16;
 
 /// What a supernet is made of; [`SupernetOptions::new`] gives the paper's CIFAR-10 search network.
 #[derive(Clone, Debug)]
@@ -46,21 +44,6 @@ impl SupernetOptions<'_> {
             operations: Operations::new().darts(),
             masks: Masks::default(),
         }
-    }
-
-    /// Which cells are reductions, one entry a cell.
-    fn kinds(&self) -> Result<Vec<CellKind>> {
-        let chosen = match &self.reductions {
-            Some(chosen) => chosen.clone(),
-            None => vec![self.layers / 3, 2 * self.layers / 3],
-        };
-        if let Some(beyond) = chosen.iter().find(|&&cell| cell >= self.layers) {
-            return Err(Error::user(format!("cell {beyond} cannot be a reduction: there are {} cells", self.layers))
-                .hint(format!("cells are numbered 0 to {}", self.layers.saturating_sub(1))));
-        }
-        Ok((0..self.layers)
-            .map(|cell| if chosen.contains(&cell) { CellKind::Reduction } else { CellKind::Normal })
-            .collect())
     }
 
     fn check(&self) -> Result<()> {
@@ -130,7 +113,7 @@ impl Supernet {
     /// a reduction needs even ones (the error names the cell).
     pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
         options.check()?;
-        let kinds = options.kinds()?;
+        let kinds = cell_kinds(options.layers, options.reductions.as_deref())?;
         let mut graph = Graph::new(options.input.channels, options.input.height, options.input.width);
         let blocks =
             CellKind::BOTH.map(|kind| graph.slots(kind.name(), edge_count(options.nodes), options.operations.len()));
@@ -145,7 +128,7 @@ impl Supernet {
         let mut after_reduction = false;
         for (cell, &kind) in kinds.iter().enumerate() {
             if kind == CellKind::Reduction {
-                even_size(graph.shape(previous), cell, options)?;
+                even_size(graph.shape(previous), cell, &kinds, options.input)?;
                 channels *= 2;
             }
             let plan = SearchCell {
@@ -169,24 +152,6 @@ impl Supernet {
         let space = Space { operations, nodes: options.nodes, cells: kinds, masks: options.masks.clone() };
         Ok(Supernet { graph, space })
     }
-}
-
-/// A reduction halves its input, so it must be even both ways.
-fn even_size(input: Shape, cell: usize, options: &SupernetOptions<'_>) -> Result<()> {
-    if input.height.is_multiple_of(2) && input.width.is_multiple_of(2) {
-        return Ok(());
-    }
-    let count = options.kinds()?.iter().filter(|&&kind| kind == CellKind::Reduction).count();
-    Err(Error::user(format!(
-        "cell {cell} (reduction) needs an even height and width to halve, but its input is {}×{}",
-        input.height, input.width
-    ))
-    .hint(format!(
-        "images are {}×{}; with {count} reductions use sizes that are multiples of {}, or fewer reductions",
-        options.input.height,
-        options.input.width,
-        1u64 << count.min(32)
-    )))
 }
 
 /// What the alphas of a supernet stand for.

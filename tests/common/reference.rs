@@ -1,14 +1,20 @@
 //! What each primitive means, in the plainest loops: f64, images × channels × height × width, nothing shared, nothing
 //! fused, no backward pass (central differences make gradients of it).
 
+use candlewick::engine::Draws;
 use candlewick::graph::{Conv, Graph, Node, Op, Pool, PoolKind, Shape};
 use std::collections::HashMap;
 
 /// The output of a graph in training mode (batch statistics), images × channels.
 pub fn forward(graph: &Graph, x: &[f64], w: &[f64], p: &[f64], batch: usize) -> Vec<f64> {
+    forward_with(graph, x, w, p, batch, &Draws::default())
+}
+
+/// [`forward`] with drop path and noise.
+pub fn forward_with(graph: &Graph, x: &[f64], w: &[f64], p: &[f64], batch: usize, draws: &Draws) -> Vec<f64> {
     let mut values: HashMap<Node, Vec<f64>> = HashMap::new();
     for node in graph.nodes() {
-        let value = primitive(graph, node, &values, x, w, p, batch);
+        let value = primitive(graph, node, &values, x, w, p, batch, draws);
         values.insert(node, value);
     }
     values.remove(&graph.output().expect("an output")).expect("its value")
@@ -27,6 +33,7 @@ impl Map<'_> {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn primitive(
     graph: &Graph,
     node: Node,
@@ -35,6 +42,7 @@ fn primitive(
     w: &[f64],
     p: &[f64],
     batch: usize,
+    draws: &Draws,
 ) -> Vec<f64> {
     let out = graph.shape(node);
     let input = |node: &Node| Map { values: &values[node], shape: graph.shape(*node) };
@@ -102,15 +110,26 @@ fn primitive(
             each(&|n, o, r, c| pooled(&map, pool, n, o, r, c))
         }
         Op::Zero { .. } => each(&|_, _, _, _| 0.0),
-        Op::Sum { terms } => each(&|n, o, r, c| {
-            terms
-                .iter()
-                .map(|t| {
-                    let factor = t.slot.map_or(1.0, |slot| p[slot.0 as usize]);
-                    factor * input(&t.node).at(n, o, r as isize, c as isize).unwrap()
-                })
-                .sum()
-        }),
+        Op::Noise { id } => {
+            let pixels = out.channels * out.pixels();
+            (0..batch).flat_map(|n| draws.noise(*id, n).take(pixels).map(f64::from).collect::<Vec<_>>()).collect()
+        }
+        Op::Sum { terms } => {
+            let factors = draws.path_factors(graph.drop_count(), batch);
+            let kept = |drop: Option<u32>, n: usize| match drop {
+                Some(path) if !factors.is_empty() => f64::from(factors[path as usize * batch + n]),
+                _ => 1.0,
+            };
+            each(&|n, o, r, c| {
+                terms
+                    .iter()
+                    .map(|t| {
+                        let factor = t.slot.map_or(1.0, |slot| p[slot.0 as usize]) * kept(t.drop, n);
+                        factor * input(&t.node).at(n, o, r as isize, c as isize).unwrap()
+                    })
+                    .sum()
+            })
+        }
         Op::Concat { inputs } => each(&|n, mut o, r, c| {
             for node in inputs {
                 let map = input(node);

@@ -86,6 +86,7 @@ impl Run<'_> {
     pub(super) fn value_made_by(&self, step: usize) -> ValueId {
         match &self.plan().steps[step] {
             Step::Import { output } => self.plan().values.iter().position(|v| v.raw == *output).unwrap_or(0),
+            Step::Noise { value, .. } => *value,
             Step::Unit(unit) => self.plan().units[*unit].value,
             Step::Pool(pool) => self.plan().pools[*pool].value,
             Step::Sum(sum) => self.plan().sums[*sum].value,
@@ -150,7 +151,7 @@ impl Run<'_> {
                 if !self.sum_runs(*index, back) || !self.live.term(term) {
                     return self.clear_if(*first, term.value, image);
                 }
-                scratch.coefficients[0].fill(self.mixing(term.slot));
+                scratch.coefficients[0].fill(self.weight_of(term, image));
                 let weight = scratch.coefficients[0].as_ptr();
                 let n = plan.raws[sum.output].len() / LANES;
                 // SAFETY: both gradients are whole tensors of one layout within the image's region.
@@ -177,7 +178,7 @@ impl Run<'_> {
                 }
                 match &plan.steps[*step] {
                     Step::Unit(unit) => self.unit_backward(self.unit(*unit), image, scratch, back, *first),
-                    Step::Import { .. } | Step::Sum(_) => {}
+                    Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {}
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
             }
@@ -289,7 +290,7 @@ impl Run<'_> {
                     }
                 }
             }
-            Step::Import { .. } | Step::Unit(_) | Step::Sum(_) => {}
+            Step::Import { .. } | Step::Noise { .. } | Step::Unit(_) | Step::Sum(_) => {}
         }
     }
 

@@ -51,6 +51,7 @@ impl Run<'_> {
     fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x),
+            Step::Noise { output, id, .. } => self.noise(*output, *id, image),
             Step::Unit(unit) => self.unit_forward(self.unit(*unit), image, scratch),
             Step::Pool(index) => {
                 let step = &self.plan().pools[*index];
@@ -113,6 +114,18 @@ impl Run<'_> {
             for pixel in 0..pixels {
                 to[lane_at(lane, pixel, pixels)] = x[channel * pixels + pixel];
             }
+        }
+    }
+
+    fn noise(&self, output: RawId, id: usize, image: &Image) {
+        let raw = &self.plan().raws[output];
+        let pixels = raw.pixels();
+        // SAFETY: the tensor is `raw.len()` floats within the image's region.
+        let to = unsafe { std::slice::from_raw_parts_mut(self.raw(image, output), raw.len()) };
+        to.fill(0.0);
+        let places = raw.layout.positions().into_iter().flat_map(|lane| (0..pixels).map(move |pixel| (lane, pixel)));
+        for ((lane, pixel), value) in places.zip(self.draws.noise(id, image.index)) {
+            to[lane_at(lane, pixel, pixels)] = value;
         }
     }
 
@@ -274,7 +287,7 @@ impl Run<'_> {
             scratch.terms.clear();
             let terms = sum.terms.iter().filter(|t| self.live.term(t));
             for (term, coefficients) in terms.zip(&mut scratch.coefficients) {
-                let p = self.mixing(term.slot);
+                let p = self.weight_of(term, image);
                 let (scale, shift) = self.norm_block(term.value, block);
                 if scale.is_null() {
                     coefficients.fill(p);

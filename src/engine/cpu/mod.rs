@@ -24,9 +24,9 @@ pub use lanes::Isa;
 pub use live::{Live, Wanted};
 pub use tape::{Pools, Tape};
 
-use crate::engine::NormMode;
+use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{LANES, Memory, Plan, RawId, Step, Unit, ValueId};
+use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
 use crate::{Result, interrupt};
 use rayon::prelude::*;
 use sums::Shifted;
@@ -126,21 +126,24 @@ impl CpuPlan {
     pub fn new(plan: Plan) -> Self {
         let mut statistics_of = vec![Vec::new(); plan.raws.len()];
         let mut norms_of_stage = vec![Vec::new(); plan.forward.len()];
+        let mut norms_of_raw = vec![Vec::new(); plan.raws.len()];
         for (index, norm) in plan.norms.iter().enumerate() {
-            let mut level = 0;
-            for (raw, feeds) in
-                statistics_of.iter_mut().enumerate().filter(|(raw, _)| plan.raws[*raw].made_by.is_some())
-            {
-                if let Some(lane) = first_lane_within(&plan, raw, norm.raw) {
-                    feeds.push((index, lane));
-                    level = level.max(plan.raws[raw].level);
-                }
-            }
-            norms_of_stage[level].push(index);
+            norms_of_raw[norm.raw].push(index);
+            norms_of_stage[plan.raws[norm.raw].level].push(index);
         }
-        let feeds = |raw: &RawId, sum: usize| {
-            plan.sums[sum].terms.iter().any(|t| plan.values[t.value].raw == *raw && plan.values[t.value].norm.is_some())
-        };
+        for raw in (0..plan.raws.len()).filter(|&raw| plan.raws[raw].made_by.is_some()) {
+            let mut at = Some((raw, 0));
+            while let Some((whole, lane)) = at {
+                statistics_of[raw].extend(norms_of_raw[whole].iter().map(|&norm| (norm, lane)));
+                at = plan.raws[whole].part_of.map(|(parent, block)| (parent, lane + block * LANES));
+            }
+        }
+        let feeds =
+            |raw: &RawId, sum: usize| {
+                plan.sums[sum].terms.iter().map(|t| &plan.values[t.value]).any(|value| {
+                    value.raw == *raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_))
+                })
+            };
         let dot_feeds_norm =
             (0..plan.sums.len()).map(|sum| plan.sums[sum].dots.iter().map(|raw| feeds(raw, sum)).collect()).collect();
         let most_terms = plan
@@ -157,16 +160,6 @@ impl CpuPlan {
     }
 }
 
-fn first_lane_within(plan: &Plan, part: RawId, whole: RawId) -> Option<usize> {
-    let (mut at, mut lane) = (part, 0);
-    while at != whole {
-        let (parent, block) = plan.raws[at].part_of?;
-        lane += block * LANES;
-        at = parent;
-    }
-    Some(lane)
-}
-
 /// One pass over one batch.
 pub struct Run<'a> {
     pub cpu: &'a CpuPlan,
@@ -175,6 +168,9 @@ pub struct Run<'a> {
     pub tape: &'a Tape,
     pub memory: &'a Memory,
     pub live: &'a Live,
+    pub draws: &'a Draws,
+    /// By path and image; empty where nothing is dropped.
+    pub factors: &'a [f32],
     pub batch: usize,
     pub w: &'a [f32],
     pub p: &'a [f32],
@@ -228,6 +224,15 @@ impl Run<'_> {
 
     fn mixing(&self, slot: Option<crate::graph::Slot>) -> f32 {
         slot.map_or(1.0, |slot| self.p[slot.0 as usize])
+    }
+
+    /// What a term of a sum is multiplied by in one image.
+    fn weight_of(&self, term: &SumTerm, image: &Image) -> f32 {
+        let kept = match term.drop {
+            Some(path) if !self.factors.is_empty() => self.factors[path as usize * self.batch + image.index],
+            _ => 1.0,
+        };
+        kept * self.mixing(term.slot)
     }
 
     fn step_is_live(&self, raw: RawId) -> bool {

@@ -1,6 +1,8 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
+use super::open::open_sums;
 use super::placement;
+use super::readers::{Readers, count_readers, live_nodes};
 use super::{
     Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
     Value, ValueId, View, ViewId,
@@ -18,8 +20,10 @@ enum Seen {
 
 struct Lowering<'g> {
     graph: &'g Graph,
-    /// How many nodes read each node, and how many of them are norms.
-    readers: Vec<(usize, usize)>,
+    /// How many nodes read each node, how many of them are norms, and the last of them.
+    readers: Vec<Readers>,
+    /// The sums' terms; sums that their reader took in are left out.
+    sums: HashMap<Node, Vec<Term>>,
     seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
     plan: Plan,
@@ -27,13 +31,8 @@ struct Lowering<'g> {
 
 pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let live = live_nodes(graph, output);
-    let mut readers = vec![(0, 0); graph.nodes().count()];
-    for node in graph.nodes().filter(|n| live[n.index()]) {
-        for input in graph.op(node).inputs() {
-            readers[input.index()].0 += 1;
-            readers[input.index()].1 += usize::from(matches!(graph.op(node), Op::Norm { .. }));
-        }
-    }
+    let readers = count_readers(graph, &live, output);
+    let sums = open_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
     let plan = Plan {
         raws: Vec::new(),
         values: Vec::new(),
@@ -51,7 +50,7 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         inference: Default::default(),
         sizes: Sizes::default(),
     };
-    let mut lowering = Lowering { graph, readers, seen: HashMap::new(), view_ids: HashMap::new(), plan };
+    let mut lowering = Lowering { graph, readers, sums, seen: HashMap::new(), view_ids: HashMap::new(), plan };
     for node in graph.nodes().filter(|n| live[n.index()]) {
         lowering.node(node)?;
     }
@@ -60,18 +59,6 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     placement::settle_views(&mut lowering.plan);
     placement::place_tables(&mut lowering.plan);
     Ok(lowering.plan)
-}
-
-fn live_nodes(graph: &Graph, output: Node) -> Vec<bool> {
-    let mut live = vec![false; graph.nodes().count()];
-    let mut stack = vec![output];
-    while let Some(node) = stack.pop() {
-        if !std::mem::replace(&mut live[node.index()], true) {
-            stack.extend(graph.op(node).inputs());
-        }
-    }
-    live[graph.input().index()] = true;
-    live
 }
 
 impl Lowering<'_> {
@@ -124,8 +111,14 @@ impl Lowering<'_> {
                 self.plain_view(value)
             }
             Op::Zero { .. } => Seen::Zero,
-            Op::Sum { terms } => {
-                let terms = self.flatten(terms);
+            Op::Noise { id } => {
+                let output = self.raw(Layout::dense(shape.channels), shape.height, shape.width);
+                let value = self.value(output, None);
+                let value = self.made(Step::Noise { output, value, id: *id }, output);
+                self.plain_view(value)
+            }
+            Op::Sum { .. } => {
+                let Some(terms) = self.sums.remove(&node) else { return Ok(()) };
                 let value = self.sum(node, &terms);
                 self.plain_view(value)
             }
@@ -154,32 +147,26 @@ impl Lowering<'_> {
     /// A unit's or pool's output has exactly one value; where a norm and somebody else (or two norms) read it, they read
     /// a copy that may have several.
     fn own_if_shared(&mut self, node: Node, seen: Seen) -> Seen {
-        let (readers, norms) = self.readers[node.index()];
+        let Readers { all, norms, .. } = self.readers[node.index()];
         let Seen::View { value, activation: None } = seen else { return seen };
         let raw = self.plan.values[value].raw;
         let single = self.is_single(raw) && self.plan.values[value].norm.is_none();
-        if !single || norms == 0 || readers == 1 {
+        if !single || norms == 0 || all == 1 {
             return seen;
         }
-        let copy = self.sum_of(vec![SumTerm { value, slot: None }], self.layout(value), raw);
+        let copy = self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
         self.plain_view(copy)
     }
 
     /// Whether a depthwise convolution disappears into the one pointwise convolution that reads it.
     fn fuses_into_pointwise(&self, node: Node) -> bool {
-        if self.readers[node.index()] != (1, 0) || self.graph.output() == Some(node) {
-            return false;
-        }
-        self.graph.nodes().skip(node.index() + 1).any(|reader| match self.graph.op(reader) {
-            Op::Conv { input, conv, .. } => {
-                *input == node
-                    && conv.kernel == (1, 1)
-                    && conv.stride == (1, 1)
-                    && conv.padding == (0, 0)
-                    && conv.groups == 1
+        let Readers { all: 1, last: Some(reader), .. } = self.readers[node.index()] else { return false };
+        match self.graph.op(reader) {
+            Op::Conv { conv, .. } => {
+                conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.padding == (0, 0) && conv.groups == 1
             }
             _ => false,
-        })
+        }
     }
 
     fn unit(
@@ -231,32 +218,14 @@ impl Lowering<'_> {
         self.made(Step::Pool(self.plan.pools.len() - 1), output)
     }
 
-    /// A sum's terms, with sums of sums opened where nobody else reads the inner one: each sum costs a pass over memory.
-    fn flatten(&self, terms: &[Term]) -> Vec<Term> {
-        let mut flat = Vec::new();
-        for term in terms {
-            match self.graph.op(term.node) {
-                Op::Sum { terms: inner }
-                    if self.readers[term.node.index()] == (1, 0)
-                        && (term.slot.is_none() || inner.iter().all(|t| t.slot.is_none())) =>
-                {
-                    let inner = self.flatten(inner);
-                    flat.extend(inner.into_iter().map(|t| Term { node: t.node, slot: t.slot.or(term.slot) }));
-                }
-                _ => flat.push(*term),
-            }
-        }
-        flat
-    }
-
     fn sum(&mut self, node: Node, terms: &[Term]) -> ValueId {
         let shape = self.graph.shape(node);
         let mut values = Vec::new();
         for term in terms {
             match self.seen.get(&term.node).copied().unwrap_or(Seen::Zero) {
                 Seen::Zero => {}
-                Seen::View { value, activation: None } => values.push((value, term.slot)),
-                Seen::View { .. } => values.push((self.plain(term.node), term.slot)),
+                Seen::View { value, activation: None } => values.push((value, term)),
+                Seen::View { .. } => values.push((self.plain(term.node), term)),
             }
         }
         let layout = match values.first() {
@@ -265,8 +234,12 @@ impl Lowering<'_> {
             }
             _ => Layout::dense(shape.channels),
         };
-        let terms: Vec<SumTerm> =
-            values.into_iter().map(|(value, slot)| SumTerm { value: self.conform(value, &layout), slot }).collect();
+        let conformed = |(value, term): (ValueId, &Term)| SumTerm {
+            value: self.conform(value, &layout),
+            slot: term.slot,
+            drop: term.drop,
+        };
+        let terms: Vec<SumTerm> = values.into_iter().map(conformed).collect();
         let output = self.raw(layout, shape.height, shape.width);
         self.sum_into(terms, output)
     }
@@ -303,7 +276,7 @@ impl Lowering<'_> {
             let part = match free {
                 true => raw,
                 false => {
-                    let copy = self.sum_of(vec![SumTerm { value, slot: None }], self.layout(value), raw);
+                    let copy = self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
                     self.plan.values[copy].raw
                 }
             };
@@ -363,7 +336,7 @@ impl Lowering<'_> {
         }
         let raw = self.plan.values[value].raw;
         if activation.is_none() {
-            return self.sum_of(vec![SumTerm { value, slot: None }], self.layout(value), raw);
+            return self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
         }
         let input = self.view(value, activation);
         let (height, width) = (self.plan.raws[raw].height, self.plan.raws[raw].width);
@@ -405,7 +378,7 @@ impl Lowering<'_> {
     fn is_single(&self, raw: RawId) -> bool {
         !matches!(
             self.plan.raws[raw].made_by.map(|s| &self.plan.steps[s]),
-            Some(Step::Sum(_) | Step::Import { .. }) | None
+            Some(Step::Sum(_) | Step::Import { .. } | Step::Noise { .. }) | None
         )
     }
 
@@ -425,7 +398,10 @@ impl Lowering<'_> {
             Step::Unit(unit) => self.plan.units[*unit].value,
             Step::Pool(pool) => self.plan.pools[*pool].value,
             Step::Sum(sum) => self.plan.sums[*sum].value,
-            Step::Apply { value, .. } | Step::Gather { value, .. } | Step::GlobalPool { value, .. } => *value,
+            Step::Noise { value, .. }
+            | Step::Apply { value, .. }
+            | Step::Gather { value, .. }
+            | Step::GlobalPool { value, .. } => *value,
         };
         self.plan.steps.push(step);
         self.plan.raws[output].made_by = Some(self.plan.steps.len() - 1);

@@ -31,13 +31,19 @@ struct Life {
 
 struct Lives<'p> {
     plan: &'p Plan,
+    /// By raw tensor: its value without a norm.
+    plain: Vec<Option<ValueId>>,
     /// Raw tensors first (by root), then gradients (by owner).
     lives: Vec<Option<Life>>,
     now: usize,
 }
 
 fn arrange(plan: &Plan, training: bool) -> Memory {
-    let mut lives = Lives { plan, lives: vec![None; plan.raws.len() + plan.values.len()], now: 1 };
+    let mut plain = vec![None; plan.raws.len()];
+    for (id, value) in plan.values.iter().enumerate().filter(|(_, value)| value.norm.is_none()).rev() {
+        plain[value.raw] = Some(id);
+    }
+    let mut lives = Lives { plan, plain, lives: vec![None; plan.raws.len() + plan.values.len()], now: 1 };
     for stage in &plan.forward {
         for &step in &stage.steps {
             for value in plan.inputs_of(step) {
@@ -63,23 +69,22 @@ fn arrange(plan: &Plan, training: bool) -> Memory {
         memory.raws[raw] = places.0[root] + offset;
     }
     for value in 0..plan.values.len() {
-        let (owner, offset) = gradient_owner(plan, value);
+        let (owner, offset) = lives.gradient_owner(value);
         memory.gradients[value] = places.0[plan.raws.len() + owner] + offset;
     }
     memory
 }
 
-/// The gradient buffer that a value's gradient lies in, and where: a part's lies within the whole's.
-fn gradient_owner(plan: &Plan, value: ValueId) -> (ValueId, usize) {
-    if plan.values[value].norm.is_some() {
-        return (value, 0);
-    }
-    let (root, offset) = plan.root(plan.values[value].raw);
-    let owner = plan.values.iter().position(|v| v.raw == root && v.norm.is_none());
-    (owner.unwrap_or(value), offset)
-}
-
 impl Lives<'_> {
+    /// The gradient buffer that a value's gradient lies in, and where: a part's lies within the whole's.
+    fn gradient_owner(&self, value: ValueId) -> (ValueId, usize) {
+        if self.plan.values[value].norm.is_some() {
+            return (value, 0);
+        }
+        let (root, offset) = self.plan.root(self.plan.values[value].raw);
+        (self.plain[root].unwrap_or(value), offset)
+    }
+
     fn touch(&mut self, index: usize, len: usize, at: usize) {
         let life = self.lives[index].get_or_insert(Life { len, first: at, last: at });
         life.first = life.first.min(at);
@@ -95,7 +100,7 @@ impl Lives<'_> {
     /// Gradients are written after everything that the step reads has been read (see the engine's backward steps), so a
     /// gradient may lie where the step's own stored output lay.
     fn writes_gradient(&mut self, value: ValueId) {
-        let (owner, _) = gradient_owner(self.plan, value);
+        let (owner, _) = self.gradient_owner(value);
         let len = self.plan.raws[self.plan.values[owner].raw].len();
         self.touch(self.plan.raws.len() + owner, len, self.now + 1);
     }
@@ -103,7 +108,7 @@ impl Lives<'_> {
     fn reads_gradient(&mut self, value: ValueId) {
         match &self.plan.values[value].gradient {
             Gradient::Buffer => {
-                let (owner, _) = gradient_owner(self.plan, value);
+                let (owner, _) = self.gradient_owner(value);
                 let len = self.plan.raws[self.plan.values[owner].raw].len();
                 self.touch(self.plan.raws.len() + owner, len, self.now);
             }
@@ -143,7 +148,9 @@ impl Lives<'_> {
                     Step::Unit(unit) => plan.units[*unit].value,
                     Step::Pool(pool) => plan.pools[*pool].value,
                     Step::Apply { value, .. } | Step::Gather { value, .. } | Step::GlobalPool { value, .. } => *value,
-                    Step::Import { .. } | Step::Sum(_) => unreachable!("these have backward steps of their own"),
+                    Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {
+                        unreachable!("these have backward steps of their own")
+                    }
                 };
                 self.reads_gradient(value);
                 self.touch_raw(output);
@@ -159,7 +166,7 @@ impl Lives<'_> {
                 }
             }
             BackStep::Export => {
-                if let Some(value) = plan.values.iter().position(|v| v.raw == plan.input && v.norm.is_none()) {
+                if let Some(value) = self.plain[plan.input] {
                     self.reads_gradient(value);
                 }
             }

@@ -16,7 +16,9 @@ mod geometry;
 mod layout;
 mod lower;
 mod memory;
+mod open;
 mod placement;
+mod readers;
 mod schedule;
 
 pub use geometry::{BackwardTap, Geometry};
@@ -178,6 +180,9 @@ pub struct Sum {
 pub struct SumTerm {
     pub value: ValueId,
     pub slot: Option<Slot>,
+    /// The drop path that the term is on; never together with a slot. A dropped term's value has a gradient buffer, as
+    /// sums over the batch know nothing of an image's factor.
+    pub drop: Option<u32>,
 }
 
 /// What makes a raw tensor.
@@ -186,6 +191,12 @@ pub enum Step {
     /// The images, from channels first to blocks.
     Import {
         output: RawId,
+    },
+    /// Standard normal noise, the `id`-th of the graph.
+    Noise {
+        output: RawId,
+        value: ValueId,
+        id: usize,
     },
     Unit(usize),
     Pool(usize),
@@ -312,6 +323,7 @@ impl Plan {
     pub fn output_of(&self, step: usize) -> RawId {
         match &self.steps[step] {
             Step::Import { output }
+            | Step::Noise { output, .. }
             | Step::Apply { output, .. }
             | Step::Gather { output, .. }
             | Step::GlobalPool { output, .. } => *output,
@@ -324,7 +336,7 @@ impl Plan {
     /// The values that a step reads.
     pub fn inputs_of(&self, step: usize) -> Vec<ValueId> {
         match &self.steps[step] {
-            Step::Import { .. } => vec![],
+            Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],
             Step::Gather { input, .. } | Step::GlobalPool { input, .. } => vec![*input],
             Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],

@@ -1,6 +1,7 @@
 //! The order of things: stages forward, the same stages reversed on the way back.
 
 use super::{BackStage, BackStep, Gradient, GradientTerm, Plan, RawId, Stage, Step, ValueId};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 pub(super) fn schedule(plan: &mut Plan) {
     order_forward(plan);
@@ -17,12 +18,16 @@ fn order_forward(plan: &mut Plan) {
         let level = plan
             .inputs_of(step)
             .iter()
-            .map(|&value| complete_at(plan, plan.values[value].raw) + usize::from(plan.values[value].norm.is_some()))
+            .map(|&value| plan.raws[plan.values[value].raw].level + usize::from(plan.values[value].norm.is_some()))
             .max()
             .unwrap_or(0);
         *level_of_step = level;
-        let output = plan.output_of(step);
-        plan.raws[output].level = level;
+        // A concatenation waits for its parts.
+        let mut at = Some(plan.output_of(step));
+        while let Some(raw) = at {
+            plan.raws[raw].level = plan.raws[raw].level.max(level);
+            at = plan.raws[raw].part_of.map(|(whole, _)| whole);
+        }
     }
     let stages = level_of_step.iter().max().map_or(0, |m| m + 1);
     let mut members = vec![Vec::new(); stages];
@@ -32,31 +37,52 @@ fn order_forward(plan: &mut Plan) {
     plan.forward = members.into_iter().map(|steps| Stage { steps: group_by_view(plan, steps) }).collect();
 }
 
-/// The stage in which a tensor is complete; a concatenation waits for its parts.
-fn complete_at(plan: &Plan, raw: RawId) -> usize {
-    let parts = (0..plan.raws.len()).filter(|&r| plan.raws[r].part_of.is_some_and(|(whole, _)| whole == raw));
-    match plan.raws[raw].made_by {
-        Some(_) => plan.raws[raw].level,
-        None => parts.map(|part| complete_at(plan, part)).max().unwrap_or(0),
+/// Puts a stage's steps in an order in which each can run, steps that read one view behind one another.
+fn group_by_view(plan: &Plan, steps: Vec<usize>) -> Vec<usize> {
+    // By tensor: the stage's steps that write it or a part of it.
+    let mut writers: HashMap<RawId, Vec<usize>> = HashMap::new();
+    for (index, &step) in steps.iter().enumerate() {
+        let mut at = Some(plan.output_of(step));
+        while let Some(raw) = at {
+            writers.entry(raw).or_default().push(index);
+            at = plan.raws[raw].part_of.map(|(whole, _)| whole);
+        }
     }
-}
-
-fn group_by_view(plan: &Plan, mut waiting: Vec<usize>) -> Vec<usize> {
-    let mut ordered: Vec<usize> = Vec::new();
+    let mut dependents = vec![Vec::new(); steps.len()];
+    let mut unmade = vec![0; steps.len()];
+    let mut of_view: HashMap<usize, VecDeque<usize>> = HashMap::new();
+    for (index, &step) in steps.iter().enumerate() {
+        for value in plan.inputs_of(step) {
+            for &writer in writers.get(&plan.values[value].raw).into_iter().flatten() {
+                dependents[writer].push(index);
+                unmade[index] += 1;
+            }
+        }
+        if let Some(view) = view_of(plan, step) {
+            of_view.entry(view).or_default().push_back(index);
+        }
+    }
+    let mut ready: BTreeSet<usize> = (0..steps.len()).filter(|&index| unmade[index] == 0).collect();
+    let mut ordered = Vec::new();
     let mut last_view = None;
-    while !waiting.is_empty() {
-        let unmade: Vec<RawId> = waiting.iter().map(|&s| plan.output_of(s)).collect();
-        let ready = |step: usize| {
-            plan.inputs_of(step).iter().all(|&v| !unmade.iter().any(|&u| overlaps(plan, u, plan.values[v].raw)))
-        };
-        let same_view = waiting.iter().position(|&s| view_of(plan, s).is_some() && view_of(plan, s) == last_view);
-        let next = same_view
-            .or_else(|| waiting.iter().position(|&s| ready(s)))
-            .expect("a graph's steps are in an order in which each can run");
-        let step = waiting.remove(next);
-        last_view = view_of(plan, step).or(last_view);
-        ordered.push(step);
+    while let Some(&first) = ready.first() {
+        let same_view = last_view.and_then(|view| of_view.get(&view)?.front().copied());
+        let index = same_view.unwrap_or(first);
+        ready.remove(&index);
+        if let Some(view) = view_of(plan, steps[index]) {
+            // Readers of one view become ready together and are taken in order.
+            of_view.entry(view).or_default().pop_front();
+            last_view = Some(view);
+        }
+        for &dependent in &dependents[index] {
+            unmade[dependent] -= 1;
+            if unmade[dependent] == 0 {
+                ready.insert(dependent);
+            }
+        }
+        ordered.push(steps[index]);
     }
+    debug_assert_eq!(ordered.len(), steps.len(), "a graph's steps are in an order in which each can run");
     ordered
 }
 
@@ -67,21 +93,8 @@ fn view_of(plan: &Plan, step: usize) -> Option<usize> {
     }
 }
 
-/// Whether one tensor is the other or a part of it.
-fn overlaps(plan: &Plan, part: RawId, whole: RawId) -> bool {
-    let mut at = part;
-    loop {
-        if at == whole {
-            return true;
-        }
-        match plan.raws[at].part_of {
-            Some((parent, _)) => at = parent,
-            None => return false,
-        }
-    }
-}
-
-/// A value that only sums read has no gradient buffer, unless it is a sum, a concatenation or the images themselves.
+/// A value that only sums read has no gradient buffer, unless it is a sum, a concatenation, the images themselves, or a
+/// path that images may drop.
 fn choose_gradients(plan: &mut Plan) {
     let mut terms: Vec<Vec<GradientTerm>> = vec![Vec::new(); plan.values.len()];
     let mut read_whole = vec![false; plan.values.len()];
@@ -91,6 +104,7 @@ fn choose_gradients(plan: &mut Plan) {
             Step::Sum(sum) => {
                 for term in &plan.sums[*sum].terms {
                     terms[term.value].push(GradientTerm { sum: *sum, slot: term.slot });
+                    read_whole[term.value] |= term.drop.is_some();
                 }
             }
             _ => plan.inputs_of(step).iter().for_each(|&value| read_whole[value] = true),
@@ -98,9 +112,10 @@ fn choose_gradients(plan: &mut Plan) {
     }
     for value in 0..plan.values.len() {
         let raw = plan.values[value].raw;
-        let stored =
-            matches!(plan.raws[raw].made_by.map(|s| &plan.steps[s]), Some(Step::Sum(_) | Step::Import { .. }) | None)
-                || plan.raws[raw].part_of.is_some();
+        let stored = matches!(
+            plan.raws[raw].made_by.map(|s| &plan.steps[s]),
+            Some(Step::Sum(_) | Step::Import { .. } | Step::Noise { .. }) | None
+        ) || plan.raws[raw].part_of.is_some();
         let buffer = read_whole[value] || (stored && plan.values[value].norm.is_none());
         plan.values[value].gradient =
             if buffer { Gradient::Buffer } else { Gradient::Terms(std::mem::take(&mut terms[value])) };

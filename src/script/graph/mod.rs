@@ -116,6 +116,34 @@ fn declare_structure(library: &mut Library) {
         .doc("Channel shuffle (Zhang et al. 2018): channels of different groups come to lie side by side.")
         .example("network(#{ channels: 4, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.shuffle(x, 2)), 2));");
     library
+        .method("noise", &["g", "x", "stride"], |g: GraphBuilder, x: Node, stride: Option<usize>| {
+            let x = g.own(&x)?;
+            g.add(|graph| graph.noise(x, stride.unwrap_or(1)))
+        })
+        .doc(
+            "Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn anew for every image of every \
+             pass. No gradient flows through it.",
+        )
+        .example(
+            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.add([x, g.noise(x)])), 2));",
+        );
+    library
+        .method("drop_path", &["g", "x"], |g: GraphBuilder, x: Node| {
+            let x = g.own(&x)?;
+            g.add(|graph| graph.drop_path(x))
+        })
+        .doc(
+            "Drop path (Larsson et al. 2017): in training passes the node of each image is left out with the probability \
+             `net.drop_path`, and divided by one minus it otherwise.",
+        )
+        .example(
+            "let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
+                 let y = g.add([x, g.drop_path(g.pointwise(x, 4))]);\n    \
+                 g.linear(g.global_pool(y), 2)\n\
+             });\n\
+             net.drop_path = 0.2;",
+        );
+    library
         .method("scope", &["g", "name", "build"], |call: &Call<'_>, g: GraphBuilder, name: String, build: FnPtr| {
             g.scope(&name, |g| call.invoke::<Dynamic>(&build, (g.clone(),)))
         })

@@ -8,7 +8,7 @@ use super::inputs::{AnyBatch, relaxation};
 use super::network::small;
 use super::{Argument, Call, Host, Library, List, Mismatch, Options, ScriptType, Tensor};
 use crate::data::ImageSet;
-use crate::learn::{self, Batch, Order, Unroll, evaluate, schedule};
+use crate::learn::{self, Batch, Loss, Order, Unroll, evaluate, schedule};
 use crate::space::Network;
 use crate::{Error, Result};
 use rhai::{Dynamic, FnPtr, Map};
@@ -33,7 +33,12 @@ fn declare_gradients(library: &mut Library) {
             move |call: &Call<'_>, net: Network, batch: AnyBatch, options: Options| {
                 let batch = batch.on(net.weights().device())?;
                 let relax = relaxation(call, &net, &options)?;
-                let (loss, flat) = learn::weight_gradient(&net, &batch, relax.as_deref())?;
+                if options.given("auxiliary") && !net.has_auxiliary() {
+                    return Err(Error::user("this network has no auxiliary head")
+                        .hint("discrete(…, #{ auxiliary: true }) gives it one"));
+                }
+                let of = Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.get("auxiliary")? };
+                let (loss, flat) = learn::loss_gradient(&net, &batch, relax.as_deref(), of)?;
                 Ok(Gradient::new(&host, loss, vec![("weights".into(), flat)]))
             },
         )
@@ -41,6 +46,8 @@ fn declare_gradients(library: &mut Library) {
             "The cross-entropy of a batch in training mode and its gradient with respect to the network's weights. `batch` is \
              a batch of a data set or `#{ x: images, y: labels }`.",
         )
+        .option("label_smoothing", 0.0, "ε: labels are 1 − ε at the right class plus ε/classes at every class")
+        .option("auxiliary", 0.4, "the weight of an auxiliary head's loss, for networks that have one")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
         .example(small!(
             "let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\

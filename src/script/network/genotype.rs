@@ -2,9 +2,10 @@
 
 use super::small;
 use crate::script::graph::Registry;
-use crate::script::inputs::{list_of, relaxation};
+use crate::script::inputs::relaxation;
+use crate::script::json::to_json;
 use crate::script::{Call, Library, List, Options, ScriptType};
-use crate::space::{CellKind, Genotype, Network, Pair};
+use crate::space::{CellKind, Edge, Genotype, Network, catalogue};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, FnPtr, Map};
 use std::any::TypeId;
@@ -14,9 +15,7 @@ impl ScriptType for Genotype {
 }
 
 pub fn declare(library: &mut Library, registry: &Registry) {
-    library.kind::<Genotype>(
-        "Two discrete cells: for every node two (op, input) pairs, and the states that are concatenated.",
-    );
+    library.kind::<Genotype>("Two discrete cells: the edges into every node, and the states that are concatenated.");
     library
         .function("derive", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
             derive(call, &net, &options)
@@ -40,8 +39,11 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             Ok(genotype)
         })
         .doc(
-            "A genotype from the literature's text, `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, \
-             from JSON, or from a map with `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out).",
+            "A genotype by its name in the catalogue (see `genotypes`), from the literature's text, \
+             `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, or from a map with \
+             `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out). Edges are [op, input], two \
+             for every node, or [op, node, input] with any number for a node; nodes are states 2, 3, …, the outputs of the \
+             two cells before are states 0 and 1.",
         )
         .example(
             "let cell = genotype(#{\n    \
@@ -49,24 +51,25 @@ pub fn declare(library: &mut Library, registry: &Registry) {
                  reduce: [[\"max_pool_3x3\", 0], [\"max_pool_3x3\", 1]],\n\
              });\n\
              assert(genotype(`${cell}`) == cell);\n\
+             assert(genotype(\"DARTS_V2\").normal[7] == [\"dil_conv_3x3\", 2]);\n\
              assert(cell.reduce[1] == [\"max_pool_3x3\", 1]);",
         );
     let pair = [TypeId::of::<Genotype>(), TypeId::of::<Genotype>()];
     library
         .operator("==", &[&pair], |a: Genotype, b: Genotype| Ok(a == b))
-        .doc("Whether two genotypes are one network: the order of a node's two pairs does not count.")
+        .doc("Whether two genotypes are one network: the order of a node's edges does not count.")
         .example(small!("assert(derive(net) == derive(net));"));
     library
         .operator("!=", &[&pair], |a: Genotype, b: Genotype| Ok(a != b))
         .doc("Whether two genotypes are different networks.")
         .example(small!("assert(!(derive(net) != derive(net)));"));
     library
-        .property("normal", |cell: Genotype| Ok(pairs(&cell, CellKind::Normal)))
-        .doc("The normal cell's pairs, [op, input], two for every node.")
+        .property("normal", |cell: Genotype| Ok(edges(&cell, CellKind::Normal)))
+        .doc("The normal cell's edges: [op, input], two for every node, or [op, node, input].")
         .example(small!("assert(derive(net).normal.len() == 2);"));
     library
-        .property("reduce", |cell: Genotype| Ok(pairs(&cell, CellKind::Reduction)))
-        .doc("The reduction cell's pairs, [op, input], two for every node.")
+        .property("reduce", |cell: Genotype| Ok(edges(&cell, CellKind::Reduction)))
+        .doc("The reduction cell's edges: [op, input], two for every node, or [op, node, input].")
         .example(small!("assert(derive(net).reduce.len() == 2);"));
     library
         .property("normal_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Normal).to_vec())))
@@ -91,7 +94,8 @@ fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype>
 
 fn genotype(source: &Dynamic) -> Result<Genotype> {
     if let Ok(text) = source.clone().into_string() {
-        return Genotype::parse(&text);
+        let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        return if is_name { catalogue::genotype(&text) } else { Genotype::parse(&text) };
     }
     match source.as_map_ref() {
         Ok(map) => from_map(&map),
@@ -105,27 +109,43 @@ fn from_map(map: &Map) -> Result<Genotype> {
     if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Error::unknown("part of a genotype", key, known));
     }
-    let cell = |name: &str| -> Result<(Vec<Pair>, Vec<usize>)> {
-        let form = || Error::user(format!("`{name}` must be an array of [op, input] pairs"));
-        let list = map.get(name).ok_or_else(form)?.as_array_ref().map_err(|_| form())?;
-        let pair = |value: &Dynamic| {
-            let pair = value.as_array_ref().ok()?;
-            let [operation, input] = &pair[..] else { return None };
-            let input = usize::try_from(input.as_int().ok()?).ok()?;
-            Some(Pair::new(&operation.clone().into_string().ok()?, input))
+    let mut fields = serde_json::Map::new();
+    for name in ["normal", "reduce"] {
+        let form =
+            || Error::user(format!("`{name}` must be an array of [op, input] pairs or [op, node, input] triples"));
+        let value = map.get(name).ok_or_else(form)?;
+        let edges = value.as_array_ref().map_err(|_| form())?;
+        let concat = format!("{name}_concat");
+        let states = match map.get(concat.as_str()) {
+            Some(value) => to_json(value)?,
+            None => all_nodes(&edges).into(),
         };
-        let pairs: Vec<Pair> = list.iter().map(|value| pair(value).ok_or_else(form)).collect::<Result<_>>()?;
-        let concat = match map.get(format!("{name}_concat").as_str()) {
-            Some(value) => list_of::<usize>(&format!("{name}_concat"), value)?,
-            None => (2..pairs.len() / 2 + 2).collect(),
-        };
-        Ok((pairs, concat))
-    };
-    let ((normal, normal_concat), (reduce, reduce_concat)) = (cell("normal")?, cell("reduce")?);
-    Genotype::new(normal, normal_concat, reduce, reduce_concat)
+        fields.insert(concat, states);
+        fields.insert(name.to_string(), to_json(value)?);
+    }
+    Genotype::from_json(fields.into())
 }
 
-fn pairs(cell: &Genotype, kind: CellKind) -> Array {
-    let pair = |pair: &Pair| Dynamic::from_array(vec![pair.operation().into(), Dynamic::from_int(pair.input() as i64)]);
-    cell.pairs(kind).iter().map(pair).collect()
+/// The nodes that a list of edges feeds.
+fn all_nodes(edges: &[Dynamic]) -> Vec<usize> {
+    let node = |(index, edge): (usize, &Dynamic)| match edge.as_array_ref().ok()?.as_slice() {
+        [_, node, _] => usize::try_from(node.as_int().ok()?).ok(),
+        _ => Some(index / 2 + 2),
+    };
+    let mut nodes: Vec<usize> = edges.iter().enumerate().filter_map(node).collect();
+    nodes.sort_unstable();
+    nodes.dedup();
+    nodes
+}
+
+fn edges(cell: &Genotype, kind: CellKind) -> Array {
+    let edge = |edge: &Edge| {
+        let state = |state: usize| Dynamic::from_int(state as i64);
+        let operation = edge.operation.as_str().into();
+        Dynamic::from_array(match cell.is_paired(kind) {
+            true => vec![operation, state(edge.input)],
+            false => vec![operation, state(edge.node), state(edge.input)],
+        })
+    };
+    cell.edges(kind).iter().map(edge).collect()
 }

@@ -87,11 +87,11 @@ pub(super) use small;
 fn declare_properties(library: &mut Library) {
     library
         .property("parameters", |net: Network| Ok(net.parameters()))
-        .doc("How many weights it has; alphas do not count.")
+        .doc("How many weights it has; alphas and an auxiliary head do not count.")
         .example(small!("assert(net.parameters == net.weights.shape[0]);"));
     library
         .property("macs", |net: Network| Ok(net.macs()))
-        .doc("Multiply-adds of one image, convolutions and linear layers only.")
+        .doc("Multiply-adds of one image, convolutions and linear layers only; an auxiliary head does not count.")
         .example(small!("assert(net.macs > 0);"));
     library
         .property("classes", |net: Network| Ok(net.classes()))
@@ -200,7 +200,8 @@ fn declare_passes(library: &mut Library) {
             forward(&host, &net, &x, &options)
         })
         .doc(
-            "Logits, [batch, classes], of images [batch, channels, height, width]. Mixing weights that are not given are the \
+            "Logits, [batch, classes], of images [batch, channels, height, width]; in training an auxiliary head's stand \
+             behind them. Mixing weights that are not given are the \
              softmax of the alphas. Gradients flow to weights, mixing weights and images. An op whose mask is 0 wherever it \
              stands is not run, and its mixing weight gets no gradient.",
         )
@@ -316,7 +317,7 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
 }
 
 /// The k-th network of a script has the k-th seed.
-fn network_seed(host: &Host) -> Seed {
+pub(super) fn network_seed(host: &Host) -> Seed {
     Seed(host.draw("network").next_u64())
 }
 

@@ -200,7 +200,7 @@ impl IntoIterator for Tensor {
     }
 }
 
-/// The host's device when it is the CPU needs no copy.
+/// The tensor in the processor's memory; no copy where it is there.
 pub(super) fn on_cpu(tensor: &candle_core::Tensor) -> Result<candle_core::Tensor> {
     Ok(tensor.to_device(&Device::Cpu)?)
 }

@@ -1,10 +1,12 @@
 //! Sums, means, extremes and the like over given axes or all of them.
 //!
 //! The greatest and the smallest are gathered at their index, so the gradient goes to one element also where several are
-//! equal (candle's own gives it to each of them, in full).
+//! equal (candle's own gives it to each of them, in full). The index is looked for on the processor: of equal elements
+//! candle's CUDA kernels may find any.
 
 use super::Tensor;
 use super::arguments::{Axes, axis};
+use super::create::on_cpu;
 use crate::script::Options;
 use crate::script::library::Library;
 use crate::{Error, Result};
@@ -74,11 +76,23 @@ fn log_sum_exp(x: &Candle, axes: &[usize]) -> Result<Candle> {
     Ok((sum(&shifted, axes)?.log()? + greatest)?)
 }
 
+/// The index that `find` picks, the first of equals on every device.
+fn index(x: &Candle, find: fn(&Candle) -> candle_core::Result<Candle>) -> Result<Candle> {
+    Ok(find(&on_cpu(&x.detach())?)?.to_device(x.device())?)
+}
+
 /// The element at the index that `find` picks along the folded axes.
 fn extreme(x: &Candle, axes: &[usize], find: fn(&Candle) -> candle_core::Result<Candle>) -> Result<Candle> {
     let folded = fold(x, axes)?;
-    let picked = folded.gather(&find(&folded.detach())?.contiguous()?, D::Minus1)?;
+    let picked = folded.gather(&index(&folded, find)?.contiguous()?, D::Minus1)?;
     Ok(picked.reshape(remaining(x.dims(), axes, true))?)
+}
+
+/// candle multiplies by a triangle of ones, which must fit into memory; along the last axis that is one plain product.
+fn cumulative_sum(t: &Tensor, axis: usize) -> Result<Candle> {
+    let (x, last, length) = (t.float()?, t.dims().len() - 1, t.dims()[axis]);
+    t.meter().admit(&[length, length], x.dtype().size_in_bytes())?;
+    Ok(x.transpose(axis, last)?.contiguous()?.cumsum(last)?.transpose(axis, last)?.contiguous()?)
 }
 
 type Reduction = fn(&Candle, &[usize]) -> Result<Candle>;
@@ -174,7 +188,7 @@ fn declare_indices(library: &mut Library) {
                 if t.dims()[axis] == 0 {
                     return Err(Error::user(format!("{name} of no numbers: the shape is {:?}", t.dims())));
                 }
-                let found = find(&fold(&t.float()?.detach(), &[axis])?)?;
+                let found = index(&fold(&t.float()?, &[axis])?, find)?;
                 t.with(found.reshape(remaining(t.dims(), &[axis], false))?)
             })
             .doc(doc)
@@ -183,7 +197,7 @@ fn declare_indices(library: &mut Library) {
     library
         .function("cumulative_sum", &["t", "axis"], |t: Tensor, along: Option<i64>| {
             let axis = axis(along.unwrap_or(-1), t.dims())?;
-            t.with(t.float()?.cumsum(axis)?)
+            t.with(cumulative_sum(&t, axis)?)
         })
         .doc("The sums of all elements up to each, along an axis (the last by default).")
         .example("assert_equal(cumulative_sum(tensor([1, 2, 3])), tensor([1, 3, 6]));");

@@ -2,11 +2,12 @@
 
 use super::Tensor;
 use super::arguments::{Indices, axis};
+use super::create::on_cpu;
 use crate::script::Options;
 use crate::script::library::Library;
 use crate::script::value::{Argument, Mismatch};
 use crate::{Error, Result};
-use candle_core::{D, Tensor as Candle};
+use candle_core::{D, DType, Tensor as Candle};
 use rhai::{Dynamic, Map};
 use std::ops::{Range, RangeInclusive};
 
@@ -74,9 +75,21 @@ fn select(t: &Tensor, indices: &Indices, axis: usize) -> Result<Tensor> {
     t.with(picked.reshape(dims)?)
 }
 
-/// The indices that sort the last axis of a contiguous tensor; stable.
+/// The indices that sort the last axis; stable, NaN after every number. Sorted on the processor wherever the tensor is:
+/// candle's CUDA kernel settles ties by chance and takes no long rows, and its CPU one has no place for NaN.
 fn order(x: &Candle, descending: bool) -> Result<Candle> {
-    Ok(x.detach().contiguous()?.arg_sort_last_dim(!descending)?)
+    let values = on_cpu(&x.detach())?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let ascending = |a: f64, b: f64| a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+    let mut order = Vec::with_capacity(values.len());
+    for row in values.chunks(x.dim(D::Minus1)?.max(1)) {
+        let first = order.len();
+        order.extend(0..row.len() as u32);
+        order[first..].sort_by(|&a, &b| {
+            let (a, b) = (row[a as usize], row[b as usize]);
+            if descending { ascending(b, a) } else { ascending(a, b) }
+        });
+    }
+    Ok(Candle::from_vec(order, x.dims(), x.device())?)
 }
 
 /// Sorts along an axis: the values (through which gradients flow) and their indices.
@@ -130,7 +143,7 @@ pub fn declare(library: &mut Library) {
                 let mut dims = indices.dims().to_vec();
                 dims.push(classes);
                 host.meter.admit(&dims, 4)?;
-                let values = super::create::on_cpu(&indices)?.flatten_all()?.to_vec1::<u32>()?;
+                let values = on_cpu(&indices)?.flatten_all()?.to_vec1::<u32>()?;
                 let mut hot = vec![0.0; values.len() * classes];
                 values.iter().enumerate().for_each(|(row, &class)| hot[row * classes + class as usize] = 1.0);
                 super::create::from_values(&host, hot, &dims)

@@ -1,0 +1,119 @@
+//! The builder's primitives without weights that bring nodes together, take them apart, or stand for no node: sums,
+//! concatenations, selections, zeros, noise.
+
+use super::{Graph, Node, Op, Shape, Slot, Term};
+use crate::Result;
+
+impl Graph {
+    /// Zeros, at the size that a stride leaves.
+    pub fn zero(&mut self, input: Node, stride: usize) -> Result<Node> {
+        let from = self.shape(input);
+        if stride == 0 {
+            return Err(self.misfit("a stride is at least 1"));
+        }
+        let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
+        Ok(self.share(Op::Zero { input, stride }, shape))
+    }
+
+    /// Standard normal noise, at the size that a stride leaves; drawn anew for every image of every pass. No gradient
+    /// flows through it.
+    pub fn noise(&mut self, input: Node, stride: usize) -> Result<Node> {
+        let from = self.shape(input);
+        if stride == 0 {
+            return Err(self.misfit("a stride is at least 1"));
+        }
+        let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
+        self.noises += 1;
+        Ok(self.push(Op::Noise { id: self.noises - 1 }, shape))
+    }
+
+    /// How many noises there are.
+    pub fn noise_count(&self) -> usize {
+        self.noises
+    }
+
+    /// Drop path (Larsson et al. 2017): in a pass with probability q the node of each image is left out with
+    /// probability q and divided by 1 − q otherwise.
+    pub fn drop_path(&mut self, node: Node) -> Result<Node> {
+        let drop = Some(self.drops as u32);
+        self.drops += 1;
+        self.sum(vec![Term { node, slot: None, drop }])
+    }
+
+    /// How many paths can be dropped.
+    pub fn drop_count(&self) -> usize {
+        self.drops
+    }
+
+    /// A weighted sum: Σ p[slot] · node.
+    pub fn mixed(&mut self, terms: &[(Node, Slot)]) -> Result<Node> {
+        self.sum(terms.iter().map(|&(node, slot)| Term { node, slot: Some(slot), drop: None }).collect())
+    }
+
+    pub fn add(&mut self, nodes: &[Node]) -> Result<Node> {
+        self.sum(nodes.iter().map(|&node| Term { node, slot: None, drop: None }).collect())
+    }
+
+    /// `p[slot] · node`.
+    pub fn scale(&mut self, node: Node, slot: Slot) -> Result<Node> {
+        self.sum(vec![Term { node, slot: Some(slot), drop: None }])
+    }
+
+    fn sum(&mut self, terms: Vec<Term>) -> Result<Node> {
+        let Some(first) = terms.first() else {
+            return Err(self.misfit("a sum needs at least one term"));
+        };
+        let shape = self.shape(first.node);
+        for term in &terms {
+            if self.shape(term.node) != shape {
+                return Err(self.misfit(format!("a sum cannot add {} to {shape}", self.shape(term.node))));
+            }
+            if let Some(slot) = term.slot
+                && slot.0 as usize >= self.slot_count()
+            {
+                return Err(self.misfit(format!("there is no mixing slot {}", slot.0)));
+            }
+        }
+        Ok(self.push(Op::Sum { terms }, shape))
+    }
+
+    /// Puts channels side by side.
+    pub fn concat(&mut self, inputs: &[Node]) -> Result<Node> {
+        let Some(&first) = inputs.first() else {
+            return Err(self.misfit("a concatenation needs at least one input"));
+        };
+        let mut shape = self.shape(first);
+        for &node in &inputs[1..] {
+            let next = self.shape(node);
+            if (next.height, next.width) != (shape.height, shape.width) {
+                return Err(self.misfit(format!("cannot concatenate {next} to {shape}")));
+            }
+            shape.channels += next.channels;
+        }
+        if inputs.len() == 1 {
+            return Ok(first);
+        }
+        Ok(self.push(Op::Concat { inputs: inputs.to_vec() }, shape))
+    }
+
+    /// Channels `from..from + count`.
+    pub fn slice(&mut self, input: Node, from: usize, count: usize) -> Result<Node> {
+        let shape = self.shape(input);
+        if count == 0 || from + count > shape.channels {
+            return Err(self.misfit(format!("channels {from}..{} do not lie within {shape}", from + count)));
+        }
+        let channels = (from..from + count).map(|c| c as u32).collect();
+        Ok(self.share(Op::Select { input, channels }, Shape { channels: count, ..shape }))
+    }
+
+    /// Channel shuffle (Zhang et al. 2018): view as groups × channels/groups, swap, flatten.
+    pub fn shuffle(&mut self, input: Node, groups: usize) -> Result<Node> {
+        let shape = self.shape(input);
+        if groups == 0 || !shape.channels.is_multiple_of(groups) {
+            return Err(self.misfit(format!("{groups} groups do not divide {} channels", shape.channels)));
+        }
+        let each = shape.channels / groups;
+        let channels = (0..shape.channels).map(|c| (c % groups * each + c / groups) as u32).collect();
+        Ok(self.share(Op::Select { input, channels }, shape))
+    }
+}

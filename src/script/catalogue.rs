@@ -1,0 +1,57 @@
+//! The published cells and reduced search spaces as scripts see them; part of the noun `network`.
+
+use super::Library;
+use crate::Result;
+use crate::space::catalogue::{self, Published};
+use rhai::{Array, Dynamic, Map};
+
+pub fn declare(library: &mut Library) {
+    library
+        .function("genotypes", &[], || Ok(catalogue::published().iter().map(entry).collect::<Array>()))
+        .doc(
+            "The published cells: an array of maps with the `name` that `genotype` takes, the `source` (repository, file and \
+             commit) and a `note`.",
+        )
+        .example(
+            "let all = genotypes();\n\
+             assert(all.len() == 155 && all[1].name == \"DARTS_V2\");\n\
+             print(all[1].source);",
+        );
+    library
+        .function("reduced_space", &["name"], reduced_space)
+        .doc(
+            "S1, S2, S3 or S4 of RobustDARTS (Zela et al. 2020): a map with `ops` and `mask` as `supernet` takes them, for \
+             cells of four nodes.",
+        )
+        .example(
+            "let s = reduced_space(\"S2\");\n\
+             let net = supernet(#{ channels: 3, size: 8, classes: 10 },\n    \
+                 #{ channels: 2, layers: 3, ops: s.ops, mask: s.mask });\n\
+             assert(net.alphas.normal.shape == [14, 2]);",
+        );
+}
+
+fn entry(published: &Published) -> Dynamic {
+    let fields = [("name", &published.name), ("source", &published.source), ("note", &published.note)];
+    Dynamic::from_map(fields.into_iter().map(|(key, text)| (key.into(), text.as_str().into())).collect())
+}
+
+fn reduced_space(name: String) -> Result<Map> {
+    let space = catalogue::reduced_space(&name)?;
+    let edges = |edges: &[Vec<String>]| -> Dynamic {
+        edges
+            .iter()
+            .map(|names| names.iter().map(|name| name.as_str().into()).collect::<Array>())
+            .collect::<Vec<_>>()
+            .into()
+    };
+    let mask: Map = [("normal", edges(&space.normal)), ("reduce", edges(&space.reduce))]
+        .into_iter()
+        .map(|(kind, edges)| (kind.into(), edges))
+        .collect();
+    let ops: Array = space.operations().into_iter().map(Dynamic::from).collect();
+    Ok([("ops", Dynamic::from_array(ops)), ("mask", Dynamic::from_map(mask))]
+        .into_iter()
+        .map(|(name, value)| (name.into(), value))
+        .collect())
+}

@@ -1,0 +1,75 @@
+//! Chance in a network's passes: drop path and noise, numbered so that a resumed training draws what the unbroken one
+//! would have drawn.
+
+use super::network::Mode;
+use crate::engine::Draws;
+use crate::random::Seed;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use std::sync::{Mutex, PoisonError};
+
+/// The draws of one network, shared by its clones.
+pub struct Chance {
+    seed: Seed,
+    next: Mutex<Next>,
+}
+
+#[derive(Clone, Copy)]
+struct Next {
+    /// Passes taken with batch statistics.
+    passes: u64,
+    drop_path: f64,
+}
+
+impl Chance {
+    pub fn new(seed: Seed) -> Self {
+        Self { seed, next: Mutex::new(Next { passes: 0, drop_path: 0.0 }) }
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut Next) -> R) -> R {
+        f(&mut self.next.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The draws of the next pass. Scoring drops nothing and never shifts what training draws.
+    pub fn draws(&self, mode: Mode) -> Draws {
+        self.with(|next| match mode {
+            Mode::Evaluation => Draws { seed: self.seed, pass: u64::MAX, drop_path: 0.0 },
+            Mode::Training | Mode::Trial => {
+                next.passes += 1;
+                Draws { seed: self.seed, pass: next.passes - 1, drop_path: next.drop_path }
+            }
+        })
+    }
+
+    pub fn drop_path(&self) -> f64 {
+        self.with(|next| next.drop_path)
+    }
+
+    pub fn set_drop_path(&self, probability: f64) -> Result<()> {
+        if !(0.0..1.0).contains(&probability) {
+            return Err(Error::user(format!(
+                "the probability of drop path is at least 0 and below 1, not {probability}"
+            )));
+        }
+        self.with(|next| next.drop_path = probability);
+        Ok(())
+    }
+
+    /// [passes, probability], for a checkpoint.
+    pub fn state(&self) -> Result<Tensor> {
+        let Next { passes, drop_path } = self.with(|next| *next);
+        Ok(Tensor::new(&[passes as f64, drop_path], &Device::Cpu)?)
+    }
+
+    /// Puts back what [`state`](Self::state) gave.
+    pub fn restore(&self, state: &Tensor) -> Result<()> {
+        match state.to_vec1::<f64>()?[..] {
+            [passes, drop_path] => {
+                self.set_drop_path(drop_path)?;
+                self.with(|next| next.passes = passes as u64);
+                Ok(())
+            }
+            _ => Err(Error::user("the saved network's draws are no pair of numbers")),
+        }
+    }
+}

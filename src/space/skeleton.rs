@@ -1,0 +1,39 @@
+//! What the search network and the discrete network have in common: where the reduction cells are, and the sizes that
+//! they can halve.
+
+use super::cell::CellKind;
+use crate::graph::Shape;
+use crate::{Error, Result};
+
+/// The most of anything that options may ask for: sizes stay far from overflow, and slips of the hand are told.
+pub const MOST: usize = 1 << 16;
+
+/// The kind of each cell, first to last. `reductions`: which ones reduce; none: a third and two thirds of the depth.
+pub fn cell_kinds(layers: usize, reductions: Option<&[usize]>) -> Result<Vec<CellKind>> {
+    let usual = [layers / 3, 2 * layers / 3];
+    let chosen = reductions.unwrap_or(&usual);
+    if let Some(beyond) = chosen.iter().find(|&&cell| cell >= layers) {
+        return Err(Error::user(format!("cell {beyond} cannot be a reduction: there are {layers} cells"))
+            .hint(format!("cells are numbered 0 to {}", layers.saturating_sub(1))));
+    }
+    let kind = |cell| if chosen.contains(&cell) { CellKind::Reduction } else { CellKind::Normal };
+    Ok((0..layers).map(kind).collect())
+}
+
+/// A reduction halves its input, so it must be even both ways. `images`: the network's own input.
+pub fn even_size(input: Shape, cell: usize, kinds: &[CellKind], images: Shape) -> Result<()> {
+    if input.height.is_multiple_of(2) && input.width.is_multiple_of(2) {
+        return Ok(());
+    }
+    let count = kinds.iter().filter(|&&kind| kind == CellKind::Reduction).count();
+    Err(Error::user(format!(
+        "cell {cell} (reduction) needs an even height and width to halve, but its input is {}×{}",
+        input.height, input.width
+    ))
+    .hint(format!(
+        "images are {}×{}; with {count} reductions use sizes that are multiples of {}, or fewer reductions",
+        images.height,
+        images.width,
+        1u64 << count.min(32)
+    )))
+}
