@@ -55,7 +55,7 @@ impl Search {
     #[track_caller]
     fn is_whole(&self, epochs: usize, nodes: usize) {
         let genotype = self.genotype();
-        assert!(CellKind::BOTH.iter().all(|kind| genotype.pairs(*kind).len() == 2 * nodes));
+        assert!(CellKind::BOTH.iter().all(|kind| genotype.edges(*kind).len() == 2 * nodes));
         let journal = self.journal();
         assert!(journal.iter().all(|entry| ["epoch", "step", "time"].iter().all(|name| entry.contains_key(*name))));
         let last = journal.iter().rev().find_map(|entry| entry.get("genotype")).expect("genotypes are logged");
