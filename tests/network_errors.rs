@@ -60,7 +60,7 @@ fn images_mixing_weights_and_weights_of_another_shape_are_told_the_right_one() {
         "net.^forward(batch.x, #{ mask: #{ reduce: ones([2, 7]) } });",
         &["the mask \"reduce\" must be [2, 8], not [2, 7]"],
     );
-    refused("net.^set_weights(zeros([3]));", &["weights are a vector of 4284, not [3]"]);
+    refused("net.^set_weights(zeros([3]));", &["weights have shape [4284], not [3]"]);
     refused("net.^set_weights(3);", &["takes a flat tensor or a map by name, not the int 3", "hint: clone_weights"]);
     refused("net.^set_weights(#{ \"head.bias\": zeros([11]) });", &["weight \"head.bias\" is [10], not [11]"]);
     refused(
