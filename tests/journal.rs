@@ -114,7 +114,7 @@ fn a_loss_that_is_not_a_number_stops_the_run_and_is_on_record() -> anyhow::Resul
     }
     let error = stopped.ok_or_else(|| anyhow::anyhow!("it went on"))?;
     assert_eq!(error.message, "train_loss is NaN at step 3 of epoch 0");
-    assert_eq!(error.blame, Blame::Run);
+    assert_eq!(error.blame, Blame::User);
     let last = read(&folder.path().join("journal.jsonl"))?.pop();
     assert_eq!(last.and_then(|mut entry| entry.remove("train_loss")), Some(json!("NaN")));
     // What is not a loss may be anything.

@@ -167,6 +167,15 @@ fn whole_journal(run: &Path) -> Vec<Entry> {
 }
 
 #[test]
+fn a_batch_too_large_for_the_machine_is_an_error_not_an_abort() {
+    let script = "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 16, layers: 8 });\n\
+                  net.forward(zeros([200000, 1, 8, 8]));\n";
+    let folder = folder_with(script);
+    let ended = candlewick(folder.path(), &["run", "s.rhai"]);
+    ended.shows(2, &["a batch of 200000 images needs", "GiB", "take smaller batches"]);
+}
+
+#[test]
 fn a_loss_that_is_no_number_names_the_step_and_leaves_the_run() {
     let script = "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });\n\
                   let train = images(\"digits\").train.take(64).batches(16);\n\
@@ -176,7 +185,7 @@ fn a_loss_that_is_no_number_names_the_step_and_leaves_the_run() {
                   run.log(#{ train_loss: w_opt.step(weight_gradient(net, batch)) });\n  }\n}\n";
     let folder = folder_with(script);
     let ended = candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]);
-    ended.shows(1, &["error: train_loss is NaN at step 1 of epoch 0", "hint:"]);
+    ended.shows(2, &["error: train_loss is NaN at step 1 of epoch 0", "hint:"]);
     ended.points_at(script, 7, 9);
     let run = folder.path().join("run");
     let journal = whole_journal(&run);

@@ -122,7 +122,7 @@ struct Operation {
 impl Operation {
     fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
         let Inner { cpu, graph, pools } = &*self.inner;
-        let mut tape = pools.take(cpu, batch, self.tracked);
+        let mut tape = pools.take(cpu, batch, self.tracked)?;
         tape.packed.fill(&cpu.plan, graph, w, self.tracked);
         let out = self.run(&tape, w, p, batch, norm).forward(x);
         match self.tracked && out.is_ok() {

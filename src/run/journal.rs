@@ -69,7 +69,8 @@ impl Journal {
             .iter()
             .find(|(name, value)| name.ends_with("loss") && value_of(value).is_some_and(|v| !v.is_finite()));
         match lost {
-            Some((name, value)) => Err(Error::run(format!(
+            // The settings of the search are the cause, and the user's to mend.
+            Some((name, value)) => Err(Error::user(format!(
                 "{name} is {} at step {step} of epoch {epoch}",
                 value.as_str().unwrap_or_default()
             ))

@@ -21,18 +21,22 @@ unsafe impl Sync for Floats {}
 
 impl Floats {
     pub fn new(len: usize) -> Self {
-        let bytes = len * size_of::<f32>() + ALIGN;
-        let layout = Layout::from_size_align(bytes, align_of::<f32>());
-        let layout = layout.unwrap_or_else(|_| handle_alloc_error(Layout::new::<f32>()));
+        Self::try_new(len).unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>()))
+    }
+
+    /// None where the system does not give so much.
+    pub fn try_new(len: usize) -> Option<Self> {
+        let bytes = len.checked_mul(size_of::<f32>())?.checked_add(ALIGN)?;
+        let layout = Layout::from_size_align(bytes, align_of::<f32>()).ok()?;
         // SAFETY: the layout's size is not zero.
         let block = unsafe { alloc_zeroed(layout) };
         if block.is_null() {
-            handle_alloc_error(layout);
+            return None;
         }
         // SAFETY: the block is ALIGN bytes longer than the floats.
         let start = unsafe { block.add(block.align_offset(ALIGN)) }.cast::<f32>();
         advise_huge_pages(start, len * size_of::<f32>());
-        Self { start, len, block, layout }
+        Some(Self { start, len, block, layout })
     }
 
     pub fn len(&self) -> usize {

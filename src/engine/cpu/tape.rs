@@ -6,6 +6,7 @@ use super::pack::Packed;
 use super::sums::Shifted;
 use super::{CpuPlan, GROUPS};
 use crate::graph::plan::{Memory, ViewId};
+use crate::{Error, Result};
 use std::sync::Mutex;
 
 /// Everything that a pass writes.
@@ -34,14 +35,21 @@ pub struct Tape {
 }
 
 impl Tape {
-    fn new(cpu: &CpuPlan, memory: &Memory, batch: usize, training: bool) -> Self {
+    fn new(cpu: &CpuPlan, memory: &Memory, batch: usize, training: bool) -> Result<Self> {
+        let Some(arena) = memory.len.checked_mul(batch).and_then(Floats::try_new) else {
+            let need = (memory.len * size_of::<f32>()) as f64 * batch as f64 / f64::from(1 << 30);
+            return Err(Error::user(format!(
+                "a batch of {batch} images needs {need:.1} GiB, more than the system gives"
+            ))
+            .hint("take smaller batches"));
+        };
         let sizes = &cpu.plan.sizes;
         let partial_len = (2 * sizes.norm_lanes).max(sizes.backward_statistics);
         let groups = batch.min(GROUPS);
         let gradients_len = if training { sizes.stage_gradients } else { 0 };
         let table = || Floats::new(sizes.norm_lanes);
-        Self {
-            arena: Floats::new(memory.len * batch),
+        Ok(Self {
+            arena,
             image_len: memory.len,
             packed: Packed::new(&cpu.plan),
             scale: table(),
@@ -56,7 +64,7 @@ impl Tape {
             gradients_len,
             totals: Mutex::new(vec![0.0; sizes.backward_statistics]),
             scratch: (0..rayon::current_num_threads().max(1)).map(|_| Mutex::new(Scratch::new(cpu))).collect(),
-        }
+        })
     }
 
     /// Where an image's region begins.
@@ -128,11 +136,11 @@ pub struct Pools {
 
 impl Pools {
     /// An idle tape that is large enough, or a new one.
-    pub fn take(&self, cpu: &CpuPlan, batch: usize, training: bool) -> Tape {
+    pub fn take(&self, cpu: &CpuPlan, batch: usize, training: bool) -> Result<Tape> {
         let memory = if training { &cpu.plan.training } else { &cpu.plan.inference };
         if let Ok(mut idle) = self.idle[usize::from(training)].lock() {
             if let Some(fits) = idle.iter().position(|tape| tape.capacity() >= batch) {
-                return idle.swap_remove(fits);
+                return Ok(idle.swap_remove(fits));
             }
             // Too small for what is asked now: they would only lie about.
             idle.clear();
