@@ -38,10 +38,10 @@ impl Tape {
     fn new(cpu: &CpuPlan, memory: &Memory, batch: usize, training: bool) -> Result<Self> {
         let Some(arena) = memory.len.checked_mul(batch).and_then(Floats::try_new) else {
             let need = (memory.len * size_of::<f32>()) as f64 * batch as f64 / f64::from(1 << 30);
+            // candle carries only the message: the advice is part of it.
             return Err(Error::user(format!(
-                "a batch of {batch} images needs {need:.1} GiB, more than the system gives"
-            ))
-            .hint("take smaller batches"));
+                "a batch of {batch} images needs {need:.1} GiB, more than the system gives: take smaller batches"
+            )));
         };
         let sizes = &cpu.plan.sizes;
         let partial_len = (2 * sizes.norm_lanes).max(sizes.backward_statistics);
