@@ -36,17 +36,8 @@ struct Step {
     /// Cells
     #[arg(long, default_value_t = 8)]
     layers: usize,
-    /// Side of the images
-    #[arg(long, default_value_t = 32)]
-    size: usize,
-    /// Steps to time, after one that warms up
-    #[arg(long, default_value_t = 5)]
-    steps: usize,
-    /// Threads; by default all cores
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-    #[arg(long, default_value_t = 2)]
-    seed: u64,
+    #[command(flatten)]
+    timing: Timing,
 }
 
 #[derive(Args)]
@@ -60,6 +51,13 @@ struct Eval {
     /// Cells
     #[arg(long, default_value_t = 20)]
     layers: usize,
+    #[command(flatten)]
+    timing: Timing,
+}
+
+/// What every measurement of steps takes.
+#[derive(Args)]
+struct Timing {
     /// Side of the images
     #[arg(long, default_value_t = 32)]
     size: usize,
@@ -75,11 +73,11 @@ struct Eval {
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, size, steps, threads, seed }) => {
+        What::Step(Step { order, batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
             start_workers(threads)?;
             print_line(&SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?)
         }
-        What::Eval(Eval { batch, channels, layers, size, steps, threads, seed }) => {
+        What::Eval(Eval { batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
             start_workers(threads)?;
             print_line(&EvalStep { batch, channels, layers, size, steps }.run(Seed(seed))?)
         }

@@ -92,7 +92,6 @@ kernel! {
             }
         }
         let row = 16 * out_blocks;
-        let from = if from.pixel == 16 { Strides { pixel: 16, block: from.block } } else { from };
         let mut block = 0;
         if T >= 8 {
             while block + 2 <= out_blocks {

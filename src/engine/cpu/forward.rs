@@ -8,8 +8,8 @@ use super::sums::{Write, dots, weighted_sum};
 use super::tape::Scratch;
 use super::{Image, Run, UnitShape, UnitView, shifted};
 use crate::Result;
+use crate::graph::Activation;
 use crate::graph::plan::{LANES, RawId, Step, ViewId};
-use crate::graph::{Activation, PoolKind};
 use std::ptr::null;
 
 /// Pixels that a unit takes through its depthwise and dense part at a time: they stay in the first cache.
@@ -274,7 +274,6 @@ impl Run<'_> {
 
     pub(super) fn pool_plane(&self, from: RawId, to: RawId, pool: crate::graph::Pool) -> PoolPlane {
         let (from, to) = (&self.plan().raws[from], &self.plan().raws[to]);
-        debug_assert!(pool.kernel > 0 || pool.kind == PoolKind::Max);
         PoolPlane { pool, from: (from.height, from.width), to: (to.height, to.width) }
     }
 

@@ -92,7 +92,6 @@ impl Lives<'_> {
     }
 
     fn touch_raw(&mut self, raw: RawId) {
-        // Parts share the whole's place.
         let (root, _) = self.plan.root(raw);
         self.touch(root, self.plan.raws[root].len(), self.now);
     }
