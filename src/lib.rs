@@ -3,6 +3,7 @@
 //! The rooms and the direction in which they may depend on one another are drawn in `ARCHITECTURE.md`.
 
 pub mod bench;
+pub mod bytes;
 pub mod chart;
 pub mod cli;
 pub mod data;

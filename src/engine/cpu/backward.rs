@@ -47,10 +47,13 @@ impl Run<'_> {
         let input = &plan.raws[plan.input];
         let dx_len = if wanted.x { self.batch * input.layout.channels() * input.pixels() } else { 0 };
         let back = Back { wanted, needs: self.live.needs(plan, wanted), dy, dx: Mutex::new(vec![0.0; dx_len]) };
-        for stage in &plan.backward {
-            let steps: Vec<&BackStep> = stage.steps.iter().filter(|s| self.has_work(s, &back)).collect();
+        for steps in self.work(&back) {
             if steps.is_empty() {
                 continue;
+            }
+            if steps.iter().all(|step| matches!(step, BackStep::Again { .. })) {
+                // The sections that sum up take the same turns as if nothing had to be made again.
+                section.turned = !section.turned;
             }
             for step in &steps {
                 if let BackStep::Step { step, .. } = step
@@ -98,6 +101,31 @@ impl Run<'_> {
         }
     }
 
+    /// By stage of the way back: the steps that have work this time.
+    fn work(&self, back: &Back) -> Vec<Vec<&BackStep>> {
+        let mut read = vec![false; self.plan().raws.len()];
+        let mut stages = Vec::new();
+        for stage in self.backward.iter().rev() {
+            let mut steps = Vec::new();
+            for step in stage.steps.iter().rev() {
+                let has_work = match step {
+                    BackStep::Again { step } => {
+                        self.live.steps[*step] && std::mem::take(&mut read[self.plan().output_of(*step)])
+                    }
+                    step => self.has_work(step, back),
+                };
+                if has_work {
+                    self.plan().raws_read_back(step).into_iter().for_each(|raw| read[raw] = true);
+                    steps.push(step);
+                }
+            }
+            steps.reverse();
+            stages.push(steps);
+        }
+        stages.reverse();
+        stages
+    }
+
     fn has_work(&self, step: &BackStep, back: &Back) -> bool {
         match step {
             BackStep::Seed => self.needs_value(self.plan().output, back),
@@ -112,6 +140,7 @@ impl Run<'_> {
             BackStep::Step { step, .. } => {
                 self.runs(*step, back) || self.plan().inputs_of(*step).iter().any(|&v| self.needs_value(v, back))
             }
+            BackStep::Again { .. } => true,
             BackStep::Export => back.wanted.x && self.step_is_live(self.plan().input),
         }
     }
@@ -186,6 +215,7 @@ impl Run<'_> {
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
             }
+            BackStep::Again { step } => self.forward_step(*step, image, scratch, &[]),
             BackStep::Export => self.export(image, back),
         }
     }

@@ -31,6 +31,9 @@ impl Run<'_> {
             self.each_image(&mut section, |image, scratch| {
                 for &step in &steps {
                     self.forward_step(step, image, scratch, x);
+                    if self.batch_norms() {
+                        self.gather_statistics(self.plan().output_of(step), image);
+                    }
                 }
             })?;
             if self.batch_norms() {
@@ -52,7 +55,8 @@ impl Run<'_> {
         out
     }
 
-    fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
+    /// Writes a step's output. `x`: the images, for the step that takes them in.
+    pub(super) fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x),
             Step::Noise { output, id, .. } => self.noise(*output, *id, image),
@@ -100,9 +104,6 @@ impl Run<'_> {
                     }
                 }
             }
-        }
-        if self.batch_norms() {
-            self.gather_statistics(self.plan().output_of(step), image);
         }
     }
 

@@ -27,7 +27,7 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
+use crate::graph::plan::{BackStage, Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
 use crate::{Result, interrupt};
 use crew::Crew;
 use sums::Shifted;
@@ -167,7 +167,10 @@ pub struct Run<'a> {
     pub graph: &'a Graph,
     pub isa: Isa,
     pub tape: &'a Tape,
+    /// Places on the way that the run goes: forward or back.
     pub memory: &'a Memory,
+    /// The stages of the way back.
+    pub backward: &'a [BackStage],
     pub live: &'a Live,
     pub draws: &'a Draws,
     /// By path and image; empty where nothing is dropped.

@@ -14,19 +14,23 @@
 
 mod geometry;
 mod layout;
+mod lives;
 mod lower;
 mod memory;
 mod open;
 mod placement;
 mod readers;
+mod recompute;
 mod schedule;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
 pub use memory::{Memory, Place};
+pub use recompute::{Again, Training};
 
 use super::{Activation, Graph, Pool, Slot};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// Index of a raw tensor.
 pub type RawId = usize;
@@ -240,6 +244,8 @@ pub enum BackStep {
     Norm { value: ValueId, into: ValueId, first: bool },
     /// The gradient of what a forward step made into its input (and weights).
     Step { step: usize, first: bool },
+    /// A forward step once more, for readers that follow: its output was not kept.
+    Again { step: usize },
     /// The images' gradient, back to channels first.
     Export,
 }
@@ -266,11 +272,12 @@ pub struct Plan {
     pub sums: Vec<Sum>,
     pub steps: Vec<Step>,
     pub forward: Vec<Stage>,
+    /// The way back if everything is kept.
     pub backward: Vec<BackStage>,
     pub input: RawId,
     pub output: ValueId,
     /// Buffers when gradients will be asked for, and when not.
-    pub training: Memory,
+    pub training: Arc<Training>,
     pub inference: Memory,
     pub sizes: Sizes,
 }
@@ -306,8 +313,17 @@ impl Plan {
         }
         let mut plan = lower::lower(graph, output)?;
         schedule::schedule(&mut plan);
-        memory::place(&mut plan);
+        plan.inference = memory::place_inference(&plan);
+        plan.training = Arc::new(recompute::cheap(&plan));
         Ok(plan)
+    }
+
+    /// A pass with gradients in which one image's region is at most `len` floats.
+    ///
+    /// # Errors
+    /// Where there is none: the least that will do, in floats.
+    pub fn training_within(&self, len: usize) -> Result<Training, usize> {
+        recompute::within(self, len)
     }
 
     /// The tensor that holds `raw`'s floats, and the offset (floats) within it.
