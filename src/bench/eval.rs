@@ -1,6 +1,6 @@
 //! One training step of a discrete network: forward, backward and SGD on DARTS_V2, without auxiliary head and drop path.
 
-use super::{peak_rss_mb, random_batch, timed};
+use super::{on_stderr, peak_rss_mb, random_batch, timed};
 use crate::Result;
 use crate::graph::Shape;
 use crate::learn::{Optimizer, Sgd, SgdOptions, weight_gradient};
@@ -19,6 +19,8 @@ pub struct EvalStep {
     pub size: usize,
     /// Steps to time, after one that warms up.
     pub steps: usize,
+    /// The most bytes that training may take.
+    pub memory: Option<u64>,
 }
 
 /// One line of the benchmark's output; the fields of the PyTorch side.
@@ -39,10 +41,13 @@ impl EvalStep {
     /// # Errors
     /// Whatever the network does not allow.
     pub fn run(&self, seed: Seed) -> Result<EvalResult> {
-        let Self { batch, channels, layers, size, steps } = *self;
+        let Self { batch, channels, layers, size, steps, memory } = *self;
         let options = DiscreteOptions { channels, layers, ..DiscreteOptions::new(Shape::new(3, size, size), 10) };
         let built = Discrete::build(&catalogue::genotype("DARTS_V2")?, &options)?;
-        let network = Network::discrete(built, seed, &Device::Cpu)?;
+        let mut network = Network::discrete(built, seed, &Device::Cpu)?;
+        if let Some(bytes) = memory {
+            network = network.within(bytes, on_stderr())?;
+        }
         let options = SgdOptions { momentum: 0.9, weight_decay: 3e-4, ..SgdOptions::new(0.025) };
         let mut optimizer = Sgd::new(vec![network.weights().clone()], options)?;
         let images = random_batch(batch, size, seed, 0)?;

@@ -9,10 +9,12 @@ pub use memory::peak_rss_mb;
 pub use step::{SearchStep, StepResult};
 
 use crate::Result;
+use crate::engine::Report;
 use crate::learn::Batch;
 use crate::random::Seed;
 use candle_core::{Device, Tensor};
 use rand::RngExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The seconds of each of `steps` runs, to five places, after one that warms up.
@@ -26,6 +28,11 @@ fn timed(steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>>
         }
     }
     Ok(seconds)
+}
+
+/// Lines on stderr, for what a limit on memory costs.
+fn on_stderr() -> Report {
+    Arc::new(|line| eprintln!("{line}"))
 }
 
 /// Random colour images of `size` × `size` with random labels of ten classes.

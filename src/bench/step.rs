@@ -1,6 +1,6 @@
 //! One step of a search, as the paper takes it: alpha gradient and Adam, weight gradient and SGD.
 
-use super::{peak_rss_mb, random_batch, timed};
+use super::{on_stderr, peak_rss_mb, random_batch, timed};
 use crate::graph::Shape;
 use crate::learn::{Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
 use crate::random::Seed;
@@ -23,6 +23,8 @@ pub struct SearchStep {
     pub size: usize,
     /// Steps to time, after one that warms up.
     pub steps: usize,
+    /// The most bytes that training may take.
+    pub memory: Option<u64>,
 }
 
 /// One line of the benchmark's output; the fields of the PyTorch side.
@@ -50,7 +52,10 @@ impl SearchStep {
         let shape = Shape::new(3, self.size, self.size);
         let options =
             SupernetOptions { channels: self.channels, layers: self.layers, ..SupernetOptions::new(shape, 10) };
-        let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
+        let mut network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
+        if let Some(bytes) = self.memory {
+            network = network.within(bytes, on_stderr())?;
+        }
         let mut w_opt = Sgd::new(
             vec![network.weights().clone()],
             SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(ETA) },

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::workers::start_workers;
 use crate::Error;
 use crate::bench::{EvalStep, SearchStep};
+use crate::bytes::parse_bytes;
 use crate::random::Seed;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -64,6 +65,9 @@ struct Timing {
     /// Steps to time, after one that warms up
     #[arg(long, default_value_t = 5)]
     steps: usize,
+    /// The most memory that training may take, "6GB" or "800MiB"; outputs that do not fit are computed again
+    #[arg(long, value_name = "AMOUNT", value_parser = memory)]
+    memory: Option<u64>,
     /// Threads; by default all cores
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -71,15 +75,22 @@ struct Timing {
     seed: u64,
 }
 
+fn memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).map_err(|error| match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    })
+}
+
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
+        What::Step(Step { order, batch, channels, layers, timing: Timing { size, steps, memory, threads, seed } }) => {
             start_workers(threads)?;
-            print_line(&SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?)
+            print_line(&SearchStep { order, batch, channels, layers, size, steps, memory }.run(Seed(seed))?)
         }
-        What::Eval(Eval { batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
+        What::Eval(Eval { batch, channels, layers, timing: Timing { size, steps, memory, threads, seed } }) => {
             start_workers(threads)?;
-            print_line(&EvalStep { batch, channels, layers, size, steps }.run(Seed(seed))?)
+            print_line(&EvalStep { batch, channels, layers, size, steps, memory }.run(Seed(seed))?)
         }
     }
 }

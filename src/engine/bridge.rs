@@ -9,7 +9,7 @@ use super::{NormMode, Pass};
 use crate::graph::Graph;
 use crate::graph::plan::{Memory, Plan, Training};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The two ways of a pass, as indices of [`Training::memory`].
@@ -38,7 +38,7 @@ impl Engine {
 
     /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
     /// others again on the way back. Counted are one pass's activations and gradients, the engine's tables, the batch's
-    /// images and six vectors as long as the weights. No bit of any result changes. Whenever a larger batch than before
+    /// images and eight vectors as long as the weights. No bit of any result changes. Whenever a larger batch than before
     /// comes, `report` hears in one line what the limit costs.
     ///
     /// # Errors
@@ -224,20 +224,26 @@ impl CustomOp3 for Operation {
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
-        let (w_values, p_values, dy) = (values(w)?, values(p)?, values(gradient)?);
+        // The weights are long: they are borrowed, not copied.
+        let (w_storage, w_layout) = w.storage_and_layout();
+        let Storage::Cpu(w_storage) = &*w_storage else {
+            return Err(candle_core::Error::Msg("the network's inputs lie on the processor".into()));
+        };
+        let w_values = floats(w_storage, w_layout)?;
+        let (p_values, dy) = (values(p)?, values(gradient)?);
         let batch = x.dims()[0];
         let norm = self.quiet_norm();
         let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tape = match kept {
             Some(tape) => tape,
             None => {
-                self.forward(&values(x)?, &w_values, &p_values, batch, &norm)?;
+                self.forward(&values(x)?, w_values, &p_values, batch, &norm)?;
                 let again = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
                 again
                     .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
             }
         };
-        let gradients = self.run(&tape, BACK, &w_values, &p_values, batch, &norm).backward(&dy, wanted);
+        let gradients = self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy, wanted);
         self.inner.pools.give_back(tape);
         let gradients = gradients?;
         let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Vectors as long as the weights: weights, gradient, and what optimisers and their steps hold.
-const WEIGHT_VECTORS: u64 = 6;
+const WEIGHT_VECTORS: u64 = 8;
 
 /// How many bytes training may take. What is counted: one pass's activations and gradients, the engine's tables and
-/// scratch, the batch's images, and six vectors as long as the weights.
+/// scratch, the batch's images, and eight vectors as long as the weights.
 pub(super) struct Budget {
     bytes: u64,
     report: Report,

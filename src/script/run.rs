@@ -158,7 +158,9 @@ fn start(host: &Host, state: &[Dynamic]) -> Result<Run> {
     };
     // A script typed in rather than read from a file has nothing to copy.
     let source = std::fs::read_to_string(script).ok();
-    Run::start(RunFolder::begin(&host.run_folder()?, &info, source.as_deref())?, Progress::on_stderr())
+    let run = Run::start(RunFolder::begin(&host.run_folder()?, &info, source.as_deref())?, Progress::on_stderr())?;
+    host.notes.follow(&run);
+    Ok(run)
 }
 
 fn entry(fields: &Map) -> Result<Entry> {

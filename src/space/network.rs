@@ -9,7 +9,7 @@ use super::chance::Chance;
 use super::discrete::{AUXILIARY, Discrete};
 use super::genotype::Genotype;
 use super::supernet::{Cost, Costs, Space, Supernet};
-use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
+use crate::engine::{Engine, NormMode, Pass, Report, RunningStatistics};
 use crate::graph::{Graph, SlotBlock};
 use crate::random::Seed;
 use crate::{Error, Result};
@@ -143,6 +143,14 @@ impl Network {
             auxiliary: false,
             chance: Arc::new(Chance::new(seed)),
         })
+    }
+
+    /// The same network, whose training takes no more than `bytes`; see [`Engine::within`].
+    ///
+    /// # Errors
+    /// Where not even one image fits; a batch that does not is an error of its forward pass.
+    pub fn within(self, bytes: u64, report: Report) -> Result<Self> {
+        Ok(Self { engine: self.engine.clone().within(bytes, report)?, ..self })
     }
 
     pub fn graph(&self) -> &Graph {

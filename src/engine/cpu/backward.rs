@@ -171,7 +171,8 @@ impl Run<'_> {
                 let mut wanted: Vec<RawId> = sum.dots.clone();
                 for (dot, raw) in wanted.iter_mut().enumerate() {
                     let used = self.step_is_live(*raw)
-                        && (back.wanted.p || (self.cpu.dot_feeds_norm[*index][dot] && back.needs[*raw]));
+                        && ((back.wanted.p && self.cpu.dot_feeds_slot[*index][dot])
+                            || (self.cpu.dot_feeds_norm[*index][dot] && back.needs[*raw]));
                     if !used {
                         *raw = usize::MAX;
                     }

@@ -27,7 +27,7 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{BackStage, Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
+use crate::graph::plan::{BackStage, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
 use crate::{Result, interrupt};
 use crew::Crew;
 use sums::Shifted;
@@ -45,6 +45,8 @@ pub struct CpuPlan {
     norms_of_stage: Vec<Vec<usize>>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
+    /// By sum and dot: whether a mixing weight's gradient is made of the product.
+    dot_feeds_slot: Vec<Vec<bool>>,
     /// The most terms that any weighted sum has.
     most_terms: usize,
     /// By unit.
@@ -139,14 +141,12 @@ impl CpuPlan {
                 at = plan.raws[whole].part_of.map(|(parent, block)| (parent, lane + block * LANES));
             }
         }
-        let feeds =
-            |raw: &RawId, sum: usize| {
-                plan.sums[sum].terms.iter().map(|t| &plan.values[t.value]).any(|value| {
-                    value.raw == *raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_))
-                })
-            };
-        let dot_feeds_norm =
-            (0..plan.sums.len()).map(|sum| plan.sums[sum].dots.iter().map(|raw| feeds(raw, sum)).collect()).collect();
+        let dot_feeds_norm = (0..plan.sums.len())
+            .map(|sum| plan.sums[sum].dots.iter().map(|&raw| plan.dot_feeds_norm(sum, raw)).collect())
+            .collect();
+        let dot_feeds_slot = (0..plan.sums.len())
+            .map(|sum| plan.sums[sum].dots.iter().map(|&raw| plan.dot_feeds_slot(sum, raw)).collect())
+            .collect();
         let most_terms = plan
             .sums
             .iter()
@@ -157,7 +157,7 @@ impl CpuPlan {
             .max(plan.sums.len())
             + 2;
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, shapes }
+        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, dot_feeds_slot, most_terms, shapes }
     }
 }
 

@@ -4,6 +4,7 @@
 //! step's own stored output lay (see the engine's backward steps).
 
 use super::{BackStep, Gradient, Plan, RawId, Step, ValueId};
+use crate::graph::PoolKind;
 
 /// The first and the last slot in which a buffer is needed.
 pub(super) type Span = (usize, usize);
@@ -31,7 +32,7 @@ pub(super) struct Lives {
 }
 
 /// What a backward step does to one buffer.
-enum Touch {
+pub(super) enum Touch {
     Reads(RawId),
     /// While gradients are being written already.
     ReadsLate(RawId),
@@ -122,7 +123,7 @@ impl Plan {
     }
 }
 
-fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)) {
+pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)) {
     match step {
         BackStep::Seed => note(Touch::WritesGradient(plan.output)),
         BackStep::Clear { value } => note(Touch::WritesGradient(*value)),
@@ -132,7 +133,8 @@ fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)) {
         }
         BackStep::Dots { sum } => {
             reads_gradient(plan, plan.sums[*sum].value, note);
-            plan.sums[*sum].dots.iter().for_each(|&raw| note(Touch::Reads(raw)));
+            let read = |raw: &&RawId| plan.dot_feeds_norm(*sum, **raw) || plan.dot_feeds_slot(*sum, **raw);
+            plan.sums[*sum].dots.iter().filter(read).for_each(|&raw| note(Touch::Reads(raw)));
         }
         BackStep::SumTerm { sum, term, .. } => {
             reads_gradient(plan, plan.sums[*sum].value, note);
@@ -156,15 +158,22 @@ fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)) {
                 }
             };
             reads_gradient(plan, value, note);
-            note(Touch::Reads(plan.output_of(*step)));
+            // What is stored has a part in its gradient only through a norm.
+            if plan.values[value].norm.is_some() {
+                note(Touch::Reads(plan.output_of(*step)));
+            }
             for input in plan.inputs_of(*step) {
                 let raw = plan.values[input].raw;
-                note(Touch::Reads(raw));
-                note(Touch::WritesGradient(input));
-                if let Step::Pool(_) = &plan.steps[*step] {
+                match &plan.steps[*step] {
+                    Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raw)),
                     // A maximum's place is looked up while the gradient is being written.
-                    note(Touch::ReadsLate(raw));
+                    Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => {
+                        note(Touch::Reads(raw));
+                        note(Touch::ReadsLate(raw));
+                    }
+                    _ => {}
                 }
+                note(Touch::WritesGradient(input));
             }
         }
         BackStep::Export => {

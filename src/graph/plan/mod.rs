@@ -335,6 +335,20 @@ impl Plan {
         at
     }
 
+    /// Whether Σ g·y of a sum and one of its tensors is a part of what that tensor's norm waits for.
+    pub fn dot_feeds_norm(&self, sum: usize, raw: RawId) -> bool {
+        self.sums[sum]
+            .terms
+            .iter()
+            .map(|term| &self.values[term.value])
+            .any(|value| value.raw == raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_)))
+    }
+
+    /// Whether Σ g·y of a sum and one of its tensors is a part of a mixing weight's gradient.
+    pub fn dot_feeds_slot(&self, sum: usize, raw: RawId) -> bool {
+        self.sums[sum].terms.iter().any(|term| self.values[term.value].raw == raw && term.slot.is_some())
+    }
+
     /// The raw tensor that a step makes.
     pub fn output_of(&self, step: usize) -> RawId {
         match &self.steps[step] {

@@ -55,8 +55,7 @@ const CHEAP: f64 = 0.01;
 /// A pass in which is made again what costs next to nothing.
 pub(super) fn cheap(plan: &Plan) -> Training {
     let mut chooser = Chooser::new(plan);
-    let cheap = std::env::var("CHEAP").ok().and_then(|v| v.parse().ok()).unwrap_or(CHEAP);
-    chooser.descend(0, cheap);
+    chooser.descend(0, CHEAP);
     chooser.training()
 }
 
@@ -86,7 +85,7 @@ pub(super) struct Chooser<'p> {
     keep: Vec<Keep>,
     /// By raw tensor: the step that makes it, where it may be made again.
     step: Vec<Option<usize>>,
-    /// By raw tensor: those made from it that may be made again.
+    /// By root: tensors made from it that may be made again.
     dependents: Vec<Vec<RawId>>,
     /// By slot: floats that are needed.
     needed: Vec<usize>,
@@ -116,7 +115,7 @@ impl<'p> Chooser<'p> {
             let output = plan.output_of(step);
             if plan.root(output).0 == output && plan.can_be_made_again(step) {
                 chooser.step[output] = Some(step);
-                plan.raws_read(step).into_iter().for_each(|raw| chooser.dependents[raw].push(output));
+                plan.raws_read(step).into_iter().for_each(|raw| chooser.dependents[plan.root(raw).0].push(output));
             }
         }
         for raw in 0..plan.raws.len() {
@@ -180,9 +179,9 @@ impl<'p> Chooser<'p> {
         best.map(|(_, raw, keep, extra)| (raw, keep, extra))
     }
 
-    /// Keeps a tensor in another way. Whatever is made again and read to make this one hears of it.
+    /// Keeps a tensor in another way. What it is made from hears of it.
     fn change(&mut self, raw: RawId, keep: Keep) {
-        let inputs = self.inputs_made_again(raw);
+        let inputs = self.inputs(raw);
         for &at in inputs.iter().chain([&raw]) {
             self.count(at, false);
         }
@@ -192,15 +191,19 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// The tensors made again that this one is made from, directly or not.
-    fn inputs_made_again(&self, raw: RawId) -> Vec<RawId> {
+    /// The roots that are needed to make a tensor again, directly or not.
+    fn inputs(&self, raw: RawId) -> Vec<RawId> {
         let mut found = Vec::new();
         let mut stack = vec![raw];
-        while let Some(step) = stack.pop().and_then(|raw| self.step[raw]) {
+        while let Some(raw) = stack.pop() {
+            let Some(step) = self.step[raw] else { continue };
             for input in self.plan.raws_read(step) {
-                if self.step[input].is_some() && self.keep[input] != Keep::Whole && !found.contains(&input) {
+                let input = self.plan.root(input).0;
+                if !found.contains(&input) {
                     found.push(input);
-                    stack.push(input);
+                    if self.keep[input] != Keep::Whole {
+                        stack.push(input);
+                    }
                 }
             }
         }
@@ -256,8 +259,8 @@ impl<'p> Chooser<'p> {
         let Some(forward) = self.lives.forward[raw] else { return Vec::new() };
         match keep {
             Keep::Whole => {
-                let last = self.lives.readings[raw].iter().map(|reading| reading.slot).max();
-                vec![(forward.0, last.map_or(forward.1, |last| last.max(forward.1)))]
+                let last = self.readings(raw).last().map_or(0, |reading| reading.slot);
+                vec![(forward.0, last.max(forward.1))]
             }
             _ => [forward].into_iter().chain(self.spans_back(raw, keep)).collect(),
         }
@@ -338,31 +341,114 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lives::{Touch, touches};
     use super::*;
-    use crate::graph::Shape;
-    use crate::space::{Supernet, SupernetOptions};
+    use crate::graph::{Graph, Shape};
+    use crate::space::{Discrete, DiscreteOptions, Supernet, SupernetOptions, catalogue};
+
+    /// What lies in an image's region: buffers by tag, from a place on.
+    #[derive(Default)]
+    struct Region(Vec<(usize, usize, String)>);
+
+    impl Region {
+        fn write(&mut self, place: usize, len: usize, tag: String) {
+            self.0.retain(|(at, other, old)| *old != tag && (at + other <= place || place + len <= *at));
+            self.0.push((place, len, tag));
+        }
+
+        fn read(&self, place: usize, tag: &str) {
+            assert!(self.0.iter().any(|(at, _, held)| *at == place && held == tag), "{tag} is not at {place}");
+        }
+    }
+
+    /// Goes through a pass and looks whether everything that is read is still where it was written.
+    fn replay(plan: &Plan, training: &Training) {
+        let lives = Lives::of(plan, true);
+        let mut region = Region::default();
+        let root = |raw: RawId| plan.root(raw).0;
+        let raw_at = |region: &mut Region, way: usize, raw: RawId, write: bool| {
+            let (place, tag) = (training.memory[way].raws[root(raw)], format!("raw {}", root(raw)));
+            match write {
+                true => region.write(place, plan.raws[root(raw)].len(), tag),
+                false => region.read(place, &tag),
+            }
+        };
+        let gradient_at = |region: &mut Region, value: usize, write: bool| {
+            let owner = lives.owner(plan, value).0;
+            let (place, tag) = (training.memory[1].gradients[owner], format!("gradient {owner}"));
+            match write {
+                true => region.write(place, plan.raws[plan.values[owner].raw].len(), tag),
+                false => region.read(place, &tag),
+            }
+        };
+        for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
+            plan.raws_read(step).into_iter().for_each(|raw| raw_at(&mut region, 0, raw, false));
+            raw_at(&mut region, 0, plan.output_of(step), true);
+        }
+        raw_at(&mut region, 0, plan.values[plan.output].raw, false);
+        for step in training.backward.iter().flat_map(|stage| &stage.steps) {
+            let mut writes = Vec::new();
+            touches(plan, step, &mut |touch| match touch {
+                Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, 1, raw, false),
+                Touch::ReadsGradient(value) => gradient_at(&mut region, value, false),
+                Touch::WritesGradient(value) => writes.push(value),
+            });
+            if let BackStep::Again { step } = step {
+                raw_at(&mut region, 1, plan.output_of(*step), true);
+            }
+            writes.into_iter().for_each(|value| gradient_at(&mut region, value, true));
+            touches(plan, step, &mut |touch| {
+                if let Touch::ReadsLate(raw) = touch {
+                    raw_at(&mut region, 1, raw, false);
+                }
+            });
+        }
+    }
+
+    fn supernet(channels: usize, layers: usize) -> Graph {
+        let options = SupernetOptions { channels, layers, ..SupernetOptions::new(Shape::new(3, 32, 32), 10) };
+        Supernet::build(&options).unwrap().graph
+    }
+
+    fn discrete() -> Graph {
+        let options = DiscreteOptions {
+            channels: 6,
+            layers: 5,
+            auxiliary: true,
+            drop_path: true,
+            ..DiscreteOptions::new(Shape::new(3, 32, 32), 10)
+        };
+        Discrete::build(&catalogue::genotype("DARTS_V2").unwrap(), &options).unwrap().graph
+    }
 
     #[test]
-    fn curve() {
-        let options = SupernetOptions { channels: 16, layers: 8, ..SupernetOptions::new(Shape::new(3, 32, 32), 10) };
-        let graph = Supernet::build(&options).unwrap().graph;
-        let start = std::time::Instant::now();
-        let plan = Plan::new(&graph).unwrap();
-        eprintln!("plan {:?} sizes {:?} inference {}", start.elapsed(), plan.sizes, plan.inference.len * 4);
-        let mut chooser = Chooser::new(&plan);
-        for share in [0.0, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0]
-        {
-            let start = std::time::Instant::now();
-            chooser.descend(0, share);
-            let t = chooser.training();
-            eprintln!(
-                "share {share} peak {:.2} packed {:.2} {:?} {:.4} {:?}",
-                chooser.peak() as f64 * 4e-6,
-                t.memory[0].len as f64 * 4e-6,
-                t.again,
-                t.again.share(),
-                start.elapsed()
-            );
+    fn whatever_is_read_is_still_there_within_any_budget() {
+        for graph in [supernet(16, 4), discrete()] {
+            let plan = Plan::new(&graph).unwrap();
+            let everything = Chooser::new(&plan).training();
+            let least = plan.training_within(0).unwrap_err();
+            let most = everything.memory[0].len;
+            assert!(least < most / 2 && plan.training.memory[0].len < most, "{least} {most}");
+            replay(&plan, &everything);
+            replay(&plan, &plan.training);
+            for part in 0..=8 {
+                let len = least + (most - least) * part / 8;
+                let training = plan.training_within(len).unwrap();
+                assert!(training.memory[0].len <= len);
+                replay(&plan, &training);
+            }
+            assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
         }
+    }
+
+    #[test]
+    fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
+        let plan = Plan::new(&supernet(16, 8)).unwrap();
+        let most = Chooser::new(&plan).training().memory[0].len;
+        let shares: Vec<f64> =
+            [100, 80, 60, 40, 20].map(|part| plan.training_within(most * part / 100).unwrap().again.share()).into();
+        assert_eq!(shares[0], 0.0);
+        assert!(shares.is_sorted() && shares[4] < 0.35, "{shares:?}");
+        assert!(plan.training.again.share() <= CHEAP);
     }
 }

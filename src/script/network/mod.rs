@@ -1,6 +1,7 @@
 //! The noun `network`: supernets, networks of a script's own, their weights and alphas, and genotypes.
 
 mod genotype;
+pub(super) mod memory;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
@@ -53,17 +54,19 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             "every op on every edge",
             "`#{ normal: …, reduce: … }`, each an array with, for every edge, the names of its ops or a bool for each op",
         )
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });\n\
              assert(net.parameters == 136182);\n\
              assert(net.alphas.normal.shape == [14, 8]);",
         );
     library
-        .function("network", &["images", "build"], network)
+        .function("network", &["images", "build", "options"], network)
         .doc(
             "A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits, a \
              vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.",
         )
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {\n    \
                  let y = g.relu(g.batch_norm(g.conv(x, 8)));\n    \
@@ -291,10 +294,10 @@ fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &O
     })?;
     let host = call.host();
     host.meter.admit(&[supernet.graph.parameters()], size_of::<f32>())?;
-    Network::supernet(supernet, network_seed(host), host.device())
+    memory::limited(call, options, Network::supernet(supernet, network_seed(host), host.device())?)
 }
 
-fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
+fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) -> Result<Network> {
     let Shape { channels, height, width } = images.shape;
     let mut graph = Graph::new(channels, height, width);
     let input = graph.input();
@@ -313,7 +316,7 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
     graph.set_output(output);
     let host = call.host();
     host.meter.admit(&[graph.parameters()], size_of::<f32>())?;
-    Network::new(graph, network_seed(host), host.device())
+    memory::limited(call, &options, Network::new(graph, network_seed(host), host.device())?)
 }
 
 /// The k-th network of a script has the k-th seed.
