@@ -110,20 +110,22 @@ fn a_discrete_network_drops_the_same_paths_with_less_memory() {
 
 #[test]
 fn densenets_and_networks_of_ones_own_learn_the_same_with_less_memory() {
-    let options = DenseNetOptions { input: Shape::new(3, 16, 16), classes: 10, depth: 16, growth: 6, reduction: 0.5 };
+    let options = DenseNetOptions { input: Shape::new(3, 16, 16), classes: 10, depth: 22, growth: 4, reduction: 0.5 };
     let dense = || Network::new(densenet(&options).unwrap(), Seed(1), &Device::Cpu).unwrap();
     let own = || {
         let mut graph = Graph::new(3, 16, 16);
         let input = graph.input();
-        let first = graph.conv("a", input, Conv::square(20, 3)).unwrap();
-        let first = graph.batch_norm("a.norm", first, true).unwrap();
-        let pooled = graph
-            .pool(first, Pool { kind: PoolKind::Average { count_padding: false }, kernel: 3, stride: 1, padding: 1 })
-            .unwrap();
-        let pooled = graph.pool(pooled, Pool { kind: PoolKind::Max, kernel: 3, stride: 1, padding: 1 }).unwrap();
-        let second = graph.conv("b", pooled, Conv::square(20, 3)).unwrap();
-        let both = graph.add(&[first, second, pooled]).unwrap();
-        let vector = graph.global_pool(both);
+        let mut x = graph.conv("stem", input, Conv::square(20, 3)).unwrap();
+        for (block, kind) in
+            [PoolKind::Max, PoolKind::Average { count_padding: false }].repeat(3).into_iter().enumerate()
+        {
+            let first = graph.conv(&format!("{block}.a"), x, Conv::square(20, 3)).unwrap();
+            let first = graph.batch_norm(&format!("{block}.norm"), first, true).unwrap();
+            let pooled = graph.pool(first, Pool { kind, kernel: 3, stride: 1, padding: 1 }).unwrap();
+            let second = graph.conv(&format!("{block}.b"), pooled, Conv::square(20, 3)).unwrap();
+            x = graph.add(&[first, second, pooled]).unwrap();
+        }
+        let vector = graph.global_pool(x);
         let logits = graph.linear("head", vector, 10).unwrap();
         graph.set_output(logits);
         Network::new(graph, Seed(1), &Device::Cpu).unwrap()
@@ -138,7 +140,7 @@ fn densenets_and_networks_of_ones_own_learn_the_same_with_less_memory() {
 fn script(memory: &str) -> String {
     format!(
         "let net = supernet(#{{ channels: 1, size: 16, classes: 10 }}, #{{ channels: 4, layers: 3, memory: {memory} }});\n\
-         let batch = #{{ x: normal([16, 1, 16, 16]), y: (0..16).map(|i| i % 10) }};\n\
+         let batch = #{{ x: normal([16, 1, 16, 16]), y: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5] }};\n\
          for step in 0..2 {{ weight_gradient(net, batch); }}\n"
     )
 }
@@ -152,9 +154,9 @@ fn a_script_hears_once_what_its_limit_costs() {
         ended.stderr
     };
     assert!(told("\"1GB\"").contains("within 1.00 GB at no extra cost"));
-    let ended = run(&script("\"5MB\""));
-    ended.shows(2, &["a batch of 16 images cannot be trained within 5.00 MB", "or take batches of at most"]);
-    ended.points_at(&script("\"5MB\""), 3, 24);
+    let ended = run(&script("\"45MB\""));
+    ended.shows(2, &["a batch of 16 images cannot be trained within 45.0 MB", "or take batches of at most"]);
+    ended.points_at(&script("\"45MB\""), 3, 20);
     let least = ended.stderr.split_once("would do is ").unwrap().1.lines().next().unwrap();
     assert!(told(&format!("{least:?}")).contains("% more multiply-adds a step"));
 }
@@ -184,11 +186,10 @@ fn a_limit_that_is_none_is_refused_where_the_network_is_made() {
 fn the_benchmark_keeps_within_its_limit() {
     let folder = folder_with("");
     let step = ["bench", "step", "--channels", "4", "--layers", "4", "--size", "16", "--steps", "1", "--batch", "64"];
-    let ended = candlewick(folder.path(), &[&step[..], &["--memory", "40MB"]].concat());
-    ended.shows(0, &["memory: 64 images take", "within 40.0 MB"]);
+    let ended = candlewick(folder.path(), &[&step[..], &["--memory", "110MB"]].concat());
+    ended.shows(0, &["memory: 64 images take", "within 110 MB"]);
     let line: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    // What is not the network's: the program itself and the allocator's own.
     let peak = line["peak_rss_mb"].as_f64().unwrap() * f64::from(1 << 20) / 1e6;
-    assert!(peak < 40.0 + 40.0, "{peak} MB");
+    assert!(peak < 1.1 * 110.0, "{peak} MB");
     candlewick(folder.path(), &[&step[..], &["--memory", "40"]].concat()).shows(2, &["lacks a unit"]);
 }

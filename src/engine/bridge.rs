@@ -38,7 +38,7 @@ impl Engine {
 
     /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
     /// others again on the way back. Counted are one pass's activations and gradients, the engine's tables, the batch's
-    /// images and eight vectors as long as the weights. No bit of any result changes. Whenever a larger batch than before
+    /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes. Whenever a larger batch than before
     /// comes, `report` hears in one line what the limit costs.
     ///
     /// # Errors

@@ -13,8 +13,11 @@ pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 /// Vectors as long as the weights: weights, gradient, and what optimisers and their steps hold.
 const WEIGHT_VECTORS: u64 = 8;
 
+/// The program itself.
+const PROGRAM: u64 = 32_000_000;
+
 /// How many bytes training may take. What is counted: one pass's activations and gradients, the engine's tables and
-/// scratch, the batch's images, and eight vectors as long as the weights.
+/// scratch, the batch's images, eight vectors as long as the weights, and the program itself.
 pub(super) struct Budget {
     bytes: u64,
     report: Report,
@@ -115,5 +118,5 @@ fn fixed_bytes(cpu: &CpuPlan, graph: &Graph, batch: usize) -> u64 {
     let shape = graph.shape(graph.input());
     let images = (batch * shape.channels * shape.pixels() * size_of::<f32>()) as u64;
     let weights = (graph.parameters() * size_of::<f32>()) as u64;
-    cpu.table_bytes(batch) as u64 + images + WEIGHT_VECTORS * weights
+    PROGRAM + cpu.table_bytes(batch) as u64 + images + WEIGHT_VECTORS * weights
 }
