@@ -6,7 +6,7 @@ use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
 use super::sums::{Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Crew, Image, Run, Section, UnitShape, UnitView, shifted};
+use super::{Crew, Image, Run, Section, UnitShape, UnitView, prefetch, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{LANES, RawId, Step, ViewId};
@@ -175,6 +175,9 @@ impl Run<'_> {
             for first in (0..height).step_by(rows) {
                 let strip = first..(first + rows).min(height);
                 let pixels = strip.len() * width;
+                for block in 0..unit.shape.output_blocks {
+                    prefetch::to_write(y.wrapping_add(block * plane + first * width * LANES), pixels * LANES);
+                }
                 let middle = scratch.middle.at(0);
                 let from = Strides { pixel: LANES, block: pixels * LANES };
                 self.depthwise_rows(unit, strip, middle, from, scratch);

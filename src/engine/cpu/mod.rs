@@ -17,6 +17,7 @@ mod memory;
 mod norms;
 mod pack;
 mod pool;
+mod prefetch;
 mod sums;
 mod tape;
 mod unit_backward;

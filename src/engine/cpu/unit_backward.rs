@@ -103,6 +103,9 @@ impl Run<'_> {
                 // SAFETY: the strip buffer holds the largest tensor.
                 unsafe {
                     stored.write(block, start * width, pixels, dy.add(block * strides.block), Write::Over);
+                    if start + rows < height {
+                        stored.prefetch(block, (start + rows) * width, pixels);
+                    }
                 }
             }
             if weights {
