@@ -49,7 +49,7 @@ kernel! {
                         macro_rules! column {
                             ($at:expr) => {{
                                 // Columns of the padding hold nothing.
-                                let x = ($at).wrapping_sub(plane.pool.padding);
+                                let x = usize::wrapping_sub($at, plane.pool.padding);
                                 if x >= width {
                                     nothing
                                 } else {
