@@ -1,8 +1,9 @@
 //! Networks in Rust and from scripts: how they start, what a pass changes, masks, saved states, and the script functions
 //! that make and train them.
 
-use candle_core::{Device, Tensor};
-use candlewick::graph::Shape;
+use candle_core::{Device, Tensor, Var};
+use candlewick::engine::{Engine, Pass};
+use candlewick::graph::{Conv, Graph, Shape};
 use candlewick::learn::{Batch, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::script::{Host, Script, Setup, on_script_thread};
@@ -310,4 +311,30 @@ fn what_does_not_fit_is_refused_with_what_would() {
         &format!("define_op(\"wide\", |g, x, c, s| g.concat([x, x])); supernet({images}, #{{ ops: [\"wide\"] }});"),
         &["wide", "channels"],
     );
+}
+
+#[test]
+fn weights_have_the_same_gradient_whether_or_not_others_are_wanted() {
+    // A norm right behind the images: its scale has a gradient, the images have none.
+    let mut graph = Graph::new(1, 8, 8);
+    let input = graph.input();
+    let normed = graph.batch_norm("norm", input, true).unwrap();
+    let both = graph.add(&[normed, input]).unwrap();
+    let mapped = graph.conv("conv", both, Conv::square(6, 3)).unwrap();
+    let vector = graph.global_pool(mapped);
+    let logits = graph.linear("head", vector, 10).unwrap();
+    graph.set_output(logits);
+    let start: Vec<f32> = (0..graph.parameters()).map(|i| 0.3 + 0.1 * (i % 7) as f32).collect();
+    let w = Var::from_vec(start, graph.parameters(), &Device::Cpu).unwrap();
+    let engine = Engine::compile(graph).unwrap();
+    let gradient = |x: &Tensor, p: &Tensor| {
+        let pass = Pass::default();
+        let logits = engine.forward(x, &w, p, &pass).unwrap();
+        let store = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        values(store.get(&w).unwrap())
+    };
+    let (x, p) = (Var::from_tensor(&batch().images).unwrap(), Var::from_vec(vec![0f32], 1, &Device::Cpu).unwrap());
+    let alone = gradient(&x.as_detached_tensor(), &p.as_detached_tensor());
+    assert_eq!(gradient(&x, &p), alone);
+    assert!(alone.iter().all(|g| *g != 0.0));
 }

@@ -172,7 +172,7 @@ impl Run<'_> {
                 for (dot, raw) in wanted.iter_mut().enumerate() {
                     let used = self.step_is_live(*raw)
                         && ((back.wanted.p && self.cpu.dot_feeds_slot[*index][dot])
-                            || (self.cpu.dot_feeds_norm[*index][dot] && back.needs[*raw]));
+                            || (self.cpu.dot_feeds_norm[*index][dot] && (back.needs[*raw] || back.wanted.w)));
                     if !used {
                         *raw = usize::MAX;
                     }

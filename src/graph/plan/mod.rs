@@ -22,6 +22,7 @@ mod placement;
 mod readers;
 mod recompute;
 mod schedule;
+mod work;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
