@@ -218,7 +218,7 @@ impl Run<'_> {
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
             }
-            BackStep::Again { step } => self.forward_step(*step, image, scratch, &[]),
+            BackStep::Again { step } => self.forward_step(*step, image, scratch, None),
             BackStep::Export => self.export(image, back),
         }
     }

@@ -44,6 +44,8 @@ pub struct CpuPlan {
     statistics_of: Vec<Vec<(usize, usize)>>,
     /// By stage: the norms whose tensors are complete at its end.
     norms_of_stage: Vec<Vec<usize>>,
+    /// By stage: floats of an image that it writes.
+    stage_len: Vec<usize>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
     /// By sum and dot: whether a mixing weight's gradient is made of the product.
@@ -169,10 +171,13 @@ impl CpuPlan {
         };
         let most_gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
+        let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
+        let stage_len = plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect();
         Self {
             plan,
             statistics_of,
             norms_of_stage,
+            stage_len,
             dot_feeds_norm,
             dot_feeds_slot,
             most_terms,
@@ -232,6 +237,7 @@ impl Run<'_> {
                 let base = self.tape.image(self.memory, image);
                 work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
+            lanes::fence();
         });
         Ok(())
     }
