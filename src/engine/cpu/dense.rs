@@ -117,6 +117,11 @@ kernel! {
                     tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, store);
                     i += T;
                 }
+                while i + 4 <= n && T > 4 {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, 4, B>(dst, to, row, base, from, taps, filled, block, bias, store);
+                    i += 4;
+                }
                 while i < n {
                     let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
                     tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, store);

@@ -88,6 +88,9 @@ kernel! {
                     while i + T <= n {
                         tile!(T);
                     }
+                    while i + 4 <= n && T > 4 {
+                        tile!(4);
+                    }
                     while i + 2 <= n {
                         tile!(2);
                     }
