@@ -8,6 +8,7 @@ pub mod cli;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod graph;
 pub mod interrupt;
 pub mod learn;
