@@ -7,7 +7,7 @@ use super::forward::lane_at;
 use super::pool::pool_backward;
 use super::sums::{Slope, Write, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, Wanted, shifted};
+use super::{Crew, Image, Run, Section, Wanted, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{BackStep, GradientTerm, LANES, RawId, Step, ValueId};
@@ -34,6 +34,10 @@ pub(super) struct Back<'a> {
 impl Run<'_> {
     /// Gradients of whatever is wanted, from the output's gradient (images × channels). Uses up the tape's activations.
     pub fn backward(&self, dy: &[f32], wanted: Wanted) -> Result<Gradients> {
+        Crew::with(|crew| self.backward_stages(dy, wanted, Section::new(crew)))
+    }
+
+    fn backward_stages(&self, dy: &[f32], wanted: Wanted, mut section: Section) -> Result<Gradients> {
         let plan = self.plan();
         let mut result = Gradients {
             x: Vec::new(),
@@ -57,7 +61,7 @@ impl Run<'_> {
                     self.prepare_norm(*value, wanted, &mut result.w);
                 }
             }
-            self.each_image(|image, scratch| {
+            self.each_image(&mut section, |image, scratch| {
                 for step in &steps {
                     self.back_step(step, image, scratch, &back);
                 }
@@ -66,7 +70,7 @@ impl Run<'_> {
                 self.add_up(step, &back, &mut result.p);
             }
             if wanted.w {
-                self.add_weight_gradients(&steps, &back, &mut result.w);
+                self.add_weight_gradients(&section, &steps, &back, &mut result.w);
             }
         }
         result.x = back.dx.into_inner().unwrap_or_default();

@@ -6,7 +6,7 @@ use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
 use super::sums::{Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, UnitShape, UnitView, shifted};
+use super::{Crew, Image, Run, Section, UnitShape, UnitView, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{LANES, RawId, Step, ViewId};
@@ -18,13 +18,17 @@ pub(super) const STRIP: usize = 64;
 impl Run<'_> {
     /// The output (images × channels) of a batch (images × channels × height × width).
     pub fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        Crew::with(|crew| self.forward_stages(x, Section::new(crew)))
+    }
+
+    fn forward_stages(&self, x: &[f32], mut section: Section) -> Result<Vec<f32>> {
         self.load_running_statistics();
         for (index, stage) in self.plan().forward.iter().enumerate() {
             let steps: Vec<usize> = stage.steps.iter().copied().filter(|&s| self.live.steps[s]).collect();
             if steps.is_empty() {
                 continue;
             }
-            self.each_image(|image, scratch| {
+            self.each_image(&mut section, |image, scratch| {
                 for &step in &steps {
                     self.forward_step(step, image, scratch, x);
                 }

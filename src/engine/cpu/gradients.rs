@@ -5,9 +5,8 @@ use super::backward::Back;
 use super::pack::unpack_gradient;
 use super::sums::{Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, shifted};
+use super::{Image, Run, Section, shifted};
 use crate::graph::plan::{BackStep, Gradient, LANES, RawId, Unit, ValueId};
-use rayon::prelude::*;
 
 impl Run<'_> {
     /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
@@ -144,7 +143,7 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    pub(super) fn add_weight_gradients(&self, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
+    pub(super) fn add_weight_gradients(&self, section: &Section, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
         let units: Vec<&Unit> = steps
             .iter()
             .filter_map(|step| match step {
@@ -152,7 +151,8 @@ impl Run<'_> {
                 _ => None,
             })
             .collect();
-        units.par_iter().for_each(|unit| {
+        section.crew.each(units.len(), |index, _| {
+            let unit = units[index];
             let len = unit.packing.gradient_len;
             let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
             // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.

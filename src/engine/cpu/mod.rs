@@ -1,10 +1,11 @@
 //! Plans on processors: kernels over sixteen lanes, run image by image in parallel.
 //!
 //! A pass goes stage by stage. Within a stage the batch is cut into image groups, the same for any number of threads;
-//! groups run side by side, and what they sum up (statistics, weight gradients) is added in the groups' order
+//! groups run side by side (`crew.rs`), and what they sum up (statistics, weight gradients) is added in the groups' order
 //! afterwards. So the bits do not depend on the number of threads.
 
 mod backward;
+mod crew;
 mod dense;
 mod depthwise;
 mod forward;
@@ -28,7 +29,7 @@ use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
 use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
 use crate::{Result, interrupt};
-use rayon::prelude::*;
+use crew::Crew;
 use sums::Shifted;
 use tape::Scratch;
 
@@ -190,16 +191,22 @@ impl Run<'_> {
         group * self.batch / self.groups()..(group + 1) * self.batch / self.groups()
     }
 
-    /// Runs `work` for each image, groups side by side.
-    fn each_image(&self, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
+    /// Runs `work` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
+    /// that each begins with what the last one left in the cache.
+    fn each_image(&self, section: &mut Section, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
-        (0..self.groups()).into_par_iter().with_max_len(1).for_each(|group| {
-            let thread = rayon::current_thread_index().unwrap_or(0) % self.tape.scratch.len();
-            let Ok(mut scratch) = self.tape.scratch[thread].lock() else { return };
+        section.turned = !section.turned;
+        let (groups, turned) = (self.groups(), section.turned);
+        let turn = |index: usize, count: usize| if turned { count - 1 - index } else { index };
+        section.crew.each(groups, |index, thread| {
+            let group = turn(index, groups);
+            let Ok(mut scratch) = self.tape.scratch[thread % self.tape.scratch.len()].lock() else { return };
             scratch.loaded = None;
-            for image in self.images(group) {
-                let first = image == self.images(group).start;
-                work(&Image { index: image, group, first, base: self.tape.image(self.memory, image) }, &mut scratch);
+            let images = self.images(group);
+            for index in 0..images.len() {
+                let image = images.start + turn(index, images.len());
+                let base = self.tape.image(self.memory, image);
+                work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
         });
         Ok(())
@@ -271,11 +278,24 @@ impl std::ops::Deref for UnitView<'_> {
     }
 }
 
+/// The parallel sections of a pass.
+struct Section<'a> {
+    crew: &'a Crew,
+    /// Whether the last one went through the batch from its end.
+    turned: bool,
+}
+
+impl<'a> Section<'a> {
+    fn new(crew: &'a Crew) -> Self {
+        Self { crew, turned: true }
+    }
+}
+
 /// One image at work.
 struct Image {
     index: usize,
     group: usize,
-    /// Whether it is the first of its group: partial sums begin with it.
+    /// Whether it is the first of its group to be worked on: partial sums begin with it.
     first: bool,
     base: *mut f32,
 }
