@@ -80,7 +80,8 @@ impl Legend {
         if self.classes.len() != classes {
             return Err(Error::user(format!("{} class names for a network of {classes} classes", self.classes.len())));
         }
-        if let Some((index, name)) = self.classes.iter().enumerate().find(|(i, name)| self.classes[..*i].contains(name)) {
+        if let Some((index, name)) = self.classes.iter().enumerate().find(|(i, name)| self.classes[..*i].contains(name))
+        {
             return Err(Error::user(format!("class {index} is called \"{name}\" like one before it")));
         }
         for (what, values) in [("mean", &self.mean), ("std", &self.std)] {

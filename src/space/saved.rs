@@ -233,8 +233,11 @@ impl<'a> File<'a> {
                 *to = f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
             }
             if to.iter().any(|value| !value.is_finite()) {
-                return Err(Error::user(format!("{}: \"{name}\" holds values that are no numbers", self.path.display()))
-                    .hint("the training had come apart when it was saved, or the file is damaged"));
+                return Err(Error::user(format!(
+                    "{}: \"{name}\" holds values that are no numbers",
+                    self.path.display()
+                ))
+                .hint("the training had come apart when it was saved, or the file is damaged"));
             }
         }
         let count = weights.len();
