@@ -63,6 +63,7 @@ mod page;
 mod param;
 pub mod reference;
 pub mod run;
+pub mod saved;
 mod session;
 pub mod tensor;
 mod value;
@@ -91,6 +92,7 @@ pub fn declare(library: &mut Library) {
     network::declare(library, &registry);
     catalogue::declare(library);
     discrete::declare(library, &registry);
+    saved::declare(library, &registry);
     learn::declare(library);
     graph::declare(library, &registry);
     run::declare(library);
