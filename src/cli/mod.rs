@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod device;
 mod doc;
+mod lines;
 mod run;
 mod workers;
 

@@ -10,6 +10,7 @@ use super::discrete::{AUXILIARY, Discrete};
 use super::genotype::Genotype;
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
+use crate::graph::plan::Plan;
 use crate::graph::{Graph, SlotBlock};
 use crate::random::Seed;
 use crate::{Error, Result};
@@ -147,6 +148,10 @@ impl Network {
 
     pub fn graph(&self) -> &Graph {
         self.engine.graph()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        self.engine.plan()
     }
 
     /// The search space, where the network is a supernet.
