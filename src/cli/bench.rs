@@ -37,7 +37,7 @@ struct Step {
     #[arg(long, default_value_t = 1)]
     order: usize,
     /// Images a batch
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
     #[arg(long, default_value_t = 16)]
@@ -52,7 +52,7 @@ struct Step {
 #[derive(Args)]
 struct Eval {
     /// Images a batch
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
     #[arg(long, default_value_t = 36)]
