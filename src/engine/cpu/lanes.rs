@@ -313,7 +313,7 @@ macro_rules! kernel {
             unsafe fn avx2($($arg: $type),*) {
                 unsafe { body::<$crate::engine::cpu::lanes::x86::Avx2, 4>($($arg),*) }
             }
-            #[inline]
+            #[inline(always)]
             #[allow(clippy::too_many_arguments)]
             unsafe fn dispatch(isa: Isa, $($arg: $type),*) {
                 // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked
@@ -328,11 +328,19 @@ macro_rules! kernel {
                     }
                 }
             }
-            if $crate::engine::cpu::profile::is_on() {
+            // Apart, so that the usual way keeps its arguments in registers.
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn profiled(isa: Isa, $($arg: $type),*) {
                 use $crate::engine::cpu::profile::{Kernel, Work, timed};
                 static KERNEL: Kernel = Kernel::new(stringify!($name));
                 // SAFETY: the caller's promise.
-                return timed(&KERNEL, Work { flops: $flops, bytes: $bytes }, || unsafe { dispatch(isa, $($arg),*) });
+                timed(&KERNEL, Work { flops: $flops, bytes: $bytes }, || unsafe { dispatch(isa, $($arg),*) });
+            }
+            if $crate::engine::cpu::profile::is_on() {
+                // SAFETY: the caller's promise.
+                return unsafe { profiled(isa, $($arg),*) };
             }
             // SAFETY: the caller's promise.
             unsafe { dispatch(isa, $($arg),*) }

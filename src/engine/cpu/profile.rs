@@ -111,8 +111,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs a kernel's call and counts it, if the thread is at work on an image group.
-#[cold]
-#[inline(never)]
 pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
     let start = ticks();
     call();
