@@ -98,7 +98,7 @@ fn a_profile_accounts_for_all_the_time_and_all_the_arithmetic() {
         let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_string();
         rows.iter().map(|row| (text(row, "name"), text(row, "direction"))).collect()
     };
-    for kernel in ["dense", "depthwise_row", "weighted_sum", "load_affine", "pool"] {
+    for kernel in ["dense", "depthwise_rows", "weighted_sum", "load_affine", "pool"] {
         assert!(names(&kernels).contains(&(kernel.into(), "forward".into())), "no {kernel} in {kernels:#?}");
     }
     for kernel in ["dense_gradient", "depthwise_gradient_row", "dots", "pool_backward", "through_activation"] {
@@ -213,7 +213,7 @@ fn a_person_at_a_terminal_gets_tables() {
     let shown = on_a_terminal(&[&["step", "--profile"], TINY.as_slice()].concat());
     let heads: Vec<&str> = shown.lines().next().expect("a row of heads").split_whitespace().collect();
     assert_eq!(heads[..4], ["order", "batch", "channels", "layers"]);
-    for text in ["median s", "peak MB", "kernel", "floor s", "depthwise_row", "cells.2", "outside the engine"] {
+    for text in ["median s", "peak MB", "kernel", "floor s", "depthwise_rows", "cells.2", "outside the engine"] {
         assert!(shown.contains(text), "no {text:?} in\n{shown}");
     }
     assert!(!shown.contains('{'), "{shown}");
