@@ -8,6 +8,7 @@ mod check;
 mod device;
 mod doc;
 mod export;
+mod lines;
 mod run;
 mod workers;
 

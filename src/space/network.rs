@@ -13,7 +13,8 @@ use super::genotype::Genotype;
 use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
-use crate::graph::Graph;
+use crate::graph::plan::Plan;
+use crate::graph::{Graph, SlotBlock};
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -118,6 +119,10 @@ impl Network {
 
     pub fn graph(&self) -> &Graph {
         self.engine.graph()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        self.engine.plan()
     }
 
     /// The search space, where the network is a supernet.

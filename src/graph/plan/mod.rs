@@ -18,6 +18,7 @@ mod lower;
 mod memory;
 mod open;
 mod placement;
+mod places;
 mod readers;
 mod schedule;
 
@@ -47,6 +48,8 @@ pub struct Raw {
     pub made_by: Option<usize>,
     /// The stage before which it is complete.
     pub level: usize,
+    /// The part of the network that it belongs to: index into [`Plan::places`].
+    pub place: usize,
 }
 
 impl Raw {
@@ -257,6 +260,8 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
+    /// Parts of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    pub places: Vec<String>,
     pub raws: Vec<Raw>,
     pub values: Vec<Value>,
     pub views: Vec<View>,
