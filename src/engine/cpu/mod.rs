@@ -17,6 +17,7 @@ mod memory;
 mod norms;
 mod pack;
 mod pool;
+mod prefetch;
 mod sums;
 mod tape;
 mod unit_backward;
@@ -27,7 +28,7 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, ValueId};
+use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, Value, ValueId};
 use crate::{Result, interrupt};
 use crew::Crew;
 use sums::Shifted;
@@ -45,8 +46,9 @@ pub struct CpuPlan {
     norms_of_stage: Vec<Vec<usize>>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
-    /// The most terms that any weighted sum has.
+    /// The most terms that any weighted sum has, and that any stored tensor's gradient has over all its blocks.
     most_terms: usize,
+    most_gradient_terms: usize,
     /// By unit.
     shapes: Vec<UnitShape>,
 }
@@ -69,14 +71,16 @@ struct UnitShape {
 #[derive(Clone, Copy)]
 struct TapGrid {
     first: usize,
+    rows: usize,
     columns: usize,
     spacing: usize,
     row: usize,
 }
 
 impl TapGrid {
-    fn with<'a>(&self, weights: &'a [*const f32]) -> depthwise::Grid<'a> {
-        depthwise::Grid { columns: self.columns, spacing: self.spacing, row: self.row, weights }
+    fn with(&self, weights: *const f32, stride: isize) -> depthwise::Grid {
+        let TapGrid { rows, columns, spacing, row, .. } = *self;
+        depthwise::Grid { rows, columns, spacing, row, weights, stride }
     }
 
     /// Both directions of a unit with column stride 1 (backward: also row stride 1) and a known kernel.
@@ -99,6 +103,7 @@ impl TapGrid {
         let firsts = [taps[0], (last.row, last.column)];
         Some([0, 1].map(|way| TapGrid {
             first: (firsts[way].0 * widths[way] + firsts[way].1) * LANES,
+            rows: taps.len() / columns,
             columns,
             spacing,
             row: row * widths[way] * LANES,
@@ -154,10 +159,17 @@ impl CpuPlan {
             .chain(plan.units.iter().map(|u| u.geometry.taps.len()))
             .max()
             .unwrap_or(0)
-            .max(plan.sums.len())
             + 2;
+        let gradient_terms = |value: &Value| {
+            let each = match &value.gradient {
+                Gradient::Buffer => 1,
+                Gradient::Terms(terms) => terms.len(),
+            };
+            (each + 1) * plan.raws[value.raw].layout.blocks()
+        };
+        let most_gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, shapes }
+        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, most_gradient_terms, shapes }
     }
 }
 
