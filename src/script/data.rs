@@ -133,6 +133,12 @@ fn declare_sets(library: &mut Library) {
         .doc("The images at these places, counted from 0, in this order.")
         .example("assert(images(\"digits\").train.subset([3, 1, 4]).len() == 3);");
     library
+        .property("mirrors", |set: ImageSet| Ok(set.mirrors()))
+        .doc(
+            "Whether a mirror image keeps its class: taken for granted unless class names of one character show signs.",
+        )
+        .example("assert(!images(\"digits\").train.mirrors);");
+    library
         .method("class_counts", &["set"], |set: ImageSet| Ok(List(set.class_counts())))
         .doc("Images of each class, in the order of `data.classes`.")
         .example("assert(images(\"digits\").test.class_counts()[0] == 36);");

@@ -65,6 +65,7 @@ pub mod reference;
 pub mod run;
 pub mod saved;
 mod session;
+mod sheet;
 pub mod tensor;
 mod value;
 
@@ -96,6 +97,7 @@ pub fn declare(library: &mut Library) {
     learn::declare(library);
     graph::declare(library, &registry);
     run::declare(library);
+    sheet::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.
