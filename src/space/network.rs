@@ -14,7 +14,7 @@ use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
 use crate::graph::plan::Plan;
-use crate::graph::{Graph, SlotBlock};
+use crate::graph::Graph;
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
