@@ -4,6 +4,7 @@
 //! back to the engine; should candle ask for a second backward pass of the same forward, forward is run again.
 
 use super::budget::{Budget, Report};
+use super::cpu::profile;
 use super::cpu::{CpuPlan, Isa, Live, Pools, Run, Tape, Wanted};
 use super::{NormMode, Pass};
 use crate::graph::Graph;
@@ -59,6 +60,17 @@ impl Engine {
         }
     }
 
+    /// How a batch of this many images is trained.
+    ///
+    /// # Errors
+    /// A batch that does not fit into the memory.
+    pub fn training(&self, batch: usize) -> Result<Arc<Training>> {
+        match &self.budget {
+            Some(budget) => budget.training(&self.inner.cpu, self.graph(), batch),
+            None => Ok(self.plan().training.clone()),
+        }
+    }
+
     pub fn graph(&self) -> &Graph {
         &self.inner.graph
     }
@@ -111,10 +123,7 @@ impl Engine {
             return Err(Error::user(format!("a mask of {} for {} mixing weights", active.len(), graph.slot_count())));
         }
         let tracked = x.track_op() || w.track_op() || p.track_op();
-        let training = match &self.budget {
-            Some(budget) if tracked => budget.training(&self.inner.cpu, graph, x.dims()[0])?,
-            _ => self.plan().training.clone(),
-        };
+        let training = if tracked { self.training(x.dims()[0])? } else { self.plan().training.clone() };
         let operation = Operation {
             inner: self.inner.clone(),
             training,
@@ -148,7 +157,10 @@ impl Operation {
     fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
         let Inner { cpu, graph, pools } = &*self.inner;
         let mut tape = pools.take(cpu, self.memory(FORWARD), batch, self.tracked)?;
+        let packing = profile::span(profile::PACKING);
         tape.packed.fill(&cpu.plan, graph, w, self.tracked);
+        drop(packing);
+        let _profiled = profile::span(profile::PASSES);
         let out = self.run(&tape, FORWARD, w, p, batch, norm).forward(x);
         match self.tracked && out.is_ok() {
             true => *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape),
@@ -243,7 +255,10 @@ impl CustomOp3 for Operation {
                     .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
             }
         };
-        let gradients = self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy, wanted);
+        let gradients = {
+            let _profiled = profile::span(profile::PASSES);
+            self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy, wanted)
+        };
         self.inner.pools.give_back(tape);
         let gradients = gradients?;
         let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {

@@ -58,6 +58,7 @@ impl Run<'_> {
     /// Writes a step's output and gathers its statistics. Without the images `x` it is run again: the output is the same,
     /// and its statistics are known.
     pub(super) fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: Option<&[f32]>) {
+        self.profile_step(step);
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x.unwrap_or_default()),
             Step::Noise { output, id, .. } => self.noise(*output, *id, image),

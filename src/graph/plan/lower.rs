@@ -2,6 +2,7 @@
 
 use super::open::open_sums;
 use super::placement;
+use super::places;
 use super::readers::{Readers, count_readers, live_nodes};
 use super::{
     Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
@@ -26,6 +27,8 @@ struct Lowering<'g> {
     sums: HashMap<Node, Vec<Term>>,
     seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
+    /// Of the node at work.
+    place: usize,
     plan: Plan,
 }
 
@@ -34,6 +37,7 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let readers = count_readers(graph, &live, output);
     let sums = open_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
     let plan = Plan {
+        places: Vec::new(),
         raws: Vec::new(),
         values: Vec::new(),
         views: Vec::new(),
@@ -50,8 +54,10 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         inference: Default::default(),
         sizes: Sizes::default(),
     };
-    let mut lowering = Lowering { graph, readers, sums, seen: HashMap::new(), view_ids: HashMap::new(), plan };
+    let mut lowering =
+        Lowering { graph, readers, sums, seen: HashMap::new(), view_ids: HashMap::new(), place: 0, plan };
     for node in graph.nodes().filter(|n| live[n.index()]) {
+        lowering.place = places::of(graph.scope_of(node), &mut lowering.plan.places);
         lowering.node(node)?;
     }
     let result = lowering.plain(output);
@@ -383,7 +389,7 @@ impl Lowering<'_> {
     }
 
     fn raw(&mut self, layout: Layout, height: usize, width: usize) -> RawId {
-        self.plan.raws.push(Raw { layout, height, width, part_of: None, made_by: None, level: 0 });
+        self.plan.raws.push(Raw { layout, height, width, part_of: None, made_by: None, level: 0, place: self.place });
         self.plan.raws.len() - 1
     }
 

@@ -19,6 +19,7 @@ mod lower;
 mod memory;
 mod open;
 mod placement;
+mod places;
 mod readers;
 mod recompute;
 mod schedule;
@@ -52,6 +53,8 @@ pub struct Raw {
     pub made_by: Option<usize>,
     /// The stage before which it is complete.
     pub level: usize,
+    /// The part of the network that it belongs to: index into [`Plan::places`].
+    pub place: usize,
 }
 
 impl Raw {
@@ -264,6 +267,8 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
+    /// Parts of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    pub places: Vec<String>,
     pub raws: Vec<Raw>,
     pub values: Vec<Value>,
     pub views: Vec<View>,
