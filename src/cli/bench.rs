@@ -36,6 +36,9 @@ struct Step {
     /// Cells
     #[arg(long, default_value_t = 8)]
     layers: usize,
+    /// K of partial channels, with edge weights (PC-DARTS: 4); 1: DARTS
+    #[arg(long, default_value_t = 1)]
+    partial: usize,
     #[command(flatten)]
     timing: Timing,
 }
@@ -73,9 +76,9 @@ struct Timing {
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
+        What::Step(Step { order, batch, channels, layers, partial, timing: Timing { size, steps, threads, seed } }) => {
             start_workers(threads)?;
-            print_line(&SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?)
+            print_line(&SearchStep { order, batch, channels, layers, partial, size, steps }.run(Seed(seed))?)
         }
         What::Eval(Eval { batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
             start_workers(threads)?;

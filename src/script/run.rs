@@ -211,10 +211,14 @@ fn of_supernet(network: &Network) -> Result<BTreeMap<String, MixingWeights>> {
     })?;
     let mut weights = BTreeMap::new();
     for (name, p) in network.alphas().names().zip(network.relax(network.alphas())?) {
-        if CellKind::BOTH.iter().any(|kind| kind.name() == name) {
-            let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
-            weights.insert(name.to_string(), MixingWeights::of_cell(space.operations.clone(), values)?);
-        }
+        let is = |names: fn(CellKind) -> &'static str| CellKind::BOTH.into_iter().any(|kind| names(kind) == name);
+        let columns = match () {
+            () if is(CellKind::name) => space.operations.clone(),
+            () if is(CellKind::betas_name) => vec!["edge weight".to_string()],
+            () => continue,
+        };
+        let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
+        weights.insert(name.to_string(), MixingWeights::of_cell(columns, values)?);
     }
     Ok(weights)
 }
