@@ -112,7 +112,7 @@ fn declare_charts(library: &mut Library) {
         .method("plot_alphas", &["run", "alphas"], |run: Run, alphas: Dynamic| run.plot_alphas(&mixing_weights(&alphas)?))
         .doc(
             "Logs mixing weights as they are and draws them: `alphas-normal` and `alphas-reduce` over time, a panel an edge, \
-             and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas), or a map with the weights \
+             and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas, and its edge weights), or a map with the weights \
              of each kind of cell: `#{ normal: #{ ops: DARTS_OPS, values: p } }`, `values` edges × ops, an array or a \
              tensor, and `edges` as pairs of names where they are not those of a DARTS cell.",
         )

@@ -119,7 +119,10 @@ fn declare_properties(library: &mut Library) {
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
-        .doc("The architecture parameters: a map with one parameter a kind of cell, edges × ops.")
+        .doc(
+            "The architecture parameters: a map with one parameter a kind of cell, edges × ops, and with `edge_weights` one more \
+             a kind, \"betas_normal\" and \"betas_reduce\", edges × 1.",
+        )
         .example(small!("assert(net.alphas.normal.shape == [2, 8]);"));
     let host = library.host();
     library
