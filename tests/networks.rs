@@ -262,7 +262,7 @@ fn edges_have_weights_of_their_own() {
         let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
 
         // The default relaxation is the softmax over an edge's ops and over the edges into a node.
-        let by_node = |b| cat([softmax(slice(b, 0, 0, 2), 0), softmax(slice(b, 0, 2, 5), 0)], 0);
+        let by_node = |b| concat([softmax(slice(b, 0, 0, 2), 0), softmax(slice(b, 0, 2, 5), 0)], 0);
         let relax = |a| #{
             normal: softmax(a.normal, 1), reduce: softmax(a.reduce, 1),
             betas_normal: by_node.call(a.betas_normal), betas_reduce: by_node.call(a.betas_reduce),

@@ -7,7 +7,7 @@ use super::forward::lane_at;
 use super::pool::pool_backward;
 use super::sums::{Slope, Write, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, Wanted, shifted};
+use super::{Crew, Image, Run, Section, Wanted, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{BackStep, GradientTerm, LANES, RawId, Step, ValueId};
@@ -34,6 +34,10 @@ pub(super) struct Back<'a> {
 impl Run<'_> {
     /// Gradients of whatever is wanted, from the output's gradient (images × channels). Uses up the tape's activations.
     pub fn backward(&self, dy: &[f32], wanted: Wanted) -> Result<Gradients> {
+        Crew::with(|crew| self.backward_stages(dy, wanted, Section::new(crew)))
+    }
+
+    fn backward_stages(&self, dy: &[f32], wanted: Wanted, mut section: Section) -> Result<Gradients> {
         let plan = self.plan();
         let mut result = Gradients {
             x: Vec::new(),
@@ -57,7 +61,7 @@ impl Run<'_> {
                     self.prepare_norm(*value, wanted, &mut result.w);
                 }
             }
-            self.each_image(|image, scratch| {
+            self.each_image(&mut section, |image, scratch| {
                 for step in &steps {
                     self.back_step(step, image, scratch, &back);
                 }
@@ -66,7 +70,7 @@ impl Run<'_> {
                 self.add_up(step, &back, &mut result.p);
             }
             if wanted.w {
-                self.add_weight_gradients(&steps, &back, &mut result.w);
+                self.add_weight_gradients(&section, &steps, &back, &mut result.w);
             }
         }
         result.x = back.dx.into_inner().unwrap_or_default();
@@ -157,17 +161,19 @@ impl Run<'_> {
                 // SAFETY: both gradients are whole tensors of one layout within the image's region.
                 unsafe {
                     let (to, from) = (self.gradient(image, term.value), self.gradient(image, sum.value));
-                    weighted_sum(self.isa, to, LANES, from, &[shifted(0, weight)], LANES, n, null(), write(*first));
+                    let terms = [shifted(0, weight)];
+                    weighted_sum(self.isa, to, LANES, from, &terms, LANES, n, null(), Slope::One, write(*first));
                 }
             }
             BackStep::Norm { value, into, first } => {
                 let raw = plan.values[*value].raw;
+                let stored = self.stored_gradient(*value, image, scratch);
                 for block in 0..plan.raws[raw].layout.blocks() {
                     let plane = self.plane(raw);
                     // SAFETY: planes of one tensor.
                     unsafe {
                         let to = self.gradient(image, *into).add(block * plane);
-                        self.stored_gradient(*value, block, 0, plane / LANES, to, write(*first), image, scratch);
+                        stored.write(block, 0, plane / LANES, to, write(*first));
                     }
                 }
             }
@@ -231,12 +237,10 @@ impl Run<'_> {
         let (plane, from_plane) = (self.plane(output), self.plane(from));
         let value = self.value_made_by(step);
         let dy = scratch.strip.at(0);
+        let stored = self.stored_gradient(value, image, scratch);
         for block in 0..plan.raws[output].layout.blocks() {
             // SAFETY: the strip buffer holds the largest tensor.
-            unsafe {
-                let to = dy.add(block * plane);
-                self.stored_gradient(value, block, 0, plane / LANES, to, Write::Over, image, scratch);
-            }
+            unsafe { stored.write(block, 0, plane / LANES, dy.add(block * plane), Write::Over) };
         }
         let dx = self.gradient(image, input);
         match &plan.steps[step] {
@@ -255,11 +259,12 @@ impl Run<'_> {
                 self.load_view(*view, image, scratch, true);
                 let (height, width) = (plan.raws[from].height, plan.raws[from].width);
                 for block in 0..plan.raws[from].layout.blocks() {
+                    let (slopes, slope_row) = self.slopes(*view, block, scratch);
                     for r in 0..height {
                         // SAFETY: one row of planes of one size.
                         unsafe {
                             let at = (block * height + r) * width * LANES;
-                            let slope = self.slope(*view, block, r, scratch);
+                            let slope = slopes.add(r * slope_row);
                             through_activation(self.isa, dx.add(at), dy.add(at), slope, width, write(first));
                         }
                     }
@@ -278,7 +283,7 @@ impl Run<'_> {
                         let share = dy.add(block * LANES);
                         std::slice::from_raw_parts_mut(share, LANES).iter_mut().for_each(|v| *v /= pixels as f32);
                         let to = dx.add(block * from_plane);
-                        weighted_sum(self.isa, to, LANES, share, &[], LANES, pixels, share, write(first));
+                        weighted_sum(self.isa, to, LANES, share, &[], LANES, pixels, share, Slope::One, write(first));
                     }
                 }
             }
@@ -286,18 +291,18 @@ impl Run<'_> {
         }
     }
 
-    /// The slope of one row of a loaded view.
-    pub(super) fn slope(&self, view: usize, block: usize, row: usize, scratch: &Scratch) -> Slope {
+    /// The slopes of one block of a loaded view, from its first pixel on, and the floats from row to row there.
+    pub(super) fn slopes(&self, view: usize, block: usize, scratch: &Scratch) -> (Slope, usize) {
         let view = &self.plan().views[view];
         let raw = &self.plan().raws[self.plan().values[view.value].raw];
         match view.activation {
-            None => Slope::One,
+            None => (Slope::One, 0),
             Some(Activation::Relu) => {
                 let width = raw.width + 2 * view.pad.1;
-                let at = ((block * (raw.height + 2 * view.pad.0) + view.pad.0 + row) * width + view.pad.1) * LANES;
-                Slope::Positive(scratch.padded.at(at))
+                let at = ((block * (raw.height + 2 * view.pad.0) + view.pad.0) * width + view.pad.1) * LANES;
+                (Slope::Positive(scratch.padded.at(at)), width * LANES)
             }
-            Some(_) => Slope::Times(scratch.slopes.at((block * raw.height + row) * raw.width * LANES)),
+            Some(_) => (Slope::Times(scratch.slopes.at(block * raw.pixels() * LANES)), raw.width * LANES),
         }
     }
 }

@@ -5,82 +5,104 @@
 //! pixel of a row is loaded once and multiplied by all taps of the kernel's row: one and a half times as fast.
 
 use super::lanes::kernel;
+use super::sums::{Slope, Write, put};
 
 /// Taps in rows and columns, `spacing` pixels apart in a row and `row` floats from row to row.
 #[derive(Clone, Copy)]
-pub struct Grid<'a> {
+pub struct Grid {
+    pub rows: usize,
     pub columns: usize,
     pub spacing: usize,
     pub row: usize,
-    /// Sixteen each, row by row.
-    pub weights: &'a [*const f32],
+    /// The first tap's sixteen weights, and the floats from tap to tap, row by row (backwards where a kernel is turned
+    /// round).
+    pub weights: *const f32,
+    pub stride: isize,
 }
 
-impl Grid<'_> {
-    /// The grids that [`depthwise_row`] is compiled for.
+impl Grid {
+    /// The grids that [`depthwise_rows`] is compiled for.
     pub fn is_known(columns: usize, spacing: usize) -> bool {
         matches!((columns, spacing), (3 | 5, 1 | 2) | (7, 1))
     }
 }
 
+/// Where rows of results go: floats from row to row there, and what they are multiplied by on the way.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub first: *mut f32,
+    pub row: usize,
+    pub slope: Slope,
+    pub slope_row: usize,
+    pub write: Write,
+}
+
 kernel! {
-    /// dst[i] = Σ_(r, c) weight_(r, c) · base[r · row + (i + c · spacing)], lane by lane, for n neighbouring pixels.
+    /// dst[r][i] = or += slope · Σ_(s, c) weight_(s, c) · base[r · base_row + s · row + (i + c · spacing)], lane by lane, for
+    /// `rows` rows of n neighbouring pixels.
     ///
     /// # Safety
-    /// `base` must be good for all taps of n pixels, `dst` for n pixels, weights for sixteen floats each. The grid must be
-    /// known.
-    pub fn depthwise_row(dst: *mut f32, base: *const f32, grid: Grid, n: usize) {
+    /// `base` must be good for all taps of these pixels, the target and its slopes for the pixels, weights for sixteen
+    /// floats each. The grid must be known.
+    pub fn depthwise_rows(target: Target, base: *const f32, base_row: usize, grid: Grid, rows: usize, n: usize) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize, const K: usize, const D: usize>(
-            dst: *mut f32, base: *const f32, grid: Grid,
+            dst: *mut f32, base: *const f32, grid: Grid, slope: Slope, write: Write,
         ) {
             unsafe {
                 let mut sum = [V::splat(0.0); N];
-                let mut row = base;
-                for weights in grid.weights.chunks_exact(K) {
-                    let weights: [V; K] = std::array::from_fn(|c| V::load(weights[c]));
-                    for (c, weight) in weights.into_iter().enumerate() {
+                let (mut row, mut weight) = (base, grid.weights);
+                for _ in 0..grid.rows {
+                    for c in 0..K {
+                        let by = V::load(weight.offset(c as isize * grid.stride));
                         // The compiler sees that these loads repeat from column to column.
                         for (i, sum) in sum.iter_mut().enumerate() {
-                            *sum = V::load(row.add(16 * (i + c * D))).fma(weight, *sum);
+                            *sum = V::load(row.add(16 * (i + c * D))).fma(by, *sum);
                         }
                     }
                     row = row.add(grid.row);
+                    weight = weight.offset(K as isize * grid.stride);
                 }
-                for (i, sum) in sum.into_iter().enumerate() {
-                    sum.store(dst.add(16 * i));
-                }
+                put(sum, dst, 16, slope, write);
             }
         }
         #[inline(always)]
         unsafe fn all<V: Lanes, const T: usize, const K: usize, const D: usize>(
-            dst: *mut f32, base: *const f32, grid: Grid, n: usize,
+            target: Target, base: *const f32, base_row: usize, grid: Grid, rows: usize, n: usize,
         ) {
             unsafe {
-                let mut i = 0;
-                while i + 16 <= n && T >= 8 {
-                    tile::<V, 16, K, D>(dst.add(16 * i), base.add(16 * i), grid);
-                    i += 16;
-                }
-                while i + T <= n {
-                    tile::<V, T, K, D>(dst.add(16 * i), base.add(16 * i), grid);
-                    i += T;
-                }
-                while i + 2 <= n {
-                    tile::<V, 2, K, D>(dst.add(16 * i), base.add(16 * i), grid);
-                    i += 2;
-                }
-                if i < n {
-                    tile::<V, 1, K, D>(dst.add(16 * i), base.add(16 * i), grid);
+                for r in 0..rows {
+                    let (dst, base) = (target.first.add(r * target.row), base.add(r * base_row));
+                    let slope = target.slope.add(r * target.slope_row);
+                    let mut i = 0;
+                    macro_rules! tile {
+                        ($n:expr) => {{
+                            let at = 16 * i;
+                            tile::<V, $n, K, D>(dst.add(at), base.add(at), grid, slope.add(at), target.write);
+                            i += $n;
+                        }};
+                    }
+                    while i + 16 <= n && T >= 8 {
+                        tile!(16);
+                    }
+                    while i + T <= n {
+                        tile!(T);
+                    }
+                    while i + 2 <= n {
+                        tile!(2);
+                    }
+                    while i < n {
+                        tile!(1);
+                    }
                 }
             }
         }
         match (grid.columns, grid.spacing) {
-            (3, 1) => all::<V, T, 3, 1>(dst, base, grid, n),
-            (3, 2) => all::<V, T, 3, 2>(dst, base, grid, n),
-            (5, 1) => all::<V, T, 5, 1>(dst, base, grid, n),
-            (5, 2) => all::<V, T, 5, 2>(dst, base, grid, n),
-            _ => all::<V, T, 7, 1>(dst, base, grid, n),
+            (3, 1) => all::<V, T, 3, 1>(target, base, base_row, grid, rows, n),
+            (3, 2) => all::<V, T, 3, 2>(target, base, base_row, grid, rows, n),
+            (5, 1) => all::<V, T, 5, 1>(target, base, base_row, grid, rows, n),
+            (5, 2) => all::<V, T, 5, 2>(target, base, base_row, grid, rows, n),
+            _ => all::<V, T, 7, 1>(target, base, base_row, grid, rows, n),
         }
     }
 }

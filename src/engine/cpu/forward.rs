@@ -1,12 +1,12 @@
 //! Forward: each kind of step, for one image.
 
 use super::dense::{DenseTap, Strides, dense};
-use super::depthwise::depthwise_row;
+use super::depthwise::{Target, depthwise_rows};
 use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
-use super::sums::{Write, dots, weighted_sum};
+use super::sums::{Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, UnitShape, UnitView, shifted};
+use super::{Crew, Image, Run, Section, UnitShape, UnitView, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{LANES, RawId, Step, ViewId};
@@ -18,13 +18,17 @@ pub(super) const STRIP: usize = 64;
 impl Run<'_> {
     /// The output (images × channels) of a batch (images × channels × height × width).
     pub fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
+        Crew::with(|crew| self.forward_stages(x, Section::new(crew)))
+    }
+
+    fn forward_stages(&self, x: &[f32], mut section: Section) -> Result<Vec<f32>> {
         self.load_running_statistics();
         for (index, stage) in self.plan().forward.iter().enumerate() {
             let steps: Vec<usize> = stage.steps.iter().copied().filter(|&s| self.live.steps[s]).collect();
             if steps.is_empty() {
                 continue;
             }
-            self.each_image(|image, scratch| {
+            self.each_image(&mut section, |image, scratch| {
                 for &step in &steps {
                     self.forward_step(step, image, scratch, x);
                 }
@@ -216,26 +220,27 @@ impl Run<'_> {
         let width = geometry.output.1;
         let blocks = unit.shape.input_blocks;
         for block in 0..blocks {
-            let weights = (0..geometry.taps.len())
-                .map(|tap| self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES));
-            let row = |r: usize| scratch.padded.at((block * padded.0 + r * geometry.stride.0) * padded.1 * LANES);
+            let weight =
+                |tap: usize| self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES);
+            let base_row = geometry.stride.0 * padded.1 * LANES;
+            let base = scratch.padded.at(block * padded.0 * padded.1 * LANES + rows.start * base_row);
             // SAFETY: geometry keeps all taps of these rows within the loaded plane; `to` holds the rows.
             unsafe {
-                let to = to.add(block * strides.block);
+                let first = to.add(block * strides.block);
                 if let Some([grid, _]) = unit.shape.grids {
-                    scratch.weights.clear();
-                    scratch.weights.extend(weights.map(|w| w.cast_const()));
-                    let taps = grid.with(&scratch.weights);
-                    for (i, r) in rows.clone().enumerate() {
-                        depthwise_row(self.isa, to.add(i * width * LANES), row(r).add(grid.first), taps, width);
-                    }
-                } else {
-                    scratch.terms.clear();
-                    scratch.terms.extend(unit.shape.taps.iter().zip(weights).map(|(&offset, w)| shifted(offset, w)));
-                    for (i, r) in rows.clone().enumerate() {
-                        let (to, step) = (to.add(i * width * LANES), geometry.stride.1 * LANES);
-                        weighted_sum(self.isa, to, LANES, row(r), &scratch.terms, step, width, null(), Write::Over);
-                    }
+                    let row = width * LANES;
+                    let target = Target { first, row, slope: Slope::One, slope_row: 0, write: Write::Over };
+                    let taps = grid.with(weight(0), (blocks * LANES) as isize);
+                    depthwise_rows(self.isa, target, base.add(grid.first), base_row, taps, rows.len(), width);
+                    continue;
+                }
+                scratch.terms.clear();
+                let taps = unit.shape.taps.iter().enumerate();
+                scratch.terms.extend(taps.map(|(tap, &offset)| shifted(offset, weight(tap))));
+                for i in 0..rows.len() {
+                    let (to, from, terms) = (first.add(i * width * LANES), base.add(i * base_row), &scratch.terms);
+                    let step = geometry.stride.1 * LANES;
+                    weighted_sum(self.isa, to, LANES, from, terms, step, width, null(), Slope::One, Write::Over);
                 }
             }
         }
@@ -298,7 +303,7 @@ impl Run<'_> {
                 let to = self.raw(image, sum.output).add(block * plane);
                 let n = plane / LANES;
                 let (base, terms) = (image.base, &scratch.terms);
-                weighted_sum(self.isa, to, LANES, base, terms, LANES, n, bias.as_ptr(), Write::Over);
+                weighted_sum(self.isa, to, LANES, base, terms, LANES, n, bias.as_ptr(), Slope::One, Write::Over);
             }
         }
     }

@@ -3,11 +3,10 @@
 
 use super::backward::Back;
 use super::pack::unpack_gradient;
-use super::sums::{Write, dots, weighted_sum};
+use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Run, shifted};
+use super::{Image, Isa, Run, Section, shifted};
 use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, Unit, ValueId};
-use rayon::prelude::*;
 
 impl Run<'_> {
     /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
@@ -41,60 +40,46 @@ impl Run<'_> {
         }
     }
 
-    /// The gradient of what is stored behind a value: n pixels of one block from pixel `from` on, into `to`.
-    ///
-    /// # Safety
-    /// `to` must be good for n pixels.
-    #[allow(clippy::too_many_arguments)]
-    pub(super) unsafe fn stored_gradient(
-        &self,
-        value: ValueId,
-        block: usize,
-        from: usize,
-        n: usize,
-        to: *mut f32,
-        write: Write,
-        image: &Image,
-        scratch: &mut Scratch,
-    ) {
-        self.gradient_terms(value, block, scratch);
-        let norm = self.plan().values[value].norm.filter(|_| self.batch_norms());
-        let bias = match norm {
-            Some(norm) => self.tape.back_constant.at(self.plan().norms[norm].offset + block * LANES),
-            None => std::ptr::null_mut(),
-        };
-        // SAFETY: all terms are planes within the image's region.
-        unsafe {
-            weighted_sum(self.isa, to, LANES, image.base.add(from * LANES), &scratch.terms, LANES, n, bias, write);
-        }
-    }
-
-    /// Fills the scratch's terms: gradients times mixing weight and scale, and the stored output times its coefficient.
-    pub(super) fn gradient_terms(&self, value: ValueId, block: usize, scratch: &mut Scratch) {
+    /// The gradient of what is stored behind a value, in one image: gradients times mixing weight and scale, the stored
+    /// output times its coefficient, and a constant. It is formed by [`StoredGradient::write`], and lives until the scratch
+    /// is asked for the next one.
+    pub(super) fn stored_gradient(&self, value: ValueId, image: &Image, scratch: &mut Scratch) -> StoredGradient {
         let what = &self.plan().values[value];
-        let offset = block * self.plane(what.raw);
-        let (scale, _) = self.norm_block(value, block);
-        scratch.terms.clear();
-        let mut push = |gradient: ValueId, p: [f32; LANES]| {
-            let coefficients = &mut scratch.coefficients[scratch.terms.len()];
-            *coefficients = p;
-            if !scale.is_null() {
-                // SAFETY: a norm's tables hold whole blocks.
-                coefficients.iter_mut().enumerate().for_each(|(lane, c)| *c *= unsafe { *scale.add(lane) });
-            }
-            scratch.terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
-        };
-        match &what.gradient {
-            Gradient::Buffer => push(value, [1.0; LANES]),
-            Gradient::Terms(terms) => {
-                for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
-                    push(self.plan().sums[term.sum].value, self.mixing_lanes(term.mixing));
+        let (plane, blocks) = (self.plane(what.raw), self.plan().raws[what.raw].layout.blocks());
+        let norm = what.norm.filter(|_| self.batch_norms()).map(|norm| self.plan().norms[norm].offset);
+        let Scratch { gradient_terms, gradient_coefficients, .. } = scratch;
+        gradient_terms.clear();
+        for block in 0..blocks {
+            let offset = block * plane;
+            let (scale, _) = self.norm_block(value, block);
+            let mut push = |gradient: ValueId, p: [f32; LANES]| {
+                let coefficients = &mut gradient_coefficients[gradient_terms.len()];
+                *coefficients = p;
+                if !scale.is_null() {
+                    // SAFETY: a norm's tables hold whole blocks.
+                    coefficients.iter_mut().enumerate().for_each(|(lane, c)| *c *= unsafe { *scale.add(lane) });
+                }
+                gradient_terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
+            };
+            match &what.gradient {
+                Gradient::Buffer => push(value, [1.0; LANES]),
+                Gradient::Terms(terms) => {
+                    for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
+                        push(self.plan().sums[term.sum].value, self.mixing_lanes(term.mixing));
+                    }
                 }
             }
+            if let Some(norm) = norm {
+                let weight = self.tape.back_y.at(norm + block * LANES);
+                gradient_terms.push(shifted(self.memory.raws[what.raw] + offset, weight));
+            }
         }
-        if let Some(norm) = what.norm.filter(|_| self.batch_norms()) {
-            let weight = self.tape.back_y.at(self.plan().norms[norm].offset + block * LANES);
-            scratch.terms.push(shifted(self.memory.raws[what.raw] + offset, weight));
+        StoredGradient {
+            isa: self.isa,
+            base: image.base,
+            terms: gradient_terms.as_ptr(),
+            each: gradient_terms.len() / blocks.max(1),
+            constants: norm.map_or(std::ptr::null(), |norm| self.tape.back_constant.at(norm)),
         }
     }
 
@@ -157,7 +142,7 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    pub(super) fn add_weight_gradients(&self, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
+    pub(super) fn add_weight_gradients(&self, section: &Section, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
         let units: Vec<&Unit> = steps
             .iter()
             .filter_map(|step| match step {
@@ -165,7 +150,8 @@ impl Run<'_> {
                 _ => None,
             })
             .collect();
-        units.par_iter().for_each(|unit| {
+        section.crew.each(units.len(), |index, _| {
+            let unit = units[index];
             let len = unit.packing.gradient_len;
             let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
             // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
@@ -192,4 +178,32 @@ fn lane_runs(factors: &[LaneFactor; LANES]) -> impl Iterator<Item = (LaneFactor,
         at += run.len();
         (run[0], at - run.len()..at)
     })
+}
+
+/// How the gradient of a stored tensor is formed, see [`Run::stored_gradient`].
+#[derive(Clone, Copy)]
+pub(super) struct StoredGradient {
+    isa: Isa,
+    base: *const f32,
+    /// `each` terms a block, in the scratch that it was made with.
+    terms: *const Shifted,
+    each: usize,
+    /// Sixteen a block, or null.
+    constants: *const f32,
+}
+
+impl StoredGradient {
+    /// Forms n pixels of one block from pixel `from` on.
+    ///
+    /// # Safety
+    /// The scratch must not have been asked for another; the pixels must be the tensor's; `to` must be good for n pixels.
+    pub(super) unsafe fn write(&self, block: usize, from: usize, n: usize, to: *mut f32, write: Write) {
+        // SAFETY: the terms are planes within the image's region; the rest is the caller's promise.
+        unsafe {
+            let terms = std::slice::from_raw_parts(self.terms.add(block * self.each), self.each);
+            let bias = if self.constants.is_null() { self.constants } else { self.constants.add(block * LANES) };
+            let base = self.base.add(from * LANES);
+            weighted_sum(self.isa, to, LANES, base, terms, LANES, n, bias, Slope::One, write);
+        }
+    }
 }

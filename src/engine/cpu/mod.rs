@@ -1,10 +1,11 @@
 //! Plans on processors: kernels over sixteen lanes, run image by image in parallel.
 //!
 //! A pass goes stage by stage. Within a stage the batch is cut into image groups, the same for any number of threads;
-//! groups run side by side, and what they sum up (statistics, weight gradients) is added in the groups' order
+//! groups run side by side (`crew.rs`), and what they sum up (statistics, weight gradients) is added in the groups' order
 //! afterwards. So the bits do not depend on the number of threads.
 
 mod backward;
+mod crew;
 mod dense;
 mod depthwise;
 mod forward;
@@ -27,10 +28,12 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, ValueId};
+use crate::graph::plan::{
+    Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
+};
 use crate::{Result, interrupt};
+use crew::Crew;
 use gather::Moves;
-use rayon::prelude::*;
 use sums::Shifted;
 use tape::Scratch;
 
@@ -46,8 +49,9 @@ pub struct CpuPlan {
     norms_of_stage: Vec<Vec<usize>>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
-    /// The most terms that any weighted sum has.
+    /// The most terms that any weighted sum has, and that any stored tensor's gradient has over all its blocks.
     most_terms: usize,
+    most_gradient_terms: usize,
     /// By unit.
     shapes: Vec<UnitShape>,
     /// By step: how a gather moves lanes.
@@ -72,14 +76,16 @@ struct UnitShape {
 #[derive(Clone, Copy)]
 struct TapGrid {
     first: usize,
+    rows: usize,
     columns: usize,
     spacing: usize,
     row: usize,
 }
 
 impl TapGrid {
-    fn with<'a>(&self, weights: &'a [*const f32]) -> depthwise::Grid<'a> {
-        depthwise::Grid { columns: self.columns, spacing: self.spacing, row: self.row, weights }
+    fn with(&self, weights: *const f32, stride: isize) -> depthwise::Grid {
+        let TapGrid { rows, columns, spacing, row, .. } = *self;
+        depthwise::Grid { rows, columns, spacing, row, weights, stride }
     }
 
     /// Both directions of a unit with column stride 1 (backward: also row stride 1) and a known kernel.
@@ -102,6 +108,7 @@ impl TapGrid {
         let firsts = [taps[0], (last.row, last.column)];
         Some([0, 1].map(|way| TapGrid {
             first: (firsts[way].0 * widths[way] + firsts[way].1) * LANES,
+            rows: taps.len() / columns,
             columns,
             spacing,
             row: row * widths[way] * LANES,
@@ -157,8 +164,15 @@ impl CpuPlan {
             .chain(plan.units.iter().map(|u| u.geometry.taps.len()))
             .max()
             .unwrap_or(0)
-            .max(plan.sums.len())
             + 2;
+        let gradient_terms = |value: &Value| {
+            let each = match &value.gradient {
+                Gradient::Buffer => 1,
+                Gradient::Terms(terms) => terms.len(),
+            };
+            (each + 1) * plan.raws[value.raw].layout.blocks()
+        };
+        let most_gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
         let moves = plan.steps.iter().map(|step| match step {
             Step::Gather { input, lanes, .. } => {
@@ -167,7 +181,7 @@ impl CpuPlan {
             _ => None,
         });
         let moves = moves.collect();
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, shapes, moves }
+        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, most_gradient_terms, shapes, moves }
     }
 }
 
@@ -201,16 +215,22 @@ impl Run<'_> {
         group * self.batch / self.groups()..(group + 1) * self.batch / self.groups()
     }
 
-    /// Runs `work` for each image, groups side by side.
-    fn each_image(&self, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
+    /// Runs `work` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
+    /// that each begins with what the last one left in the cache.
+    fn each_image(&self, section: &mut Section, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
-        (0..self.groups()).into_par_iter().with_max_len(1).for_each(|group| {
-            let thread = rayon::current_thread_index().unwrap_or(0) % self.tape.scratch.len();
-            let Ok(mut scratch) = self.tape.scratch[thread].lock() else { return };
+        section.turned = !section.turned;
+        let (groups, turned) = (self.groups(), section.turned);
+        let turn = |index: usize, count: usize| if turned { count - 1 - index } else { index };
+        section.crew.each(groups, |index, thread| {
+            let group = turn(index, groups);
+            let Ok(mut scratch) = self.tape.scratch[thread % self.tape.scratch.len()].lock() else { return };
             scratch.loaded = None;
-            for image in self.images(group) {
-                let first = image == self.images(group).start;
-                work(&Image { index: image, group, first, base: self.tape.image(self.memory, image) }, &mut scratch);
+            let images = self.images(group);
+            for index in 0..images.len() {
+                let image = images.start + turn(index, images.len());
+                let base = self.tape.image(self.memory, image);
+                work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
         });
         Ok(())
@@ -301,11 +321,24 @@ impl std::ops::Deref for UnitView<'_> {
     }
 }
 
+/// The parallel sections of a pass.
+struct Section<'a> {
+    crew: &'a Crew,
+    /// Whether the last one went through the batch from its end.
+    turned: bool,
+}
+
+impl<'a> Section<'a> {
+    fn new(crew: &'a Crew) -> Self {
+        Self { crew, turned: true }
+    }
+}
+
 /// One image at work.
 struct Image {
     index: usize,
     group: usize,
-    /// Whether it is the first of its group: partial sums begin with it.
+    /// Whether it is the first of its group to be worked on: partial sums begin with it.
     first: bool,
     base: *mut f32,
 }

@@ -5,7 +5,7 @@
 //! combination of gradients and stored outputs). Its adjoint is a set of dot products: Σ g and Σ g·y a lane, which are both
 //! the mixing weights' gradients and what a batch norm's backward pass needs.
 
-use super::lanes::kernel;
+use super::lanes::{Lanes, kernel};
 
 /// One summand: the plane at `offset` floats from the base pointer, times sixteen weights.
 #[derive(Clone, Copy)]
@@ -21,19 +21,83 @@ pub enum Write {
     Add,
 }
 
-kernel! {
-    /// dst[i] = (bias) + Σ_t weight_t · base[offset_t + i · src_step], for i in 0..n, lane by lane.
+/// What a result is multiplied by before it is written: the slope of an activation that it passes on its way back.
+#[derive(Clone, Copy)]
+pub enum Slope {
+    /// No activation.
+    One,
+    /// ReLU: passes where these (the loaded values) are positive.
+    Positive(*const f32),
+    /// Any other: these derivatives.
+    Times(*const f32),
+}
+
+impl Slope {
+    /// The slopes this many floats on.
     ///
     /// # Safety
-    /// `base + offset_t` must be good for n pixels of `src_step` floats, `dst` for n of `dst_step`, weights and bias (or
-    /// null) for sixteen floats; `dst` overlaps no source.
+    /// They must be within the same plane.
+    #[inline(always)]
+    pub unsafe fn add(self, floats: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Slope::One => Slope::One,
+                Slope::Positive(x) => Slope::Positive(x.add(floats)),
+                Slope::Times(slopes) => Slope::Times(slopes.add(floats)),
+            }
+        }
+    }
+}
+
+/// Writes neighbouring pixels `step` floats apart, times their slopes.
+///
+/// # Safety
+/// `dst` and the slopes must be good for N pixels; only to be called by kernels.
+#[inline(always)]
+pub unsafe fn put<V: Lanes, const N: usize>(values: [V; N], dst: *mut f32, step: usize, slope: Slope, write: Write) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut values = values;
+        // Plain loops: closures would be compiled without the kernel's instruction set.
+        match slope {
+            Slope::One => {}
+            Slope::Positive(x) => {
+                for (i, value) in values.iter_mut().enumerate() {
+                    *value = value.where_positive(V::load(x.add(i * step)));
+                }
+            }
+            Slope::Times(by) => {
+                for (i, value) in values.iter_mut().enumerate() {
+                    *value = value.mul(V::load(by.add(i * step)));
+                }
+            }
+        }
+        if write == Write::Add {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = value.add(V::load(dst.add(i * step)));
+            }
+        }
+        for (i, value) in values.into_iter().enumerate() {
+            value.store(dst.add(i * step));
+        }
+    }
+}
+
+kernel! {
+    /// dst[i] = or += ((bias) + Σ_t weight_t · base[offset_t + i · src_step]) · slope[i], for i in 0..n, lane by lane.
+    ///
+    /// # Safety
+    /// `base + offset_t` must be good for n pixels of `src_step` floats, `dst` and slopes for n of `dst_step`, weights and
+    /// bias (or null) for sixteen floats; `dst` overlaps no source.
     pub fn weighted_sum(
         dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize,
-        bias: *const f32, write: Write,
+        bias: *const f32, slope: Slope, write: Write,
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize>(
-            dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, bias: V, write: Write,
+            dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, bias: V, slope: Slope,
+            write: Write,
         ) {
             unsafe {
                 let mut sum = [bias; N];
@@ -44,40 +108,39 @@ kernel! {
                         *sum = V::load(from.add(i * src_step)).fma(weight, *sum);
                     }
                 }
-                for (i, sum) in sum.into_iter().enumerate() {
-                    let to = dst.add(i * dst_step);
-                    match write {
-                        Write::Over => sum.store(to),
-                        Write::Add => sum.add(V::load(to)).store(to),
-                    }
-                }
+                put(sum, dst, dst_step, slope, write);
             }
         }
         #[inline(always)]
         unsafe fn all<V: Lanes, const T: usize>(
             dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize, bias: V,
-            write: Write,
+            slope: Slope, write: Write,
         ) {
             unsafe {
                 let mut i = 0;
+                macro_rules! tile {
+                    ($n:expr) => {{
+                        let (dst, base, slope) = (dst.add(i * dst_step), base.add(i * src_step), slope.add(i * dst_step));
+                        tile::<V, $n>(dst, dst_step, base, terms, src_step, bias, slope, write);
+                        i += $n;
+                    }};
+                }
                 while i + T <= n {
-                    tile::<V, T>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
-                    i += T;
+                    tile!(T);
                 }
                 while i + 2 <= n {
-                    tile::<V, 2>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
-                    i += 2;
+                    tile!(2);
                 }
-                if i < n {
-                    tile::<V, 1>(dst.add(i * dst_step), dst_step, base.add(i * src_step), terms, src_step, bias, write);
+                while i < n {
+                    tile!(1);
                 }
             }
         }
         let bias = if bias.is_null() { V::splat(0.0) } else { V::load(bias) };
         // A step known to the compiler becomes an address's constant part.
         match src_step {
-            16 => all::<V, T>(dst, dst_step, base, terms, 16, n, bias, write),
-            _ => all::<V, T>(dst, dst_step, base, terms, src_step, n, bias, write),
+            16 => all::<V, T>(dst, dst_step, base, terms, 16, n, bias, slope, write),
+            _ => all::<V, T>(dst, dst_step, base, terms, src_step, n, bias, slope, write),
         }
     }
 }
@@ -135,17 +198,6 @@ kernel! {
     }
 }
 
-/// What an input gradient is multiplied by on its way through an activation.
-#[derive(Clone, Copy)]
-pub enum Slope {
-    /// No activation.
-    One,
-    /// ReLU: passes where these (the loaded values) are positive.
-    Positive(*const f32),
-    /// Any other: these derivatives.
-    Times(*const f32),
-}
-
 kernel! {
     /// dst[i] = or += dx[i] · slope[i], over n pixels.
     ///
@@ -153,17 +205,7 @@ kernel! {
     /// All pointers must be good for 16·n floats.
     pub fn through_activation(dst: *mut f32, dx: *const f32, slope: Slope, n: usize, write: Write) {
         for i in 0..n {
-            let at = 16 * i;
-            let mut value = V::load(dx.add(at));
-            match slope {
-                Slope::One => {}
-                Slope::Positive(x) => value = value.where_positive(V::load(x.add(at))),
-                Slope::Times(slopes) => value = value.mul(V::load(slopes.add(at))),
-            }
-            if write == Write::Add {
-                value = value.add(V::load(dst.add(at)));
-            }
-            value.store(dst.add(at));
+            put([V::load(dx.add(16 * i))], dst.add(16 * i), 16, slope.add(16 * i), write);
         }
         let _ = T;
     }

@@ -98,7 +98,9 @@ pub struct Scratch {
     pub coefficients: Vec<[f32; 16]>,
     pub terms: Vec<Shifted>,
     pub taps: Vec<DenseTap>,
-    pub weights: Vec<*const f32>,
+    /// The same for the gradient of a stored tensor, all its blocks.
+    pub gradient_coefficients: Vec<[f32; 16]>,
+    pub gradient_terms: Vec<Shifted>,
     pub planes: Vec<*const f32>,
     pub products: Vec<*mut f32>,
 }
@@ -121,7 +123,8 @@ impl Scratch {
             coefficients: vec![[0.0; 16]; cpu.most_terms],
             terms: Vec::with_capacity(cpu.most_terms),
             taps: Vec::with_capacity(cpu.most_terms),
-            weights: Vec::with_capacity(cpu.most_terms),
+            gradient_coefficients: vec![[0.0; 16]; cpu.most_gradient_terms],
+            gradient_terms: Vec::with_capacity(cpu.most_gradient_terms),
             planes: Vec::with_capacity(cpu.most_terms),
             products: Vec::with_capacity(cpu.most_terms),
         }

@@ -5,12 +5,12 @@
 
 use super::backward::{Back, write};
 use super::dense::{DenseTap, Strides, dense, dense_gradient};
-use super::depthwise::{Rows, depthwise_gradient, depthwise_gradient_row, depthwise_row};
+use super::depthwise::{Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows};
 use super::forward::STRIP;
 use super::sums::{Write, dots, through_activation, weighted_sum};
 use super::tape::Scratch;
 use super::{Image, Run, UnitView, shifted};
-use crate::graph::plan::{LANES, ValueId};
+use crate::graph::plan::{BackwardTap, LANES, ValueId};
 use std::ptr::null;
 
 impl Run<'_> {
@@ -68,11 +68,12 @@ impl Run<'_> {
 
     fn plain_gradient_plane(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
         let (height, width) = unit.geometry.output;
+        let stored = self.stored_gradient(unit.value, image, scratch);
         for block in 0..unit.shape.output_blocks {
             for r in 0..height {
                 let to = scratch.halo.at(self.halo_row(unit, block, r));
                 // SAFETY: a row of the halo plane's interior.
-                unsafe { self.stored_gradient(unit.value, block, r * width, width, to, Write::Over, image, scratch) };
+                unsafe { stored.write(block, r * width, width, to, Write::Over) };
             }
         }
     }
@@ -92,6 +93,7 @@ impl Run<'_> {
         let halo_plane = geometry.with_halo().0 * geometry.with_halo().1 * LANES;
         let rows = (STRIP / width).clamp(1, height);
         let transposed = [DenseTap { offset: 0, weight: self.tape.packed.transposed.at(unit.packing.dense) }];
+        let stored = self.stored_gradient(unit.value, image, scratch);
         for start in (0..height).step_by(rows) {
             let strip = start..(start + rows).min(height);
             let pixels = strip.len() * width;
@@ -100,8 +102,7 @@ impl Run<'_> {
             for block in 0..layouts.output_blocks {
                 // SAFETY: the strip buffer holds the largest tensor.
                 unsafe {
-                    let to = dy.add(block * strides.block);
-                    self.stored_gradient(unit.value, block, start * width, pixels, to, Write::Over, image, scratch);
+                    stored.write(block, start * width, pixels, dy.add(block * strides.block), Write::Over);
                 }
             }
             if weights {
@@ -205,89 +206,108 @@ impl Run<'_> {
         }
     }
 
-    /// From the halo plane through the taps and the activation into the input's gradient, row by row, one class of
-    /// columns after another.
+    /// From the halo plane through the taps and the activation into the input's gradient.
     fn input_gradient(&self, unit: UnitView, input: ValueId, image: &Image, scratch: &mut Scratch, first: bool) {
+        let write = write(first);
+        if unit.depthwise.is_none() {
+            self.dense_input_gradient(unit, input, image, scratch, write);
+            return;
+        }
+        let (height, width) = unit.geometry.input;
+        let halo = unit.geometry.with_halo();
+        let blocks = unit.shape.input_blocks;
+        for block in 0..blocks {
+            let weight =
+                |tap: usize| self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * blocks + block) * LANES);
+            let (slope, slope_row) = self.slopes(unit.input, block, scratch);
+            let from = scratch.halo.at(block * halo.0 * halo.1 * LANES);
+            // SAFETY: the halo is wide enough for all taps; the input's gradient and the loaded view hold the plane.
+            unsafe {
+                let first = self.gradient(image, input).add(block * height * width * LANES);
+                match unit.shape.grids {
+                    Some([_, grid]) => {
+                        let target = Target { first, row: width * LANES, slope, slope_row, write };
+                        // The kernel is turned round.
+                        let taps = grid.with(weight(unit.geometry.taps.len() - 1), -((blocks * LANES) as isize));
+                        depthwise_rows(self.isa, target, from.add(grid.first), halo.1 * LANES, taps, height, width);
+                    }
+                    None => {
+                        let target = Target { first, row: width * LANES, slope, slope_row, write };
+                        self.strided_input_gradient(unit, target, from, weight, scratch);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for one block of a depthwise part of any stride: one class of pixels after another.
+    ///
+    /// # Safety
+    /// The target must be good for the input's plane, `from` for the halo plane.
+    unsafe fn strided_input_gradient(
+        &self,
+        unit: UnitView,
+        target: Target,
+        from: *const f32,
+        weight: impl Fn(usize) -> *mut f32,
+        scratch: &mut Scratch,
+    ) {
+        let (height, width) = unit.geometry.input;
+        let (stride_r, stride_c) = unit.geometry.stride;
+        let halo_row = unit.geometry.with_halo().1 * LANES;
+        for (class, taps) in unit.geometry.backward.iter().enumerate() {
+            let (first_row, column) = (class / stride_c, class % stride_c);
+            let n = if column < width { (width - column).div_ceil(stride_c) } else { 0 };
+            let offset = |tap: &BackwardTap| tap.row * halo_row + tap.column * LANES;
+            scratch.terms.clear();
+            scratch.terms.extend(taps.iter().map(|tap| shifted(offset(tap), weight(tap.tap))));
+            for r in (first_row..height).step_by(stride_r) {
+                // SAFETY: rows and columns of the input; taps stay within the halo plane.
+                unsafe {
+                    let to = target.first.add(r * target.row + column * LANES);
+                    let slope = target.slope.add(r * target.slope_row + column * LANES);
+                    let (from, step) = (from.add(r / stride_r * halo_row), stride_c * LANES);
+                    weighted_sum(self.isa, to, step, from, &scratch.terms, LANES, n, null(), slope, target.write);
+                }
+            }
+        }
+    }
+
+    /// The same for a dense convolution, row by row, one class of columns after another.
+    fn dense_input_gradient(&self, unit: UnitView, input: ValueId, image: &Image, scratch: &mut Scratch, write: Write) {
         let (geometry, layouts) = (&unit.geometry, unit.shape);
         let (height, width) = geometry.input;
         let (stride_r, stride_c) = geometry.stride;
         let halo = geometry.with_halo();
-        let halo_plane = halo.0 * halo.1 * LANES;
         let dx = self.gradient(image, input);
         let row = scratch.row.at(0);
+        let to_strides = Strides { pixel: stride_c * LANES, block: width * LANES };
+        let from_strides = Strides { pixel: LANES, block: halo.0 * halo.1 * LANES };
+        let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
         for r in 0..height {
             let classes = &geometry.backward[(r % stride_r) * stride_c..][..stride_c];
-            let base = (r / stride_r) * halo.1 * LANES;
-            for (first_column, taps) in classes.iter().enumerate() {
-                let n = if first_column < width { (width - first_column).div_ceil(stride_c) } else { 0 };
-                if let Some([_, grid]) = layouts.grids {
-                    let taps = geometry.taps.len();
-                    for block in 0..layouts.input_blocks {
-                        scratch.weights.clear();
-                        // The kernel is turned round.
-                        scratch.weights.extend((0..taps).rev().map(|tap| {
-                            let at = unit.packing.depthwise + (tap * layouts.input_blocks + block) * LANES;
-                            self.tape.packed.depthwise.at(at).cast_const()
-                        }));
-                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
-                        unsafe {
-                            let from = scratch.halo.at(block * halo_plane + base + grid.first);
-                            let to = row.add(block * width * LANES);
-                            depthwise_row(self.isa, to, from, grid.with(&scratch.weights), width);
-                        }
-                    }
-                } else if unit.depthwise.is_some() {
-                    for block in 0..layouts.input_blocks {
-                        scratch.terms.clear();
-                        for tap in taps {
-                            let weight = unit.packing.depthwise + (tap.tap * layouts.input_blocks + block) * LANES;
-                            let offset = (tap.row * halo.1 + tap.column) * LANES;
-                            scratch.terms.push(shifted(offset, self.tape.packed.depthwise.at(weight)));
-                        }
-                        // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
-                        unsafe {
-                            let to = row.add((block * width + first_column) * LANES);
-                            let from = scratch.halo.at(block * halo_plane + base);
-                            let (step, terms) = (stride_c * LANES, &scratch.terms);
-                            weighted_sum(self.isa, to, step, from, terms, LANES, n, null(), Write::Over);
-                        }
-                    }
-                } else {
-                    scratch.taps.clear();
-                    scratch.taps.extend(taps.iter().map(|tap| DenseTap {
-                        offset: (tap.row * halo.1 + tap.column) * LANES,
-                        weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * layouts.matrix),
-                    }));
-                    let taps = &scratch.taps;
-                    let to_strides = Strides { pixel: stride_c * LANES, block: width * LANES };
-                    let from_strides = Strides { pixel: LANES, block: halo_plane };
-                    // SAFETY: as above.
-                    unsafe {
-                        let to = row.add(first_column * LANES);
-                        let from = scratch.halo.at(base);
-                        let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
-                        dense(
-                            self.isa,
-                            to,
-                            to_strides,
-                            blocks,
-                            from,
-                            from_strides,
-                            taps,
-                            filled,
-                            n,
-                            null(),
-                            Write::Over,
-                        );
-                    }
+            let from = scratch.halo.at((r / stride_r) * halo.1 * LANES);
+            for (column, taps) in classes.iter().enumerate().filter(|(column, _)| *column < width) {
+                let n = (width - column).div_ceil(stride_c);
+                scratch.taps.clear();
+                scratch.taps.extend(taps.iter().map(|tap| DenseTap {
+                    offset: (tap.row * halo.1 + tap.column) * LANES,
+                    weight: self.tape.packed.transposed.at(unit.packing.dense + tap.tap * layouts.matrix),
+                }));
+                // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
+                unsafe {
+                    let (to, taps) = (row.add(column * LANES), &scratch.taps);
+                    let (from_strides, over) = (from_strides, Write::Over);
+                    dense(self.isa, to, to_strides, blocks, from, from_strides, taps, filled, n, null(), over);
                 }
             }
-            for block in 0..layouts.input_blocks {
-                let slope = self.slope(unit.input, block, r, scratch);
+            for block in 0..blocks {
+                let (slopes, slope_row) = self.slopes(unit.input, block, scratch);
                 // SAFETY: a row of the row buffer and of the gradient.
                 unsafe {
                     let to = dx.add((block * height + r) * width * LANES);
-                    through_activation(self.isa, to, row.add(block * width * LANES), slope, width, write(first));
+                    let slope = slopes.add(r * slope_row);
+                    through_activation(self.isa, to, row.add(block * width * LANES), slope, width, write);
                 }
             }
         }
