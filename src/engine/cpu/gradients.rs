@@ -5,7 +5,7 @@ use super::backward::Back;
 use super::pack::unpack_gradient;
 use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Isa, Run, Section, shifted};
+use super::{Image, Isa, Run, Section, prefetch, shifted};
 use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, Unit, ValueId};
 
 impl Run<'_> {
@@ -193,6 +193,18 @@ pub(super) struct StoredGradient {
 }
 
 impl StoredGradient {
+    /// Asks for what [`StoredGradient::write`] will read.
+    ///
+    /// # Safety
+    /// The scratch must not have been asked for another.
+    pub(super) unsafe fn prefetch(&self, block: usize, from: usize, n: usize) {
+        // SAFETY: the caller's promise.
+        let terms = unsafe { std::slice::from_raw_parts(self.terms.add(block * self.each), self.each) };
+        for term in terms {
+            prefetch::to_read(self.base.wrapping_add(term.offset + from * LANES), n * LANES);
+        }
+    }
+
     /// Forms n pixels of one block from pixel `from` on.
     ///
     /// # Safety

@@ -66,6 +66,9 @@ impl Isa {
 pub trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Writes past the cache where the instruction set can; the pointer must be aligned to sixteen floats. Other threads
+    /// see it after [`fence`].
+    unsafe fn stream(self, to: *mut f32);
     unsafe fn splat(value: f32) -> Self;
     /// self · a + b.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
@@ -98,6 +101,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut f32) {
+            unsafe { _mm512_stream_ps(to, self.0) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -154,6 +161,13 @@ pub mod x86 {
             unsafe {
                 _mm256_storeu_ps(to, self.0);
                 _mm256_storeu_ps(to.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut f32) {
+            unsafe {
+                _mm256_stream_ps(to, self.0);
+                _mm256_stream_ps(to.add(8), self.1);
             }
         }
         #[inline(always)]
@@ -251,6 +265,10 @@ impl Lanes for Portable {
         unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
     }
     #[inline(always)]
+    unsafe fn stream(self, to: *mut f32) {
+        unsafe { self.store(to) }
+    }
+    #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
         Self([value; 16])
     }
@@ -285,6 +303,15 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
         Self(std::array::from_fn(|i| self.0.get(lanes[i] as usize).copied().unwrap_or(0.0)))
+    }
+}
+
+/// Makes what was streamed visible before anything that follows.
+pub fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64 processor.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
     }
 }
 

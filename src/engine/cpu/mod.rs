@@ -18,6 +18,7 @@ mod memory;
 mod norms;
 mod pack;
 mod pool;
+mod prefetch;
 mod sums;
 mod tape;
 mod unit_backward;
@@ -47,6 +48,8 @@ pub struct CpuPlan {
     statistics_of: Vec<Vec<(usize, usize)>>,
     /// By stage: the norms whose tensors are complete at its end.
     norms_of_stage: Vec<Vec<usize>>,
+    /// By stage: floats of an image that it writes.
+    stage_len: Vec<usize>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
     /// The most terms that any weighted sum has, and that any stored tensor's gradient has over all its blocks.
@@ -181,7 +184,19 @@ impl CpuPlan {
             _ => None,
         });
         let moves = moves.collect();
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, most_gradient_terms, shapes, moves }
+        let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
+        let stage_len = plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect();
+        Self {
+            plan,
+            statistics_of,
+            norms_of_stage,
+            stage_len,
+            dot_feeds_norm,
+            most_terms,
+            most_gradient_terms,
+            shapes,
+            moves,
+        }
     }
 }
 
@@ -232,6 +247,7 @@ impl Run<'_> {
                 let base = self.tape.image(self.memory, image);
                 work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
+            lanes::fence();
         });
         Ok(())
     }

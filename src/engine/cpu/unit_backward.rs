@@ -4,7 +4,7 @@
 //! taps never asks whether it is still inside.
 
 use super::backward::{Back, write};
-use super::dense::{DenseTap, Strides, dense, dense_gradient};
+use super::dense::{DenseTap, Store, Strides, dense, dense_gradient};
 use super::depthwise::{Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows};
 use super::forward::STRIP;
 use super::sums::{Write, dots, through_activation, weighted_sum};
@@ -103,6 +103,9 @@ impl Run<'_> {
                 // SAFETY: the strip buffer holds the largest tensor.
                 unsafe {
                     stored.write(block, start * width, pixels, dy.add(block * strides.block), Write::Over);
+                    if start + rows < height {
+                        stored.prefetch(block, (start + rows) * width, pixels);
+                    }
                 }
             }
             if weights {
@@ -122,19 +125,8 @@ impl Run<'_> {
                 unsafe {
                     let dy = dy.add(i * width * LANES);
                     let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
-                    dense(
-                        self.isa,
-                        to,
-                        to_strides,
-                        blocks,
-                        dy,
-                        strides,
-                        &transposed,
-                        filled,
-                        width,
-                        null(),
-                        Write::Over,
-                    );
+                    let store = Store::PLAIN;
+                    dense(self.isa, to, to_strides, blocks, dy, strides, &transposed, filled, width, null(), store);
                 }
             }
         }
@@ -297,8 +289,7 @@ impl Run<'_> {
                 // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
                 unsafe {
                     let (to, taps) = (row.add(column * LANES), &scratch.taps);
-                    let (from_strides, over) = (from_strides, Write::Over);
-                    dense(self.isa, to, to_strides, blocks, from, from_strides, taps, filled, n, null(), over);
+                    dense(self.isa, to, to_strides, blocks, from, from_strides, taps, filled, n, null(), Store::PLAIN);
                 }
             }
             for block in 0..blocks {
