@@ -273,8 +273,8 @@ fn edges_have_weights_of_their_own() {
         assert(all_close(net.forward(x), net.forward(x, #{ mix: relax.call(net.alphas) })));
         let own = alpha_gradient(net, batch, batch);
         let same = alpha_gradient(net, batch, batch, #{ relax: relax });
-        assert(all_close(own[\"betas_normal\"], same[\"betas_normal\"]));
-        assert(sum(abs(own[\"betas_normal\"])).item() > 0.0);
+        assert(all_close(own.parts.betas_normal, same.parts.betas_normal));
+        assert(sum(abs(own.parts.betas_normal)).item() > 0.0);
 
         // An edge counts by its weight times its best op's: uniform alphas leave the choice to the betas.
         net.set_alphas(#{ normal: zeros([5, 8]) });
