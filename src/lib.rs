@@ -8,6 +8,8 @@ pub mod cli;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod export;
+pub mod files;
 pub mod graph;
 pub mod interrupt;
 pub mod learn;

@@ -1,8 +1,8 @@
 //! Networks in Rust and from scripts: how they start, what a pass changes, masks, saved states, and the script functions
 //! that make and train them.
 
-use candle_core::{Device, Tensor};
-use candlewick::graph::Shape;
+use candle_core::{Device, Tensor, Var};
+use candlewick::graph::{Graph, Shape};
 use candlewick::learn::{Batch, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::script::{Host, Script, Setup, on_script_thread};
@@ -50,6 +50,31 @@ fn only_training_passes_move_running_statistics() {
     assert_eq!(network.statistics().values(), start);
     network.forward(&batch().images, None, Mode::Training, None).unwrap();
     assert_ne!(network.statistics().values(), start);
+}
+
+/// No unit loads a map here, so the scratch plane is the activation's alone.
+#[test]
+fn an_activation_needs_no_convolution_beside_it() {
+    let (channels, size) = (33, 40);
+    let mut graph = Graph::new(channels, size, size);
+    let positive = graph.relu(graph.input());
+    let mean = graph.global_pool(positive);
+    graph.set_output(mean);
+    let network = Network::new(graph, Seed(1), &Device::Cpu).unwrap();
+    let pixels: Vec<f32> = (0..2 * channels * size * size).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+    let means: Vec<f32> = pixels
+        .chunks(size * size)
+        .map(|map| map.iter().map(|x| x.max(0.0)).sum::<f32>() / (size * size) as f32)
+        .collect();
+    let x = Var::from_vec(pixels.clone(), (2, channels, size, size), &Device::Cpu).unwrap();
+    let output = network.forward(&x, None, Mode::Training, None).unwrap();
+    assert!(values(&output).iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-5));
+    let slope = 1.0 / (size * size) as f32;
+    let gradient = output.sum_all().unwrap().backward().unwrap();
+    let gradient = values(gradient.get(&x).unwrap());
+    assert!(gradient.iter().zip(&pixels).all(|(&g, &x)| (g - if x > 0.0 { slope } else { 0.0 }).abs() < 1e-9));
+    let output = network.forward(&x.as_detached_tensor(), None, Mode::Evaluation, None).unwrap();
+    assert!(values(&output).iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-5));
 }
 
 #[test]

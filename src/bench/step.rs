@@ -1,6 +1,7 @@
 //! One step of a search, as the paper takes it: alpha gradient and Adam, weight gradient and SGD.
 
-use super::{peak_rss_mb, random_batch, timed};
+use super::report::{Cell, Line, median};
+use super::{Arithmetic, Measured, Profile, peak_rss_mb, random_batch, timed};
 use crate::graph::Shape;
 use crate::learn::{Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
 use crate::random::Seed;
@@ -39,14 +40,34 @@ pub struct StepResult {
     pub seconds: Vec<f64>,
     pub weights: usize,
     pub peak_rss_mb: u64,
+    #[serde(flatten)]
+    pub arithmetic: Arithmetic,
+}
+
+impl Line for StepResult {
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::count("order", self.order),
+            Cell::count("batch", self.batch),
+            Cell::count("channels", self.channels),
+            Cell::count("layers", self.layers),
+            Cell::count("threads", self.arithmetic.threads),
+            Cell::word("simd", self.arithmetic.simd),
+            Cell::number("median s", median(&self.seconds), 4),
+            Cell::number("ms an image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
+            Cell::number("GFLOP/s", self.arithmetic.gflops, 1),
+            Cell::count("peak MB", self.peak_rss_mb),
+            Cell::number("activations MB", self.arithmetic.activations_mb, 1),
+        ]
+    }
 }
 
 impl SearchStep {
-    /// Times the steps on random images.
+    /// Times the steps on random images; with `profile`, as many again while everything is recorded.
     ///
     /// # Errors
     /// An order other than 1 and 2, and whatever the supernet does not allow.
-    pub fn run(&self, seed: Seed) -> Result<StepResult> {
+    pub fn run(&self, seed: Seed, profile: bool) -> Result<Measured<StepResult>> {
         if self.order != 1 && self.order != 2 {
             return Err(Error::user(format!("the order is 1 or 2, not {}", self.order)));
         }
@@ -69,14 +90,23 @@ impl SearchStep {
         )?;
         let (train, valid) =
             (random_batch(self.batch, self.size, seed, 0)?, random_batch(self.batch, self.size, seed, 1)?);
-        let seconds = timed(self.steps, || {
+        let mut step = || {
             let order = if self.order == 1 { Order::First } else { Order::Second(w_opt.unroll(ETA)?) };
             let (_, gradients) = alpha_gradient(&network, &train, &valid, None, &order)?;
             a_opt.step(&gradients)?;
             let (_, gradient) = weight_gradient(&network, &train, None)?;
             w_opt.step(&[gradient])
-        })?;
-        Ok(StepResult {
+        };
+        let seconds = timed(self.steps, &mut step)?;
+        // Before a profile measures peaks in memory of its own.
+        let peak_rss_mb = peak_rss_mb();
+        let profile = profile.then(|| Profile::of(&network.plan().places, self.steps, &mut step)).transpose()?;
+        // A pass forward is one unit, its input gradients and its weights' gradients are one each. First order: the alphas'
+        // gradient does without the latter. Second order: the unrolled step, the validation gradient of weights and alphas, two
+        // gradients of the alphas beside the weights. Then the weights' own gradient.
+        let units = if self.order == 1 { 2 + 3 } else { (3 + 3 + 2 + 2) + 3 };
+        let arithmetic = Arithmetic::new(&network, self.batch, units, &seconds)?;
+        let result = StepResult {
             what: "search_step",
             order: self.order,
             batch: self.batch,
@@ -85,7 +115,9 @@ impl SearchStep {
             partial: self.partial,
             seconds,
             weights: network.parameters(),
-            peak_rss_mb: peak_rss_mb(),
-        })
+            peak_rss_mb,
+            arithmetic,
+        };
+        Ok((result, profile))
     }
 }

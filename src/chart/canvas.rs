@@ -116,15 +116,30 @@ impl Letters {
 pub struct Canvas<'a, B: DrawingBackend> {
     backend: &'a mut B,
     surface: Surface,
+    /// Where the point (0, 0) lies, and how much larger than given everything is drawn.
+    origin: Point,
+    zoom: f64,
 }
 
 impl<'a, B: DrawingBackend> Canvas<'a, B> {
     pub fn new(backend: &'a mut B, surface: Surface) -> Self {
-        Self { backend, surface }
+        Self { backend, surface, origin: (0.0, 0.0), zoom: 1.0 }
+    }
+
+    /// The same surface with its origin at `origin` and everything `zoom` times as large.
+    pub fn zoomed(&mut self, (x, y): Point, zoom: f64) -> Canvas<'_, B> {
+        let origin = (self.origin.0 + x * self.zoom, self.origin.1 + y * self.zoom);
+        Canvas { backend: self.backend, surface: self.surface, origin, zoom: self.zoom * zoom }
+    }
+
+    /// In the backend's units.
+    fn units(&self, (x, y): Point) -> (i32, i32) {
+        let unit = |at: f64, origin: f64| ((origin + at * self.zoom) * SCALE).round() as i32;
+        (unit(x, self.origin.0), unit(y, self.origin.1))
     }
 
     pub fn fill(&mut self, area: Rect, color: Color) -> Result<()> {
-        let (from, to) = (units((area.left, area.top)), units((area.right, area.bottom)));
+        let (from, to) = (self.units((area.left, area.top)), self.units((area.right, area.bottom)));
         self.backend.draw_rect(from, to, &color.filled(), true).map_err(failed)
     }
 
@@ -166,7 +181,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 
     pub fn polygon(&mut self, outline: &[Point], color: Color) -> Result<()> {
-        let points: Vec<_> = outline.iter().map(|&p| units(p)).collect();
+        let points: Vec<_> = outline.iter().map(|&p| self.units(p)).collect();
         self.backend.fill_polygon(points, &color.filled()).map_err(failed)
     }
 
@@ -175,12 +190,16 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         if let [only] = points {
             return self.disc(*only, width / 2.0, color);
         }
-        let mut path: Vec<_> = points.iter().map(|&p| units(p)).collect();
+        let mut path: Vec<_> = points.iter().map(|&p| self.units(p)).collect();
         path.dedup();
         if path.len() < 2 {
             return Ok(());
         }
-        let style = ShapeStyle { color: color.to_rgba(), filled: false, stroke_width: (width * SCALE).round() as u32 };
+        let style = ShapeStyle {
+            color: color.to_rgba(),
+            filled: false,
+            stroke_width: (width * self.zoom * SCALE).round().max(1.0) as u32,
+        };
         self.backend.draw_path(path, &style).map_err(failed)
     }
 
@@ -231,16 +250,13 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
             Align::Center => HPos::Center,
             Align::Right => HPos::Right,
         };
-        let size = letters.em * SCALE * self.surface.units_per_em;
+        let size = letters.em * self.zoom * SCALE * self.surface.units_per_em;
         let style = TextStyle::from(text::font(size, letters.weight).transform(turn))
             .color(&letters.color)
             .pos(Pos::new(horizontal, VPos::Top));
-        self.backend.draw_text(text, &style, units(anchor)).map_err(failed)
+        let anchor = self.units(anchor);
+        self.backend.draw_text(text, &style, anchor).map_err(failed)
     }
-}
-
-fn units((x, y): Point) -> (i32, i32) {
-    ((x * SCALE).round() as i32, (y * SCALE).round() as i32)
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

@@ -107,7 +107,7 @@ impl Cells {
         let palette = Palette::of(self.cells.iter().flat_map(|c| &c.ops).map(|op| op.name.as_str()));
         for (cell, layout) in self.cells.iter().zip(self.layouts()) {
             canvas.text(&cell.title, (EDGE, top + 22.0), Align::Left, Letters::new(17.0, INK).semi_bold())?;
-            draw_cell(canvas, cell, &layout, &palette)?;
+            draw_layout(canvas, cell, &layout, &palette)?;
             top += NAME + layout.size.1 + BETWEEN;
         }
         Ok(())
@@ -118,7 +118,8 @@ fn width(layouts: &[CellLayout]) -> f64 {
     layouts.iter().map(|l| l.size.0 + 2.0 * EDGE).fold(WIDTH, f64::max)
 }
 
-fn draw_cell<B: DrawingBackend>(
+/// Draws a cell where its layout has it.
+pub(super) fn draw_layout<B: DrawingBackend>(
     canvas: &mut Canvas<B>,
     cell: &Cell,
     layout: &CellLayout,

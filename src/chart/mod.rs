@@ -8,6 +8,7 @@ mod axis;
 mod canvas;
 mod cell;
 mod curves;
+mod groups;
 mod heatmap;
 mod layout;
 mod legend;
@@ -15,16 +16,19 @@ mod order;
 mod palette;
 mod raster;
 mod save;
+mod sheet;
 mod text;
 
 pub use alphas::{Alphas, Edge};
 pub use canvas::{Point, Rect};
 pub use cell::{Cell, Cells, Op, state_name};
 pub use curves::{Curves, Panel, Series};
+pub use groups::{Group, Groups};
 pub use heatmap::{HeatMap, Matrix};
 pub use layout::{CellLayout, Mark, Path, lay_out};
 pub use palette::{Color, Palette};
 pub use save::{png, save, svg};
+pub use sheet::{Entry, Sheet};
 
 use crate::Result;
 use canvas::Canvas;
@@ -40,6 +44,8 @@ pub enum Figure {
     Alphas(Alphas),
     HeatMap(HeatMap),
     Cells(Cells),
+    Sheet(Sheet),
+    Groups(Groups),
 }
 
 impl Figure {
@@ -50,6 +56,8 @@ impl Figure {
             Figure::Alphas(chart) => chart.size(),
             Figure::HeatMap(chart) => chart.size(),
             Figure::Cells(chart) => chart.size(),
+            Figure::Sheet(chart) => chart.size(),
+            Figure::Groups(chart) => chart.size(),
         };
         (width.ceil(), height.ceil())
     }
@@ -60,6 +68,8 @@ impl Figure {
             Figure::Alphas(chart) => chart.draw(canvas),
             Figure::HeatMap(chart) => chart.draw(canvas),
             Figure::Cells(chart) => chart.draw(canvas),
+            Figure::Sheet(chart) => chart.draw(canvas),
+            Figure::Groups(chart) => chart.draw(canvas),
         }
     }
 }

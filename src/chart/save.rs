@@ -4,7 +4,7 @@ use super::Figure;
 use super::canvas::{Canvas, Rect, SCALE, Surface};
 use super::palette::PAPER;
 use super::raster::Raster;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::backend::{DrawingBackend, SVGBackend};
@@ -29,8 +29,8 @@ pub fn save(figure: &Figure, path: &Path) -> Result<[PathBuf; 2]> {
         PathBuf::from(name)
     };
     let (svg_path, png_path) = (with_extension(".svg"), with_extension(".png"));
-    replace(&svg_path, svg(figure)?.as_bytes())?;
-    replace(&png_path, &png(figure)?)?;
+    files::replace(&svg_path, svg(figure)?.as_bytes())?;
+    files::replace(&png_path, &png(figure)?)?;
     Ok([svg_path, png_path])
 }
 
@@ -93,13 +93,4 @@ fn averaged(large: &[u8], width: usize, height: usize, cell: usize) -> Vec<u8> {
         }
     }
     pixels
-}
-
-/// Writes beside `path` and renames over it.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".part");
-    let beside = PathBuf::from(beside);
-    std::fs::write(&beside, bytes).map_err(|e| Error::file(&beside, &e))?;
-    std::fs::rename(&beside, path).map_err(|e| Error::file(path, &e))
 }

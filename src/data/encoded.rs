@@ -37,7 +37,7 @@ impl Encoded {
     }
 
     /// The shape in the header; nothing is decoded.
-    fn probe(&self) -> Result<ImageShape, String> {
+    pub fn probe(&self) -> Result<ImageShape, String> {
         let bytes = self.bytes()?;
         let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().map_err(|e| e.to_string())?;
         let decoder = reader.into_decoder().map_err(|error| error.to_string())?;
@@ -52,17 +52,19 @@ impl Encoded {
     }
 
     /// Decodes into `out`, the place of one image of `shape`.
-    fn decode(&self, shape: ImageShape, out: &mut [u8]) -> Result<(), String> {
+    pub fn decode(&self, shape: ImageShape, out: &mut [u8]) -> Result<(), String> {
         write_planes(self.open()?, shape, out);
         Ok(())
     }
 }
 
-/// Images of one shape, [N, C, H, W] each.
+/// Images on disk with their labels.
+pub(super) type Files = (Vec<Encoded>, Vec<u32>);
+
+/// Images of one shape.
 pub(super) struct Decoded {
-    pub train: Vec<u8>,
-    pub test: Vec<u8>,
-    pub shape: ImageShape,
+    pub train: Pixels,
+    pub test: Pixels,
     /// The shape the training images were stored in, most of them.
     pub stored: ImageShape,
     pub notes: Vec<String>,
@@ -71,19 +73,23 @@ pub(super) struct Decoded {
 /// Decodes all images to one shape: what `options` ask for, or what the training images mostly are.
 ///
 /// # Errors
-/// Images that cannot be read, counted and the first of them named.
-pub(super) fn decode(train: &[Encoded], test: &[Encoded], options: &ImageOptions) -> Result<Decoded> {
-    if train.is_empty() || test.is_empty() {
+/// Images that cannot be read, counted and the first of them named; with `skip_unreadable` only where none is left.
+pub(super) fn decode(
+    (train, train_labels): Files,
+    (test, test_labels): Files,
+    options: &ImageOptions,
+) -> Result<Decoded> {
+    if test.is_empty() || (train.is_empty() && options.like.is_none()) {
         return Err(Error::user("there are no images to read"));
     }
-    let all: Vec<&Encoded> = train.iter().chain(test).collect();
-    let shapes = probe(&all)?;
-    let stored = commonest(&shapes[..train.len()]);
-    let (height, width) = options.size.unwrap_or((stored.height, stored.width));
-    let shape = ImageShape { channels: options.channels.unwrap_or(stored.channels), height, width };
+    let all: Vec<&Encoded> = train.iter().chain(&test).collect();
+    let shapes = probe(&all, options.skip_unreadable)?;
+    let stored = commonest(shapes[..train.len()].iter().flatten());
+    let shape = options.shape(stored);
+    let (height, width) = (shape.height, shape.width);
     let mut notes = Vec::new();
-    let resized = shapes.iter().filter(|shape| (shape.height, shape.width) != (height, width)).count();
-    if options.size.is_none() && resized > 0 {
+    let resized = shapes.iter().flatten().filter(|shape| (shape.height, shape.width) != (height, width)).count();
+    if options.size.is_none() && options.like.is_none() && resized > 0 {
         notes.push(format!(
             "{resized} of {} images were resized to {height}×{width}, the size most training images have",
             all.len()
@@ -93,26 +99,54 @@ pub(super) fn decode(train: &[Encoded], test: &[Encoded], options: &ImageOptions
     let places = train_bytes.par_chunks_exact_mut(shape.len()).chain(test_bytes.par_chunks_exact_mut(shape.len()));
     let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, out));
     let done: Vec<Result<(), String>> = all.par_iter().zip(places).map(one).collect();
-    refuse_unreadable(&all, &done)?;
-    Ok(Decoded { train: train_bytes, test: test_bytes, shape, stored, notes })
+    let mut train = Pixels { bytes: train_bytes, labels: train_labels, shape };
+    let mut test = Pixels { bytes: test_bytes, labels: test_labels, shape };
+    if let Some(bad) = unreadable(&all, &done)? {
+        let (learn, judge) = done.split_at(train.labels.len());
+        let had_some = !learn.is_empty();
+        keep(&mut train, learn);
+        keep(&mut test, judge);
+        if !options.skip_unreadable || (had_some && train.labels.is_empty()) || test.labels.is_empty() {
+            return Err(refusal(bad, all.len()));
+        }
+        notes.push(format!("left out: {} of {} images cannot be read: {}", bad.len(), all.len(), first(&bad)));
+    }
+    Ok(Decoded { train, test, stored, notes })
+}
+
+/// Moves the images that could be read together.
+fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
+    let size = pixels.shape.len();
+    let mut kept = 0;
+    for (place, _) in done.iter().enumerate().filter(|(_, done)| done.is_ok()) {
+        pixels.bytes.copy_within(place * size..(place + 1) * size, kept * size);
+        pixels.labels[kept] = pixels.labels[place];
+        kept += 1;
+    }
+    pixels.bytes.truncate(kept * size);
+    pixels.labels.truncate(kept);
 }
 
 /// The shapes in the headers.
-fn probe(images: &[&Encoded]) -> Result<Vec<ImageShape>> {
+pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Result<ImageShape, String>>> {
     let one = unless_interrupted(|image: &&Encoded| image.probe());
     let shapes: Vec<Result<ImageShape, String>> = images.par_iter().map(one).collect();
-    if shapes.iter().any(Result::is_err) {
+    if shapes.iter().any(Result::is_err) && !skip_unreadable {
         // Something has to be mended, so say everything there is to mend, not only what headers give away.
         let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.open())).collect();
-        refuse_unreadable(images, &whole)?;
+        if let Some(bad) = unreadable(images, &whole)? {
+            return Err(refusal(bad, images.len()));
+        }
     }
-    Ok(shapes.into_iter().flatten().collect())
+    Ok(shapes)
 }
 
 /// The size that most images have (the first such in a tie), in colour if one of them is.
-fn commonest(shapes: &[ImageShape]) -> ImageShape {
+pub(super) fn commonest<'a>(shapes: impl Iterator<Item = &'a ImageShape>) -> ImageShape {
     let mut counts: Vec<((usize, usize), usize)> = Vec::new();
+    let mut channels = 1;
     for shape in shapes {
+        channels = channels.max(shape.channels);
         let size = (shape.height, shape.width);
         match counts.iter_mut().find(|(known, _)| *known == size) {
             Some((_, count)) => *count += 1,
@@ -121,7 +155,6 @@ fn commonest(shapes: &[ImageShape]) -> ImageShape {
     }
     // `max_by_key` would give the last in a tie.
     let (height, width) = counts.iter().rev().max_by_key(|(_, count)| count).map_or((1, 1), |(size, _)| *size);
-    let channels = shapes.iter().map(|shape| shape.channels).max().unwrap_or(1);
     ImageShape { channels, height, width }
 }
 
@@ -130,22 +163,27 @@ fn unless_interrupted<A, B>(work: impl Fn(A) -> Result<B, String>) -> impl Fn(A)
     move |argument| if interrupt::requested() { Err("interrupted".into()) } else { work(argument) }
 }
 
-/// An error if one of these results is one, or if the user asked to stop.
-fn refuse_unreadable<T>(images: &[&Encoded], results: &[Result<T, String>]) -> Result<()> {
+/// The images that cannot be read, each with the reason; an error if the user asked to stop.
+fn unreadable<T>(images: &[&Encoded], results: &[Result<T, String>]) -> Result<Option<Vec<String>>> {
     interrupt::check()?;
     let reason =
         |(image, result): (&&Encoded, &Result<T, String>)| Some(format!("{image}: {}", result.as_ref().err()?));
     let bad: Vec<String> = images.iter().zip(results).filter_map(reason).collect();
-    if bad.is_empty() {
-        return Ok(());
-    }
+    Ok((!bad.is_empty()).then_some(bad))
+}
+
+/// The first three, and how many more there are.
+fn first(bad: &[String]) -> String {
     let more = if bad.len() > 3 { format!("; and {} more", bad.len() - 3) } else { String::new() };
-    let named = bad[..bad.len().min(3)].join("; ");
+    format!("{}{more}", bad[..bad.len().min(3)].join("; "))
+}
+
+fn refusal(bad: Vec<String>, all: usize) -> Error {
     let message = match bad.len() {
-        1 => named,
-        n => format!("{n} of {} images cannot be read: {named}{more}", images.len()),
+        1 => first(&bad),
+        n => format!("{n} of {all} images cannot be read: {}", first(&bad)),
     };
-    Err(Error::user(message).hint("mend or remove what is damaged"))
+    Error::user(message).hint("mend or remove what is damaged; for class folders skip_unreadable: true leaves it out")
 }
 
 /// Zeroed memory for `count` images.

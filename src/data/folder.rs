@@ -1,10 +1,9 @@
 //! Image files in one folder a class: `cat/1.png`, `dog/1.jpg` …, under `train/` and `test/` where they are divided
 //! already.
 
-use super::encoded::{Encoded, decode};
+use super::encoded::{Encoded, Files, decode};
 use super::labels::hold_out;
 use super::options::ImageOptions;
-use super::set::Pixels;
 use super::source::Loaded;
 use crate::random::Seed;
 use crate::{Error, Result, interrupt};
@@ -37,32 +36,35 @@ pub(super) fn display_name(folder: &Path) -> String {
 /// Reads one folder a class. Without a test folder, a share of each class (`ImageOptions::test`) is held out, chosen by
 /// `ImageOptions::seed`.
 pub(super) fn load(folder: &Path, options: &ImageOptions) -> Result<Loaded> {
-    let names = subfolders(folder)?;
+    let (classes, train, test) = files(folder, options)?;
+    let decoded = decode(train, test, options)?;
+    Ok(Loaded { notes: decoded.notes, ..Loaded::new(display_name(folder), classes, decoded.train, decoded.test) })
+}
+
+/// The classes, and the files of training and test images.
+pub(super) fn files(folder: &Path, options: &ImageOptions) -> Result<(Vec<String>, Files, Files)> {
+    // A trained network may be judged by the images of one class.
+    let least = if options.like.is_some() { 1 } else { 2 };
+    let names = subfolders(folder, least)?;
     let named = |wanted: &str| names.iter().find(|name| name.eq_ignore_ascii_case(wanted));
-    let (classes, (train, train_labels), (test, test_labels)) = match named("train") {
+    Ok(match named("train") {
         Some(train) => {
             let train = folder.join(train);
-            let classes = subfolders(&train)?;
+            let classes = subfolders(&train, least)?;
             let files = list(&train, &classes, &classes)?;
             match TEST_NAMES.iter().find_map(|name| named(name)) {
                 Some(test) => {
                     options.no_held_out("this folder")?;
                     let test = folder.join(test);
-                    let held = list(&test, &subfolders(&test)?, &classes)?;
+                    let held = list(&test, &subfolders(&test, 1)?, &classes)?;
                     (classes, files, held)
                 }
                 None => divide(files, classes, options)?,
             }
         }
         None => divide(list(folder, &names, &names)?, names, options)?,
-    };
-    let decoded = decode(&train, &test, options)?;
-    let train = Pixels { bytes: decoded.train, labels: train_labels, shape: decoded.shape };
-    let test = Pixels { bytes: decoded.test, labels: test_labels, shape: decoded.shape };
-    Ok(Loaded { notes: decoded.notes, ..Loaded::new(display_name(folder), classes, train, test) })
+    })
 }
-
-type Files = (Vec<Encoded>, Vec<u32>);
 
 /// Holds out a share of each class.
 fn divide((files, labels): Files, classes: Vec<String>, options: &ImageOptions) -> Result<(Vec<String>, Files, Files)> {
@@ -74,11 +76,11 @@ fn divide((files, labels): Files, classes: Vec<String>, options: &ImageOptions) 
     Ok((classes, parts.0, parts.1))
 }
 
-/// The class folders in ascending order: by number where all names are numbers.
-fn subfolders(folder: &Path) -> Result<Vec<String>> {
+/// The class folders, at least so many, in ascending order: by number where all names are numbers.
+fn subfolders(folder: &Path, least: usize) -> Result<Vec<String>> {
     let mut names = entries(folder)?;
     names.retain(|name| folder.join(name).is_dir());
-    if names.len() < 2 && !names.iter().any(|name| name.eq_ignore_ascii_case("train")) {
+    if names.len() < least && !names.iter().any(|name| name.eq_ignore_ascii_case("train")) {
         return Err(Error::user(format!("{}: {} class folder(s)", folder.display(), names.len()))
             .hint("put the images into one folder a class, at least two of them"));
     }
@@ -109,7 +111,7 @@ fn list(folder: &Path, present: &[String], classes: &[String]) -> Result<Files> 
     Ok((files, labels))
 }
 
-fn is_image(name: &str) -> bool {
+pub(super) fn is_image(name: &str) -> bool {
     let ending = Path::new(name).extension().map(|ending| ending.to_string_lossy().to_lowercase());
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }

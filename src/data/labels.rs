@@ -36,7 +36,7 @@ pub(super) fn infer_classes(parts: &[(&Path, &[i64])]) -> Result<usize> {
 /// Which images to learn from and which to hold out: of each class the last `share` (at least one of each kind), both
 /// lists in ascending order.
 ///
-/// `order` lists every image, the order within a class deciding who is last.
+/// `order` lists every image, the order within a class deciding who is last. A share of 1 holds out everything.
 ///
 /// # Errors
 /// A class with a single image.
@@ -46,6 +46,9 @@ pub(super) fn hold_out(
     classes: &[String],
     share: f64,
 ) -> Result<(Vec<usize>, Vec<usize>)> {
+    if share >= 1.0 {
+        return Ok((vec![], order.to_vec()));
+    }
     let (mut train, mut test) = (Vec::new(), Vec::new());
     for (class, name) in classes.iter().enumerate() {
         let members: Vec<usize> = order.iter().copied().filter(|&i| labels[i] as usize == class).collect();

@@ -18,11 +18,15 @@ mod options;
 mod parquet;
 mod prefetch;
 mod set;
+mod single;
 mod source;
+mod survey;
 
 pub use augment::Augmentation;
 pub use batches::{Augment, Batch, BatchOptions, Batches, Epoch, Position};
 pub use hub::Download;
-pub use options::ImageOptions;
+pub use options::{Expected, ImageOptions};
 pub use set::{ImageSet, ImageShape, Images};
+pub use single::{image_files, single};
 pub use source::{NAMES, Source, images};
+pub use survey::{Survey, survey};

@@ -1,5 +1,6 @@
 //! What may be asked of [`images`](super::images) besides the source itself.
 
+use super::set::ImageShape;
 use crate::{Error, Result};
 
 /// How images are brought into memory. `None` takes what the data are.
@@ -15,6 +16,21 @@ pub struct ImageOptions {
     pub test: Option<f64>,
     /// Which images of a class folder are held out. Not the run's seed: runs are compared on one test set.
     pub seed: u64,
+    /// Leave out image files of class folders that cannot be read, and say so; otherwise they are an error.
+    pub skip_unreadable: bool,
+    /// Bring the images to what a trained network was made for.
+    pub like: Option<Expected>,
+}
+
+/// What a trained network expects of images.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub shape: ImageShape,
+    /// All its classes, in order; the images may show only some of them.
+    pub classes: Vec<String>,
+    /// Per channel, of pixels scaled to 0..1.
+    pub mean: Vec<f32>,
+    pub std: Vec<f32>,
 }
 
 impl ImageOptions {
@@ -37,13 +53,26 @@ impl ImageOptions {
             return Err(Error::user(format!("images cannot have {channels} channels"))
                 .hint("channels is 1 (grey) or 3 (colour)"));
         }
+        if self.like.is_some() && (self.size.is_some() || self.channels.is_some()) {
+            return Err(Error::user("`like` says which size and channels images get, so neither can be given")
+                .hint("leave `size` and `channels` out"));
+        }
         if let Some(test) = self.test
-            && !(test > 0.0 && test < 1.0)
+            && !(test > 0.0 && (test < 1.0 || (test == 1.0 && self.like.is_some())))
         {
             return Err(Error::user(format!("a test share of {test}"))
                 .hint("test lies between 0 and 1: 0.2 holds out a fifth of each class"));
         }
         Ok(())
+    }
+
+    /// The shape that images are to have, given the one that most of them are stored in.
+    pub(super) fn shape(&self, stored: ImageShape) -> ImageShape {
+        if let Some(like) = &self.like {
+            return like.shape;
+        }
+        let (height, width) = self.size.unwrap_or((stored.height, stored.width));
+        ImageShape { channels: self.channels.unwrap_or(stored.channels), height, width }
     }
 
     /// The held-out share of data without a test set of their own.

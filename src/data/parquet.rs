@@ -9,7 +9,6 @@ use super::encoded::{Encoded, decode};
 use super::folder::display_name;
 use super::labels::{check_range, infer_classes};
 use super::options::ImageOptions;
-use super::set::Pixels;
 use super::source::Loaded;
 use crate::{Error, Result, interrupt};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -54,7 +53,7 @@ pub(super) fn load_files(name: &str, train: &[PathBuf], test: &[PathBuf], option
     let image_column = train.first().map(|table| table.image_column);
     let (train, train_labels) = join(train, count)?;
     let (test, test_labels) = join(test, count)?;
-    let decoded = decode(&train, &test, options)?;
+    let decoded = decode((train, train_labels), (test, test_labels), options)?;
 
     // Files that carry no class names are CIFAR-10's by their form: its column name, ten classes, its shape.
     let form_of_cifar = image_column == Some(cifar::IMAGE_COLUMN) && count == 10 && decoded.stored == cifar::SHAPE;
@@ -64,13 +63,11 @@ pub(super) fn load_files(name: &str, train: &[PathBuf], test: &[PathBuf], option
         None => (0..count).map(|class| class.to_string()).collect(),
     };
     let is_cifar = form_of_cifar && classes == cifar::CLASSES;
-    let train = Pixels { bytes: decoded.train, labels: train_labels, shape: decoded.shape };
-    let test = Pixels { bytes: decoded.test, labels: test_labels, shape: decoded.shape };
     let name = if is_cifar { cifar::NAME } else { name };
     Ok(Loaded {
         notes: decoded.notes,
         normalisation: is_cifar.then(|| (cifar::MEAN.to_vec(), cifar::STD.to_vec())),
-        ..Loaded::new(name, classes, train, test)
+        ..Loaded::new(name, classes, decoded.train, decoded.test)
     })
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Pixels {
 }
 
 /// What is true of a data set as a whole, training and test images alike.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub name: String,
     pub classes: Vec<String>,
@@ -192,6 +192,19 @@ impl ImageSet {
         }
         let rows = places.iter().map(|&place| self.rows.get(place).copied().ok_or_else(|| self.beyond(place)));
         Ok(Self { rows: rows.collect::<Result<_>>()?, ..self.clone() })
+    }
+
+    /// The same images, to be scaled by other numbers than their own; see [`mean`](Self::mean) and [`std`](Self::std).
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn normalised_by(&self, mean: &[f32], std: &[f32]) -> Result<Self> {
+        let channels = self.shape().channels;
+        if mean.len() != channels || std.len() != channels {
+            return Err(Error::user(format!("these images have {channels} channels, not {}", mean.len())));
+        }
+        let facts = Facts { mean: mean.to_vec(), std: std.to_vec(), ..(*self.facts).clone() };
+        Ok(Self { facts: Arc::new(facts), ..self.clone() })
     }
 
     /// The error for an image that is not there.

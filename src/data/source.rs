@@ -3,7 +3,7 @@
 use super::encoded::reshape;
 use super::hub::Download;
 use super::options::ImageOptions;
-use super::set::{Facts, ImageSet, ImageShape, Images, Pixels};
+use super::set::{Facts, ImageSet, Images, Pixels};
 use super::{cifar, digits, folder, idx, parquet};
 use crate::error::closest;
 use crate::random::Seed;
@@ -60,43 +60,67 @@ pub fn images(source: &Source, options: &ImageOptions) -> Result<Images> {
     loaded.settle(options)
 }
 
-/// Finds out by names what a folder holds.
+/// Reads what a folder holds.
 fn from_folder(path: &Path, options: &ImageOptions) -> Result<Loaded> {
-    if !path.exists() {
-        let name = path.to_string_lossy();
-        let error = Error::user(format!("there is no folder {}", path.display()));
-        return Err(match closest(&name, NAMES) {
-            Some(near) => error.hint(format!("did you mean \"{near}\"?")),
-            None => error.hint(format!("give a folder of images, or one of {}", NAMES.join(", "))),
-        });
+    let layout = Layout::of(path)?;
+    match layout {
+        Layout::Parquet(_) | Layout::Idx(_) => options.no_held_out("this folder")?,
+        Layout::Cifar => options.no_held_out(cifar::NAME)?,
+        Layout::Classes => {}
     }
-    if !path.is_dir() {
-        return Err(
-            Error::user(format!("{} is not a folder", path.display())).hint("give the folder that holds the files")
-        );
+    match layout {
+        Layout::Parquet(names) => parquet::load(path, &names, options),
+        Layout::Cifar => cifar::load(path),
+        Layout::Idx(names) => idx::load(path, &names),
+        Layout::Classes => folder::load(path, options),
     }
-    let names = folder::entries(path)?;
-    let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
-    if any(&|name| name.ends_with(".parquet")) {
-        options.no_held_out("this folder")?;
-        parquet::load(path, &names, options)
-    } else if any(&|name| name == cifar::TEST_FILE || cifar::TRAIN_FILES.contains(&name)) {
-        options.no_held_out(cifar::NAME)?;
-        cifar::load(path)
-    } else if any(&idx::looks_like) {
-        options.no_held_out("this folder")?;
-        idx::load(path, &names)
-    } else if names.iter().any(|name| path.join(name).is_dir()) {
-        folder::load(path, options)
-    } else {
-        let found = match names.len() {
-            0 => "it is empty".to_string(),
-            n => format!("it holds {}{}", names[..n.min(5)].join(", "), if n > 5 { " and more" } else { "" }),
-        };
-        Err(Error::user(format!("{}: no images found; {found}", path.display())).hint(
-            "looked for train-*.parquet and test-*.parquet, for data_batch_1.bin to data_batch_5.bin and test_batch.bin, \
-             for train-images-idx3-ubyte and its three companions (plain or .gz), and for one folder a class",
-        ))
+}
+
+/// How a folder holds its images; with the names in it where they matter.
+pub(super) enum Layout {
+    Parquet(Vec<String>),
+    Cifar,
+    Idx(Vec<String>),
+    Classes,
+}
+
+impl Layout {
+    /// Finds out by names what a folder holds.
+    pub fn of(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            let name = path.to_string_lossy();
+            let error = Error::user(format!("there is no folder {}", path.display()));
+            return Err(match closest(&name, NAMES) {
+                Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+                None => error.hint(format!("give a folder of images, or one of {}", NAMES.join(", "))),
+            });
+        }
+        if !path.is_dir() {
+            return Err(
+                Error::user(format!("{} is not a folder", path.display())).hint("give the folder that holds the files")
+            );
+        }
+        let names = folder::entries(path)?;
+        let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
+        if any(&|name| name.ends_with(".parquet")) {
+            Ok(Self::Parquet(names))
+        } else if any(&|name| name == cifar::TEST_FILE || cifar::TRAIN_FILES.contains(&name)) {
+            Ok(Self::Cifar)
+        } else if any(&idx::looks_like) {
+            Ok(Self::Idx(names))
+        } else if names.iter().any(|name| path.join(name).is_dir()) {
+            Ok(Self::Classes)
+        } else {
+            let found = match names.len() {
+                0 => "it is empty".to_string(),
+                n => format!("it holds {}{}", names[..n.min(5)].join(", "), if n > 5 { " and more" } else { "" }),
+            };
+            Err(Error::user(format!("{}: no images found; {found}", path.display())).hint(
+                "looked for train-*.parquet and test-*.parquet, for data_batch_1.bin to data_batch_5.bin and \
+                 test_batch.bin, for train-images-idx3-ubyte and its three companions (plain or .gz), and for one \
+                 folder a class",
+            ))
+        }
     }
 }
 
@@ -118,20 +142,25 @@ impl Loaded {
     }
 
     fn settle(mut self, options: &ImageOptions) -> Result<Images> {
-        let stored = self.train.shape;
-        let (height, width) = options.size.unwrap_or((stored.height, stored.width));
-        let shape = ImageShape { channels: options.channels.unwrap_or(stored.channels), height, width };
+        let shape = options.shape(self.train.shape);
         let levels = self.levels;
         self.levels = reshape(&mut self.train, levels, shape)?;
         reshape(&mut self.test, levels, shape)?;
 
-        self.check_classes()?;
-        let (mean, std) = match self.normalisation.take() {
-            Some((mean, std)) if mean.len() == shape.channels => (mean, std),
+        self.check_labels()?;
+        let (mean, std) = match (&options.like, self.normalisation.take()) {
+            (Some(like), _) => {
+                self.rename(&like.classes)?;
+                (like.mean.clone(), like.std.clone())
+            }
+            (None, Some((mean, std))) if mean.len() == shape.channels => (mean, std),
             _ => moments(&self.train, self.levels),
         };
+        if options.like.is_none() {
+            self.check_classes()?;
+        }
         let mut train_rows: Vec<u32> = (0..self.train.labels.len() as u32).collect();
-        if self.train.labels.is_sorted() {
+        if self.train.labels.is_sorted() && !self.train.labels.is_empty() {
             // Parts are cut by order (`split`, `take`); in an order by class they would lack classes.
             train_rows.shuffle(&mut Seed(options.seed).rng("order of images", 0));
             self.notes.push("the training images came class by class and were shuffled once".into());
@@ -146,27 +175,51 @@ impl Loaded {
         })
     }
 
-    /// Every label names a class, and every class has something to be learnt from.
-    fn check_classes(&self) -> Result<()> {
-        let count = |pixels: &Pixels| -> Result<Vec<usize>> {
-            let mut counts = vec![0; self.classes.len()];
-            for (record, &label) in pixels.labels.iter().enumerate() {
-                *counts.get_mut(label as usize).ok_or_else(|| {
-                    Error::user(format!("{}: image {record} has label {label}", self.name))
-                        .hint(format!("there are {} classes, so labels run from 0", self.classes.len()))
-                })? += 1;
+    /// Every label names a class.
+    fn check_labels(&self) -> Result<()> {
+        for labels in [&self.train.labels, &self.test.labels] {
+            if let Some((record, label)) = labels.iter().enumerate().find(|(_, l)| **l as usize >= self.classes.len()) {
+                return Err(Error::user(format!("{}: image {record} has label {label}", self.name))
+                    .hint(format!("there are {} classes, so labels run from 0", self.classes.len())));
             }
-            Ok(counts)
-        };
-        let (train, test) = (count(&self.train)?, count(&self.test)?);
-        match train.iter().position(|&images| images == 0) {
+        }
+        Ok(())
+    }
+
+    /// Every class has something to be learnt from.
+    fn check_classes(&self) -> Result<()> {
+        let images = |pixels: &Pixels, class: usize| pixels.labels.iter().filter(|l| **l as usize == class).count();
+        match (0..self.classes.len()).find(|class| !self.train.labels.contains(&(*class as u32))) {
             None => Ok(()),
             Some(class) => Err(Error::user(format!(
                 "class \"{}\" has no training image but {} test images",
-                self.classes[class], test[class]
+                self.classes[class],
+                images(&self.test, class)
             ))
             .hint("every class needs training images")),
         }
+    }
+
+    /// Counts the classes as `classes` does, by their names.
+    fn rename(&mut self, classes: &[String]) -> Result<()> {
+        let place = |class: &String| {
+            classes.iter().position(|known| known == class).map(|place| place as u32).ok_or_else(|| {
+                let error = Error::user(format!(
+                    "{} has a class \"{class}\", which the network does not tell apart",
+                    self.name
+                ));
+                match closest(class, classes.iter().map(String::as_str)) {
+                    Some(near) => error.hint(format!("did you mean \"{near}\"? Its classes: {}", classes.join(", "))),
+                    None => error.hint(format!("its classes: {}", classes.join(", "))),
+                }
+            })
+        };
+        let places = self.classes.iter().map(place).collect::<Result<Vec<u32>>>()?;
+        for label in self.train.labels.iter_mut().chain(&mut self.test.labels) {
+            *label = places[*label as usize];
+        }
+        self.classes = classes.to_vec();
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! The operation keeps the tape of its forward pass. Its backward pass uses the tape's activations up and hands the tape
 //! back to the engine; should candle ask for a second backward pass of the same forward, forward is run again.
 
+use super::cpu::profile;
 use super::cpu::{CpuPlan, Isa, Live, Pools, Run, Tape, Wanted};
 use super::{NormMode, Pass};
 use crate::graph::Graph;
@@ -123,7 +124,10 @@ impl Operation {
     fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
         let Inner { cpu, graph, pools } = &*self.inner;
         let mut tape = pools.take(cpu, batch, self.tracked)?;
+        let packing = profile::span(profile::PACKING);
         tape.packed.fill(&cpu.plan, graph, w, self.tracked);
+        drop(packing);
+        let _profiled = profile::span(profile::PASSES);
         let out = self.run(&tape, w, p, batch, norm).forward(x);
         match self.tracked && out.is_ok() {
             true => *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape),
@@ -199,7 +203,10 @@ impl CustomOp3 for Operation {
                     .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
             }
         };
-        let gradients = self.run(&tape, &w_values, &p_values, batch, &norm).backward(&dy, wanted);
+        let gradients = {
+            let _profiled = profile::span(profile::PASSES);
+            self.run(&tape, &w_values, &p_values, batch, &norm).backward(&dy, wanted)
+        };
         self.inner.pools.give_back(tape, self.tracked);
         let gradients = gradients?;
         let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {

@@ -7,7 +7,7 @@ use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
 
 /// Means over all examples.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     /// Cross-entropy.
     pub loss: f64,
@@ -16,6 +16,8 @@ pub struct Score {
     /// Share of examples whose label is among the five largest logits.
     pub top5: f64,
     pub examples: usize,
+    /// Of each class, how many examples there are and how many of them have the largest logit there.
+    pub classes: Vec<(usize, usize)>,
 }
 
 /// The network's loss and accuracy over `batches`, by running statistics and without gradients. `p`: the mixing weights of
@@ -31,6 +33,7 @@ pub fn evaluate(
     };
     let w = network.weights().as_detached_tensor();
     let (mut loss, mut first, mut five, mut examples) = (0.0, 0, 0, 0);
+    let mut classes = vec![(0, 0); network.classes()];
     for batch in batches {
         interrupt::check()?;
         let Batch { images, labels } = batch?;
@@ -42,6 +45,8 @@ pub fn evaluate(
         for (row, &label) in logits.to_dtype(DType::F32)?.to_vec2::<f32>()?.iter().zip(&labels) {
             let rank = rank(row, label as usize);
             first += usize::from(rank < 1);
+            let class = &mut classes[label as usize];
+            *class = (class.0 + 1, class.1 + usize::from(rank < 1));
             five += usize::from(rank < 5);
         }
     }
@@ -49,7 +54,7 @@ pub fn evaluate(
         return Err(Error::user("there is nothing to evaluate: no examples"));
     }
     let mean = |count: usize| count as f64 / examples as f64;
-    Ok(Score { loss: loss / examples as f64, accuracy: mean(first), top5: mean(five), examples })
+    Ok(Score { loss: loss / examples as f64, accuracy: mean(first), top5: mean(five), examples, classes })
 }
 
 /// How many classes come before `label` by falling logit, equal ones in index order. A logit that is no number comes

@@ -2,7 +2,7 @@
 
 use super::folder::RunFolder;
 use super::journal::{Entry, Journal, read, value_of};
-use super::plots::{MixingWeights, Plot, figures};
+use super::plots::{MixingWeights, Plot, Results, figures};
 use super::progress::Progress;
 use crate::error::Blame;
 use crate::{Error, Result, chart, interrupt};
@@ -127,6 +127,7 @@ impl Run {
     pub fn plot(&self, names: &[String]) -> Result<()> {
         let state = &mut *self.state();
         for name in names {
+            check_chart_name(name)?;
             if !state.journal.names().contains(name) {
                 let known: Vec<&str> = state.journal.names().iter().map(String::as_str).collect();
                 return Err(match known.is_empty() {
@@ -159,9 +160,32 @@ impl Run {
         state.want(Plot::Cells)
     }
 
+    /// Logs groups of results and draws them side by side.
+    ///
+    /// # Errors
+    /// A result that is not finite, which no chart could show.
+    pub fn plot_groups(&self, name: &str, groups: &Results) -> Result<()> {
+        if let Some((group, value)) = groups.iter().find_map(|(g, v)| Some((g, v.iter().find(|v| !v.is_finite())?))) {
+            return Err(Error::user(format!("the group \"{group}\" holds {value}, which no chart can show")));
+        }
+        check_chart_name(name)?;
+        let value = serde_json::json!({ name: groups });
+        let state = &mut *self.state();
+        state.write(&Entry::from_iter([("groups".to_string(), value)]))?;
+        state.want(Plot::Groups(name.to_string()))
+    }
+
     /// Ends the loop and draws every chart that was put off.
     pub fn finish(&self) -> Result<()> {
         self.state().finish()
+    }
+}
+
+/// A chart's name is that of its file in `plots/`, and must not lead out of there.
+fn check_chart_name(name: &str) -> Result<()> {
+    match name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        true => Err(Error::user(format!("\"{name}\" is no name for a chart's file"))),
+        false => Ok(()),
     }
 }
 

@@ -12,5 +12,5 @@ mod progress;
 pub use folder::{RunFolder, RunInfo, claim};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
 pub use live::{Epochs, Run, Steps};
-pub use plots::{MixingWeights, Plot, cells_from_genotype, figures};
+pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};
 pub use progress::Progress;

@@ -1,7 +1,9 @@
 //! From journals to charts.
 
 use super::journal::{Entry, value_of};
-use crate::chart::{Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Panel, Series, state_name};
+use crate::chart::{
+    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, state_name,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +18,12 @@ pub enum Plot {
     Alphas,
     /// The genotype's cells.
     Cells,
+    /// The groups of results of this name.
+    Groups(String),
 }
+
+/// Groups of results by name, as the journal's field `groups` holds them by what they measure.
+pub type Results = BTreeMap<String, Vec<f64>>;
 
 /// The mixing weights of one kind of cell, as the journal's field `alphas` holds them by kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +78,7 @@ pub fn figures(plot: &Plot, journal: &[Entry]) -> Result<Vec<(String, Figure)>> 
     Ok(match plot {
         Plot::Curves(names) => vec![(names.join("-"), Figure::Curves(curves(journal, names)))],
         Plot::Alphas => alphas(journal),
+        Plot::Groups(name) => groups(journal, name).into_iter().map(|figure| (name.clone(), figure)).collect(),
         Plot::Cells => match journal.iter().rev().find_map(|entry| entry.get("genotype")) {
             Some(genotype) => vec![("cells".into(), Figure::Cells(cells_from_genotype(genotype)?))],
             None => vec![],
@@ -172,6 +180,15 @@ fn alphas(journal: &[Entry]) -> Vec<(String, Figure)> {
     let heat_map = HeatMap { title: "Mixing weights".into(), matrices };
     figures.push(("alphas".into(), Figure::HeatMap(heat_map)));
     figures
+}
+
+/// The groups of results logged last under a name.
+fn groups(journal: &[Entry], name: &str) -> Option<Figure> {
+    let logged = journal.iter().rev().find_map(|entry| entry.get("groups")?.get(name))?;
+    let results: Results = serde_json::from_value(logged.clone()).ok()?;
+    let group = |(name, values): (String, Vec<f64>)| Group { name, values };
+    let groups = results.into_iter().map(group).collect();
+    Some(Figure::Groups(Groups { title: String::new(), x: name.replace('_', " "), groups }))
 }
 
 /// For each edge the op that the genotype's cell has there.

@@ -1,11 +1,14 @@
 //! The published cells and reduced search spaces as scripts see them; part of the noun `network`.
 
-use super::Library;
+use super::graph::op_names;
+use super::{Library, List, Options};
 use crate::Result;
 use crate::space::catalogue::{self, Published};
+use crate::space::random_genotype;
 use rhai::{Array, Dynamic, Map};
 
 pub fn declare(library: &mut Library) {
+    declare_random(library);
     library
         .function("genotypes", &[], || Ok(catalogue::published().iter().map(entry).collect::<Array>()))
         .doc(
@@ -28,6 +31,26 @@ pub fn declare(library: &mut Library) {
              let net = supernet(#{ channels: 3, size: 8, classes: 10 },\n    \
                  #{ channels: 2, layers: 3, ops: s.ops, mask: s.mask });\n\
              assert(net.alphas.normal.shape == [14, 2]);",
+        );
+}
+
+fn declare_random(library: &mut Library) {
+    let host = library.host();
+    library
+        .function("random_genotype", &["options"], move |options: Options| {
+            let operations = options.get::<List<String>>("ops")?.0;
+            random_genotype(options.get("nodes")?, &operations, &mut host.draw("genotype"))
+        })
+        .doc(
+            "A genotype drawn at random: every node reads two different states before it, each through an op other than \
+             \"none\", all choices equally likely (the baseline of Li and Talwalkar 2019). From the run's seed; each call \
+             draws another.",
+        )
+        .option("nodes", 4_usize, "intermediate nodes a cell")
+        .option("ops", op_names(), "the ops to choose from")
+        .example(
+            "let cell = random_genotype(#{ nodes: 3 });\n\
+             assert(cell.normal.len() == 6 && cell.normal_concat == [2, 3, 4]);",
         );
 }
 

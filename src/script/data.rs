@@ -1,16 +1,18 @@
 //! The noun `data`: labelled images and batches of them, as scripts see them. The work is done in [`crate::data`]; here are
 //! names, options, the sandbox's word on folders, and the way onto the host's device.
 
-use super::value::{Argument, Mismatch};
+use super::saved::expected;
+use super::value::{Argument, Mismatch, Output};
 use super::{Host, Library, List, Options, ScriptType, Tensor};
 use crate::data::{
     self, Augment, Batch, BatchOptions, Batches, ImageOptions, ImageSet, Images, NAMES, Position, Source,
 };
 use crate::error::closest;
 use crate::random::Seed;
+use crate::space::Network;
 use crate::{Error, Result};
 use rand::Rng;
-use rhai::Dynamic;
+use rhai::{Dynamic, Map};
 use std::fmt;
 
 pub fn declare(library: &mut Library) {
@@ -42,6 +44,12 @@ fn declare_images(library: &mut Library) {
         )
         .optional::<usize>("channels", "3 if an image is stored in colour", "1 for grey, 3 for colour")
         .optional::<f64>("test", "0.2", "share of each class held out where the data have no test set of their own")
+        .option("skip_unreadable", false, "leave out image files that cannot be read, and say so, instead of refusing")
+        .optional::<Network>(
+            "like",
+            "what the images are",
+            "a network whose size, channels, classes and normalisation the images are to have; then `test: 1` holds all out",
+        )
         .option("seed", 0_usize, "which images of class folders are held out; independent of the run's seed")
         .example(
             "let data = images(\"digits\");\n\
@@ -49,6 +57,28 @@ fn declare_images(library: &mut Library) {
              let large = images(\"digits\", #{ size: 16, channels: 3 });\n\
              assert(large.channels == 3 && large.size[0] == 16);",
         );
+    let host = library.host();
+    library
+        .function("survey", &["source", "options"], move |source: String, options: Options| {
+            let skip_unreadable = options.get("skip_unreadable")?;
+            let settings = ImageOptions { skip_unreadable, ..ImageOptions::default() };
+            let survey = data::survey(&find(&host, &source)?, &settings)?;
+            let count = |counts: &[usize]| Dynamic::from_array(counts.iter().map(|&n| (n as i64).into()).collect());
+            Ok(Map::from([
+                ("channels".into(), (survey.shape.channels as i64).into()),
+                ("size".into(), count(&[survey.shape.height, survey.shape.width])),
+                ("classes".into(), List(survey.classes).into_dynamic()),
+                ("train".into(), count(&survey.train)),
+                ("test".into(), count(&survey.test)),
+            ]))
+        })
+        .doc(
+            "What a data set is like, before it is decided how to read it: a map with `channels`, `size` (height and width of \
+             most training images), `classes`, and the images of each class in `train` and `test`. Of class folders only the \
+             images' headers are read.",
+        )
+        .option("skip_unreadable", false, "pass over image files that cannot be read")
+        .example("assert(survey(\"digits\").size == [8, 8]);");
     library.kind::<Images>("A data set: images to learn from and images to judge by.");
     library
         .property("train", |data: Images| Ok(data.train))
@@ -102,6 +132,12 @@ fn declare_sets(library: &mut Library) {
         .method("subset", &["set", "places"], |set: ImageSet, places: List<usize>| set.subset(&places.0))
         .doc("The images at these places, counted from 0, in this order.")
         .example("assert(images(\"digits\").train.subset([3, 1, 4]).len() == 3);");
+    library
+        .property("mirrors", |set: ImageSet| Ok(set.mirrors()))
+        .doc(
+            "Whether a mirror image keeps its class: taken for granted unless class names of one character show signs.",
+        )
+        .example("assert(!images(\"digits\").train.mirrors);");
     library
         .method("class_counts", &["set"], |set: ImageSet| Ok(List(set.class_counts())))
         .doc("Images of each class, in the order of `data.classes`.")
@@ -203,8 +239,8 @@ fn declare_batch(library: &mut Library) {
         .example("assert(images(\"digits\").train.batches(64).next().len() == 64);");
 }
 
-/// Reads a named data set, or a folder that the script may read.
-fn open(host: &Host, name: &str, options: &Options) -> Result<Images> {
+/// A named data set, or a folder that the script may read.
+fn find(host: &Host, name: &str) -> Result<Source> {
     let source = match Source::parse(name) {
         Source::Folder(_) => {
             let folder = host.readable(name).map_err(|error| match closest(name, NAMES) {
@@ -218,6 +254,12 @@ fn open(host: &Host, name: &str, options: &Options) -> Result<Images> {
     if matches!(source, Source::Download(_)) {
         eprintln!("{name}: from the Hugging Face cache, or else fetched from the hub");
     }
+    Ok(source)
+}
+
+/// Reads a data set.
+fn open(host: &Host, name: &str, options: &Options) -> Result<Images> {
+    let source = find(host, name)?;
     let size = options.find::<Size>("size")?;
     let data = data::images(
         &source,
@@ -226,6 +268,8 @@ fn open(host: &Host, name: &str, options: &Options) -> Result<Images> {
             channels: options.find("channels")?,
             test: options.find("test")?,
             seed: options.get::<usize>("seed")? as u64,
+            skip_unreadable: options.get("skip_unreadable")?,
+            like: options.find::<Network>("like")?.as_ref().map(expected).transpose()?,
         },
     )?;
     for note in &data.notes {

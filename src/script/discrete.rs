@@ -47,15 +47,15 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         );
     library
         .function("densenet", &["images", "options"], |call: &Call<'_>, images: Pictures, options: Options| {
-            let graph = densenet(&DenseNetOptions {
+            let settings = DenseNetOptions {
                 input: images.shape,
                 classes: images.classes,
                 depth: options.get("depth")?,
                 growth: options.get("growth")?,
                 reduction: options.get("reduction")?,
-            })?;
-            admit(call, &graph)?;
-            Network::new(graph, network_seed(call.host()), call.host().device())
+            };
+            admit(call, &densenet(&settings)?)?;
+            Ok(images.explain(Network::densenet(&settings, network_seed(call.host()), call.host().device())?))
         })
         .doc(
             "DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads all that the block has made so far. \
@@ -106,7 +106,8 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
         return Err(Error::user(format!("the images have {} classes, but `classes` is {classes}", images.classes))
             .hint("leave `classes` out to have as many as the images"));
     }
-    let (input, held) = images.map_or((Shape::new(3, side, side), 10), |images| (images.shape, images.classes));
+    let (input, held) =
+        images.as_ref().map_or((Shape::new(3, side, side), 10), |images| (images.shape, images.classes));
     let drop_path = options.find::<f64>("drop_path")?;
     let built = Discrete::build(
         cell,
@@ -128,7 +129,10 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
     if let Some(probability) = drop_path {
         network.set_drop_path(probability)?;
     }
-    Ok(network)
+    Ok(match images {
+        Some(images) => images.explain(network),
+        None => network,
+    })
 }
 
 /// Sees that the weights fit into the script's memory.

@@ -42,6 +42,13 @@ pub fn declare(library: &mut Library) {
         .only(&[&[TypeId::of::<f64>()], &[TypeId::of::<i64>()]])
         .doc("Waits. rhai's own `sleep` would not hear Ctrl-C.")
         .example("sleep(0.01);");
+    library
+        .function("fixed", &["number", "digits"], |number: f64, digits: usize| match digits {
+            0..=15 => Ok(format!("{number:.digits$}")),
+            _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),
+        })
+        .doc("A number as text, with so many digits after the point.")
+        .example("assert(fixed(100.0 / 3, 2) == \"33.33\" && fixed(5, 1) == \"5.0\");");
     library.kind::<Failure>("An error as `catch` gets it.");
     library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
         "try { param(1, 2); } catch (error) { assert_equal(type_of(error), \"failure\"); print(error.message); }",

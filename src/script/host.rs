@@ -153,7 +153,7 @@ impl Host {
         let named = Path::new(path);
         let beside = self.script_folder().join(named);
         // A name given with --set means what it means to the shell.
-        let here_first = self.setup.settings.values().any(|value| value == path);
+        let here_first = self.named().any(|value| value == path);
         let written = lock(&self.run_folder).as_ref().map(|folder| folder.join(named));
         let mut candidates = vec![beside, named.to_path_buf()];
         if here_first {
@@ -178,10 +178,17 @@ impl Host {
 
     /// What may be read: the script's folder, `--data` folders, files and folders named with `--set`, the run folder.
     fn allowed(&self) -> Vec<PathBuf> {
-        let named = self.setup.settings.values().map(PathBuf::from);
+        let named = self.named().map(PathBuf::from);
         let roots = std::iter::once(self.script_folder().to_path_buf()).chain(self.setup.data.iter().cloned());
         let roots = roots.chain(named).chain(self.setup.out.clone()).chain(lock(&self.run_folder).clone());
         roots.filter_map(|root| root.canonicalize().ok()).collect()
+    }
+
+    /// What `--set` names, one thing or several with commas between them.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        let several = |value: &&String| value.contains(',');
+        let parts = self.setup.settings.values().filter(several).flat_map(|value| value.split(','));
+        self.setup.settings.values().map(String::as_str).chain(parts.filter(|part| !part.is_empty()))
     }
 
     /// The path inside the run folder that a script may write under the name `path`; missing folders are made.

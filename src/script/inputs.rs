@@ -6,7 +6,7 @@ use super::{Argument, Call, List, Mismatch, Options, Tensor};
 use crate::data;
 use crate::graph::{Shape, SlotBlock};
 use crate::learn::Batch;
-use crate::space::{Alphas, Mask, Network};
+use crate::space::{Alphas, Legend, Mask, Network};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use rhai::{Dynamic, FnPtr, Map};
@@ -21,6 +21,8 @@ pub fn list_of<T: Argument>(what: &str, value: &Dynamic) -> Result<Vec<T>> {
 pub struct Pictures {
     pub shape: Shape,
     pub classes: usize,
+    /// A data set's class names and normalisation.
+    legend: Option<Legend>,
 }
 
 impl Argument for Pictures {
@@ -30,10 +32,10 @@ impl Argument for Pictures {
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
         if let Some(images) = value.read_lock::<data::Images>() {
-            return Ok(Self::of(images.shape(), images.classes().len()));
+            return Ok(Self::of(&images.train));
         }
         if let Some(set) = value.read_lock::<data::ImageSet>() {
-            return Ok(Self::of(set.shape(), set.classes().len()));
+            return Ok(Self::of(&set));
         }
         let Ok(map) = value.as_map_ref() else {
             return Err(Mismatch::Found(format!("not {}", describe_value(value))));
@@ -43,8 +45,19 @@ impl Argument for Pictures {
 }
 
 impl Pictures {
-    fn of(shape: data::ImageShape, classes: usize) -> Self {
-        Self { shape: Shape::new(shape.channels, shape.height, shape.width), classes }
+    fn of(set: &data::ImageSet) -> Self {
+        let data::ImageShape { channels, height, width } = set.shape();
+        let (classes, mean, std) = (set.classes().to_vec(), set.mean().to_vec(), set.std().to_vec());
+        let count = classes.len();
+        Self { shape: Shape::new(channels, height, width), classes: count, legend: Some(Legend { classes, mean, std }) }
+    }
+
+    /// Tells a network made for these images what its numbers mean.
+    pub fn explain(self, network: Network) -> Network {
+        match self.legend {
+            Some(legend) if legend.classes.len() == network.classes() => network.with_legend(legend),
+            _ => network,
+        }
     }
 
     fn from_map(map: &Map) -> Result<Self> {
@@ -68,7 +81,7 @@ impl Pictures {
             },
         };
         let shape = Shape::new(count("channels")?, bounded("size", height)?, bounded("size", width)?);
-        Ok(Self { shape, classes: count("classes")? })
+        Ok(Self { shape, classes: count("classes")?, legend: None })
     }
 }
 

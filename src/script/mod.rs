@@ -63,7 +63,9 @@ mod page;
 mod param;
 pub mod reference;
 pub mod run;
+pub mod saved;
 mod session;
+mod sheet;
 pub mod tensor;
 mod value;
 
@@ -91,9 +93,11 @@ pub fn declare(library: &mut Library) {
     network::declare(library, &registry);
     catalogue::declare(library);
     discrete::declare(library, &registry);
+    saved::declare(library, &registry);
     learn::declare(library);
     graph::declare(library, &registry);
     run::declare(library);
+    sheet::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.

@@ -122,6 +122,22 @@ fn declare_charts(library: &mut Library) {
              run.plot_alphas(#{ normal: #{ ops: [\"skip_connect\", \"sep_conv_3x3\"], values: p } });",
         );
     library
+        .method("plot_groups", &["run", "name", "groups"], |run: Run, name: String, groups: Map| {
+            let group = |(group, values): (&rhai::Identifier, &Dynamic)| {
+                let values = crate::script::List::<f64>::read(values);
+                Ok((group.to_string(), values.map_err(|m| m.into_error(&format!("`{group}`"), "[float]"))?.0))
+            };
+            run.plot_groups(&name, &groups.iter().map(group).collect::<Result<_>>()?)
+        })
+        .doc(
+            "Logs groups of results, a map of arrays of numbers, and draws them side by side as the chart `name`: every \
+             result a dot, the mean a line, the standard deviation a band.",
+        )
+        .example(
+            "let run = start_run();\n\
+             run.plot_groups(\"test_accuracy\", #{ searched: [0.97, 0.96, 0.97], random: [0.95, 0.97, 0.94] });",
+        );
+    library
         .method("draw", &["run", "genotype"], |run: Run, genotype: Dynamic| run.draw(&to_json(&genotype)?))
         .doc(
             "Draws the cells of a genotype as graphs into `plots/cells`, and marks their ops in the heat map. Logs the \

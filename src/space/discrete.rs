@@ -5,9 +5,11 @@
 
 use super::cell::CellKind;
 use super::genotype::{Edge, Genotype};
+use super::network::Network;
 use super::operations::{NormStyle, Operations, Place, factorized_reduce, relu_conv_norm};
+use super::recipe::DiscreteRecipe;
 use super::skeleton::{MOST, cell_kinds, even_size};
-use crate::graph::{Conv, Graph, Node, Pool, PoolKind, Shape};
+use crate::graph::{Conv, Graph, Node, Op, Pool, PoolKind, Shape};
 use crate::{Error, Result};
 
 const NORMS: NormStyle = NormStyle::Evaluation;
@@ -25,12 +27,20 @@ pub enum Stem {
 }
 
 impl Stem {
-    const NAMES: [(&'static str, Stem); 2] = [("cifar", Stem::Cifar), ("imagenet", Stem::Imagenet)];
+    const ALL: [Stem; 2] = [Stem::Cifar, Stem::Imagenet];
 
     /// "cifar" or "imagenet".
+    pub fn name(self) -> &'static str {
+        match self {
+            Stem::Cifar => "cifar",
+            Stem::Imagenet => "imagenet",
+        }
+    }
+
+    /// The stem of this name.
     pub fn named(name: &str) -> Result<Stem> {
-        let found = Self::NAMES.iter().find(|(known, _)| *known == name);
-        found.map(|(_, stem)| *stem).ok_or_else(|| Error::unknown("stem", name, Self::NAMES.map(|(name, _)| name)))
+        let found = Self::ALL.into_iter().find(|stem| stem.name() == name);
+        found.ok_or_else(|| Error::unknown("stem", name, Self::ALL.map(Stem::name)))
     }
 }
 
@@ -94,6 +104,8 @@ pub struct Discrete {
     pub graph: Graph,
     pub classes: usize,
     pub auxiliary: bool,
+    /// What it was built from.
+    pub recipe: DiscreteRecipe,
 }
 
 impl Discrete {
@@ -131,7 +143,19 @@ impl Discrete {
             output = graph.concat(&[output, auxiliary])?;
         }
         graph.set_output(output);
-        Ok(Discrete { graph, classes: options.classes, auxiliary: options.auxiliary })
+        let recipe = DiscreteRecipe::new(genotype, options, &kinds);
+        Ok(Discrete { graph, classes: options.classes, auxiliary: options.auxiliary, recipe })
+    }
+}
+
+impl Network {
+    /// The node whose channels are the classes' logits: the graph's output without an auxiliary head's part.
+    pub fn logits(&self) -> Option<Node> {
+        let output = self.graph().output()?;
+        match self.graph().op(output) {
+            Op::Concat { inputs } if self.has_auxiliary() => inputs.first().copied(),
+            _ => Some(output),
+        }
     }
 }
 

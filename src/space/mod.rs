@@ -4,6 +4,7 @@
 //! them out in cells that share their mixing weights, [`Network`] is a compiled graph with weights, running statistics and
 //! alphas, and [`derive`](derive::derive_cell) reads a [`Genotype`] off the alphas by the published rule.
 
+mod alphas;
 pub mod catalogue;
 pub mod cell;
 mod chance;
@@ -14,13 +15,20 @@ pub mod genotype;
 pub mod network;
 pub mod operations;
 mod python;
+mod recipe;
+mod sample;
+mod saved;
 mod skeleton;
 pub mod supernet;
 
+pub use alphas::Alphas;
 pub use cell::{CellKind, Mask};
 pub use densenet::{DenseNetOptions, densenet};
 pub use discrete::{Discrete, DiscreteOptions, Stem};
 pub use genotype::{Edge, Genotype, Pair};
-pub use network::{Alphas, Mode, Network};
+pub use network::{Mode, Network};
 pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Place};
+pub use recipe::{DenseNetRecipe, DiscreteRecipe, Legend, Recipe};
+pub use sample::random_genotype;
+pub use saved::SavedNetwork;
 pub use supernet::{Cost, Costs, Masks, Space, Supernet, SupernetOptions};

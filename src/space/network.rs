@@ -4,22 +4,22 @@
 //! How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates that an
 //! edge carries.
 
-use super::cell::{CellKind, incoming};
+use super::alphas::{Alphas, alpha, softmax_by_node};
+use super::cell::CellKind;
 use super::chance::Chance;
+use super::densenet::{DenseNetOptions, densenet};
 use super::discrete::{AUXILIARY, Discrete};
 use super::genotype::Genotype;
+use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
-use crate::graph::{Graph, SlotBlock};
+use crate::graph::Graph;
+use crate::graph::plan::Plan;
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
-use rand_distr::{Distribution, StandardNormal};
 use std::fmt;
 use std::sync::Arc;
-
-/// Standard deviation of the alphas' first values (`darts.md` A3).
-const ALPHA_SCALE: f32 = 1e-3;
 
 /// How a pass treats batch norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,50 +30,6 @@ pub enum Mode {
     Trial,
     /// Running statistics.
     Evaluation,
-}
-
-/// Architecture parameters: one named variable for every slot block, in the graph's order.
-#[derive(Clone, Debug)]
-pub struct Alphas {
-    named: Vec<(String, Var)>,
-}
-
-impl Alphas {
-    pub fn new(named: Vec<(String, Var)>) -> Self {
-        Self { named }
-    }
-
-    /// The variable of this name; an error with the closest name otherwise.
-    pub fn get(&self, name: &str) -> Result<&Var> {
-        let found = self.named.iter().find(|(known, _)| known == name);
-        found.map(|(_, var)| var).ok_or_else(|| Error::unknown("alpha", name, self.names()))
-    }
-
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.named.iter().map(|(name, _)| name.as_str())
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
-        self.named.iter().map(|(name, var)| (name.as_str(), var))
-    }
-
-    /// The variables in order, as optimisers take them.
-    pub fn vars(&self) -> Vec<Var> {
-        self.named.iter().map(|(_, var)| var.clone()).collect()
-    }
-
-    /// The variables in order, as tracked tensors.
-    pub fn tensors(&self) -> Vec<Tensor> {
-        self.named.iter().map(|(_, var)| var.as_tensor().clone()).collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.named.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.named.is_empty()
-    }
 }
 
 /// A compiled graph with everything that learning changes. Clones share their variables and statistics.
@@ -90,6 +46,8 @@ pub struct Network {
     /// The outputs of a pass with batch statistics are followed by an auxiliary head's.
     auxiliary: bool,
     chance: Arc<Chance>,
+    recipe: Option<Arc<Recipe>>,
+    legend: Option<Arc<Legend>>,
 }
 
 impl Network {
@@ -115,7 +73,19 @@ impl Network {
     /// A genotype's network, freshly initialised.
     pub fn discrete(discrete: Discrete, seed: Seed, device: &Device) -> Result<Self> {
         let network = Self::new(discrete.graph, seed, device)?;
-        Ok(Self { classes: discrete.classes, auxiliary: discrete.auxiliary, ..network })
+        let recipe = Some(Arc::new(Recipe::Discrete(discrete.recipe)));
+        Ok(Self { classes: discrete.classes, auxiliary: discrete.auxiliary, recipe, ..network })
+    }
+
+    /// A DenseNet-BC, freshly initialised.
+    pub fn densenet(options: &DenseNetOptions, seed: Seed, device: &Device) -> Result<Self> {
+        let network = Self::new(densenet(options)?, seed, device)?;
+        Ok(Self { recipe: Some(Arc::new(Recipe::of_densenet(options))), ..network })
+    }
+
+    /// The same network, knowing what its classes are called and how its images are scaled.
+    pub fn with_legend(self, legend: Legend) -> Self {
+        Self { legend: Some(Arc::new(legend)), ..self }
     }
 
     /// A network of any graph: weights by the framework's default rule, alphas 1e-3 · N(0, 1), running mean 0 and
@@ -152,6 +122,8 @@ impl Network {
             classes: shape.channels,
             auxiliary: false,
             chance: Arc::new(Chance::new(seed)),
+            recipe: None,
+            legend: None,
         })
     }
 
@@ -159,9 +131,23 @@ impl Network {
         self.engine.graph()
     }
 
+    pub fn plan(&self) -> &Plan {
+        self.engine.plan()
+    }
+
     /// The search space, where the network is a supernet.
     pub fn space(&self) -> Option<&Space> {
         self.space.as_deref()
+    }
+
+    /// How it was built, for networks that can be built again from a description.
+    pub fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_deref()
+    }
+
+    /// What its classes are called and how its images are scaled, where that is known.
+    pub fn legend(&self) -> Option<&Legend> {
+        self.legend.as_deref()
     }
 
     /// All weights, flat: [parameters].
@@ -446,27 +432,6 @@ impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "network of {} weights and {} multiply-adds an image", self.parameters(), self.macs())
     }
-}
-
-/// The alphas of one block, 1e-3 · N(0, 1).
-fn alpha(block: &SlotBlock, seed: Seed, device: &Device) -> Result<(String, Var)> {
-    let mut rng = seed.rng(&format!("alphas.{}", block.name), 0);
-    let normal = |_| {
-        let z: f32 = StandardNormal.sample(&mut rng);
-        ALPHA_SCALE * z
-    };
-    let values: Vec<f32> = (0..block.len()).map(normal).collect();
-    Ok((block.name.clone(), Var::from_vec(values, (block.rows, block.columns), device)?))
-}
-
-/// The softmax over the edges into each node; edges × 1.
-fn softmax_by_node(alpha: &Tensor, nodes: usize) -> Result<Tensor> {
-    let of_node = |node: usize| {
-        let edges = incoming(node);
-        candle_nn::ops::softmax(&alpha.narrow(0, edges.start, edges.len())?, 0)
-    };
-    let all = (0..nodes).map(of_node).collect::<candle_core::Result<Vec<_>>>()?;
-    Ok(Tensor::cat(&all, 0)?)
 }
 
 /// A mask as a matrix of ones and zeros.

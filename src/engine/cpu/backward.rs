@@ -127,6 +127,7 @@ impl Run<'_> {
 
     fn back_step(&self, step: &BackStep, image: &Image, scratch: &mut Scratch, back: &Back) {
         let plan = self.plan();
+        self.profile_back_step(step);
         match step {
             BackStep::Seed => self.seed(image, back),
             BackStep::Clear { value } => self.clear(*value, image),

@@ -44,6 +44,10 @@ kernel! {
     pub fn dense(
         dst: *mut f32, to: Strides, out_blocks: usize, base: *const f32, from: Strides, taps: &[DenseTap],
         filled: &[usize], n: usize, bias: *const f32, store: Store,
+    ) work(
+        32 * n * out_blocks * taps.len() * filled.iter().sum::<usize>()
+            + if store.total.is_null() { 0 } else { 48 * n * out_blocks },
+        64 * (n * (taps.len() * filled.len() + out_blocks) + taps.len() * out_blocks * filled.iter().sum::<usize>())
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize, const B: usize>(
@@ -117,6 +121,11 @@ kernel! {
                     tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, store);
                     i += T;
                 }
+                while i + 4 <= n && T > 4 {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, 4, B>(dst, to, row, base, from, taps, filled, block, bias, store);
+                    i += 4;
+                }
                 while i < n {
                     let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
                     tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, store);
@@ -148,6 +157,9 @@ kernel! {
     pub fn dense_gradient(
         gradient: *mut f32, x: *const f32, from: Strides, filled: &[usize], dy: *const f32, dy_stride: Strides,
         out_blocks: usize, n: usize,
+    ) work(
+        32 * n * out_blocks * filled.iter().sum::<usize>(),
+        64 * (n * (filled.len() + out_blocks) + 2 * out_blocks * filled.iter().sum::<usize>())
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const L: usize, const B: usize>(

@@ -56,6 +56,7 @@ impl Run<'_> {
     }
 
     fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
+        self.profile_step(step);
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x),
             Step::Noise { output, id, .. } => self.noise(*output, *id, image),

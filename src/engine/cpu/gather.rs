@@ -82,7 +82,8 @@ kernel! {
     ///
     /// # Safety
     /// `dst` must be good for n pixels, `src` for n pixels in each block of the moves.
-    pub fn permuted(dst: *mut f32, src: *const f32, moves: &[Move], n: usize, write: Write) {
+    pub fn permuted(dst: *mut f32, src: *const f32, moves: &[Move], n: usize, write: Write)
+    work(moves.len() * 16 * n, (moves.len() + 1 + usize::from(write == Write::Add)) * 64 * n) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize>(
             dst: *mut f32, src: *const f32, moves: &[Move], plane: usize, write: Write,

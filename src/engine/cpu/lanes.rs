@@ -317,10 +317,11 @@ pub fn fence() {
 
 /// Compiles a kernel for every instruction set and dispatches on its first argument.
 ///
-/// In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
+/// `work(flops, bytes)` says what a call does, for the profile: floating-point operations over all lanes, and the bytes of
+/// the planes and weights that the arguments name, each once a mention. In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
 /// register file of the instruction set holds without spilling.
 macro_rules! kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name(isa: $crate::engine::cpu::lanes::Isa, $($arg: $type),*) {
@@ -343,17 +344,37 @@ macro_rules! kernel {
             unsafe fn avx2($($arg: $type),*) {
                 unsafe { body::<$crate::engine::cpu::lanes::x86::Avx2, 4>($($arg),*) }
             }
-            // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked (`Isa::choose`);
-            // the pointers are the caller's promise.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2($($arg),*),
-                    _ => body::<Portable, 4>($($arg),*),
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn dispatch(isa: Isa, $($arg: $type),*) {
+                // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked
+                // (`Isa::choose`); the pointers are the caller's promise.
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 => avx512($($arg),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => avx2($($arg),*),
+                        _ => body::<Portable, 4>($($arg),*),
+                    }
                 }
             }
+            // Apart, so that the usual way keeps its arguments in registers.
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn profiled(isa: Isa, $($arg: $type),*) {
+                use $crate::engine::cpu::profile::{Kernel, Work, timed};
+                static KERNEL: Kernel = Kernel::new(stringify!($name));
+                // SAFETY: the caller's promise.
+                timed(&KERNEL, Work { flops: $flops, bytes: $bytes }, || unsafe { dispatch(isa, $($arg),*) });
+            }
+            if $crate::engine::cpu::profile::is_on() {
+                // SAFETY: the caller's promise.
+                return unsafe { profiled(isa, $($arg),*) };
+            }
+            // SAFETY: the caller's promise.
+            unsafe { dispatch(isa, $($arg),*) }
         }
     };
 }

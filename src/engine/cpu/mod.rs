@@ -6,20 +6,22 @@
 
 mod backward;
 mod crew;
-mod dense;
-mod depthwise;
+pub(crate) mod dense;
+pub(crate) mod depthwise;
 mod forward;
 mod gather;
 mod gradients;
-mod lanes;
+pub(crate) mod lanes;
 mod live;
-mod load;
-mod memory;
+pub(crate) mod load;
+pub(crate) mod memory;
 mod norms;
 mod pack;
-mod pool;
+pub(crate) mod peaks;
+pub(crate) mod pool;
 mod prefetch;
-mod sums;
+pub(crate) mod profile;
+pub(crate) mod sums;
 mod tape;
 mod unit_backward;
 
@@ -235,12 +237,14 @@ impl Run<'_> {
     fn each_image(&self, section: &mut Section, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
         section.turned = !section.turned;
+        let _profiled = profile::span(profile::SECTIONS);
         let (groups, turned) = (self.groups(), section.turned);
         let turn = |index: usize, count: usize| if turned { count - 1 - index } else { index };
         section.crew.each(groups, |index, thread| {
             let group = turn(index, groups);
             let Ok(mut scratch) = self.tape.scratch[thread % self.tape.scratch.len()].lock() else { return };
             scratch.loaded = None;
+            let _profiled = profile::group();
             let images = self.images(group);
             for index in 0..images.len() {
                 let image = images.start + turn(index, images.len());

@@ -19,6 +19,11 @@ impl PoolPlane {
         first.saturating_sub(self.pool.padding)..(first + self.pool.kernel).saturating_sub(self.pool.padding).min(size)
     }
 
+    /// Pixels under all windows, padding included.
+    fn cells(&self) -> usize {
+        self.to.0 * self.to.1 * self.pool.kernel * self.pool.kernel
+    }
+
     /// What an average over a window of `cells` is divided by.
     #[inline(always)]
     fn share(&self, cells: usize) -> f32 {
@@ -34,7 +39,10 @@ kernel! {
     ///
     /// # Safety
     /// `src` and `dst` must be good for the planes' pixels.
-    pub fn pool(dst: *mut f32, src: *const f32, plane: PoolPlane) {
+    pub fn pool(dst: *mut f32, src: *const f32, plane: PoolPlane) work(
+        16 * plane.cells(),
+        64 * (plane.from.0 * plane.from.1 + plane.to.0 * plane.to.1)
+    ) {
         for r in 0..plane.to.0 {
             let rows = plane.window(r, plane.from.0);
             for c in 0..plane.to.1 {
@@ -63,7 +71,10 @@ kernel! {
     ///
     /// # Safety
     /// All pointers must be good for the planes' pixels.
-    pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) {
+    pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) work(
+        16 * plane.cells() * if plane.pool.kind == PoolKind::Max { 2 } else { 1 },
+        64 * (plane.from.0 * plane.from.1 * if plane.pool.kind == PoolKind::Max { 3 } else { 2 } + plane.to.0 * plane.to.1)
+    ) {
         for r in 0..plane.to.0 {
             let rows = plane.window(r, plane.from.0);
             for c in 0..plane.to.1 {

@@ -17,12 +17,14 @@
 //! The plan knows no device. It is the same for any batch size: buffers are placed per image.
 
 mod bundle;
+mod convolutions;
 mod geometry;
 mod layout;
 mod lower;
 mod memory;
 mod open;
 mod placement;
+mod places;
 mod readers;
 mod schedule;
 mod selection;
@@ -54,6 +56,8 @@ pub struct Raw {
     pub made_by: Option<usize>,
     /// The stage before which it is complete.
     pub level: usize,
+    /// The part of the network that it belongs to: index into [`Plan::places`].
+    pub place: usize,
 }
 
 impl Raw {
@@ -296,6 +300,8 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
+    /// Parts of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    pub places: Vec<String>,
     pub raws: Vec<Raw>,
     pub values: Vec<Value>,
     pub views: Vec<View>,

@@ -6,6 +6,7 @@ pub use optimizer::Optimizer;
 
 use super::inputs::{AnyBatch, relaxation};
 use super::network::small;
+use super::saved::as_seen_by;
 use super::{Argument, Call, Host, Library, List, Mismatch, Options, ScriptType, Tensor};
 use crate::data::ImageSet;
 use crate::learn::{self, Batch, Loss, Order, Unroll, evaluate, schedule};
@@ -132,24 +133,31 @@ fn declare_evaluation(library: &mut Library) {
             let device = net.weights().device();
             let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
             let batches: Box<dyn Iterator<Item = Result<Batch>>> = match data {
-                Held::Set(set) => Box::new(set.batches_in_order(options.get("batch")?)?.map(|batch| {
+                Held::Set(set) => Box::new(as_seen_by(&net, &set)?.batches_in_order(options.get("batch")?)?.map(|batch| {
                     let batch = batch?;
                     Batch::new(batch.x.to_device(device)?, batch.y.to_device(device)?)
                 })),
                 Held::Batches(batches) => Box::new(batches.into_iter().map(|batch| batch.on(device))),
             };
             let score = evaluate(&net, batches, p.as_deref())?;
+            let share = |&(all, right): &(usize, usize)| match all {
+                0 => Dynamic::UNIT,
+                _ => Dynamic::from_float(right as f64 / all as f64),
+            };
             let entries = [
                 ("loss", Dynamic::from_float(score.loss)),
                 ("accuracy", Dynamic::from_float(score.accuracy)),
                 ("top5", Dynamic::from_float(score.top5)),
                 ("examples", Dynamic::from_int(score.examples as i64)),
+                ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
             ];
             Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
         })
         .doc(
             "Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the mean \
-             `loss`, the `accuracy` and `top5` (shares from 0 to 1) and the number of `examples`. By running statistics.",
+             `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`, the accuracy \
+             on each class's examples (`()` where it has none). By running statistics. A set is scaled as the images that the \
+             network was made for.",
         )
         .option("batch", 256_usize, "images at once, where `data` is a set")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")

@@ -9,6 +9,7 @@ use crate::space::{CellKind, Edge, Genotype, Network, catalogue};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, FnPtr, Map};
 use std::any::TypeId;
+use std::path::Path;
 
 impl ScriptType for Genotype {
     const NAME: &'static str = "genotype";
@@ -34,13 +35,14 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     let defined = registry.clone();
     library
         .function("genotype", &["source"], move |call: &Call<'_>, source: Dynamic| {
-            let genotype = genotype(&source)?;
+            let genotype = genotype(call, &source)?;
             genotype.check_operations(&defined.operations(call)?)?;
             Ok(genotype)
         })
         .doc(
             "A genotype by its name in the catalogue (see `genotypes`), from the literature's text, \
-             `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, or from a map with \
+             `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, from a file of either or a \
+             search's `journal.jsonl` (then the last one logged), or from a map with \
              `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out). Edges are [op, input], two \
              for every node, or [op, node, input] with any number for a node; nodes are states 2, 3, …, the outputs of the \
              two cells before are states 0 and 1.",
@@ -92,16 +94,36 @@ fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype>
     }
 }
 
-fn genotype(source: &Dynamic) -> Result<Genotype> {
+fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<Genotype> {
     if let Ok(text) = source.clone().into_string() {
         let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-        return if is_name { catalogue::genotype(&text) } else { Genotype::parse(&text) };
+        let is_file = !text.contains(['(', '{', '\n']) && text.contains(['.', '/']);
+        return match (is_name, is_file) {
+            (true, _) => catalogue::genotype(&text),
+            (_, true) => from_file(&call.host().readable(&text)?),
+            _ => Genotype::parse(&text),
+        };
     }
     match source.as_map_ref() {
         Ok(map) => from_map(&map),
         Err(_) => Err(Error::user("genotype takes a text or a map")
             .hint("genotype(#{ normal: [[\"sep_conv_3x3\", 0], …], reduce: […] })")),
     }
+}
+
+/// The genotype in a file: its text or JSON, or the last one in a run's journal.
+fn from_file(path: &Path) -> Result<Genotype> {
+    let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
+    if path.extension().is_some_and(|ending| ending == "jsonl") {
+        let logged = crate::run::read(path)?.into_iter().rev().find_map(|mut entry| entry.remove("genotype"));
+        let logged = logged.ok_or_else(|| {
+            Error::user(format!("{}: no genotype was logged in this run", path.display()))
+                .hint("run.log(#{ genotype: derive(net) }) and run.draw(…) do")
+        })?;
+        return Genotype::from_json(logged).map_err(inside);
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, &e))?;
+    Genotype::parse(&text).map_err(inside)
 }
 
 fn from_map(map: &Map) -> Result<Genotype> {

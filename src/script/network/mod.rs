@@ -35,7 +35,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
     let defined = registry.clone();
     library
         .function("supernet", &["images", "options"], move |call: &Call<'_>, images: Pictures, options: Options| {
-            supernet(call, &defined, &images, &options)
+            let net = supernet(call, &defined, &images, &options)?;
+            Ok(images.explain(net))
         })
         .doc(
             "The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on all \
@@ -325,7 +326,7 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
     graph.set_output(output);
     let host = call.host();
     host.meter.admit(&[graph.parameters()], size_of::<f32>())?;
-    Network::new(graph, network_seed(host), host.device())
+    Ok(images.explain(Network::new(graph, network_seed(host), host.device())?))
 }
 
 /// The k-th network of a script has the k-th seed.

@@ -85,6 +85,11 @@ pub fn genotype(name: &str) -> Result<Genotype> {
     })
 }
 
+/// The name of a published cell that is this one; of several the first.
+pub fn name_of(genotype: &Genotype) -> Option<&'static str> {
+    published().iter().find(|entry| entry.genotype == *genotype).map(|entry| entry.name.as_str())
+}
+
 /// The reduced space of this name, S1 to S4; an error with the closest name otherwise.
 pub fn reduced_space(name: &str) -> Result<&'static ReducedSpace> {
     let names = CATALOGUE.spaces.iter().map(|space| space.name.as_str());

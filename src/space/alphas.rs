@@ -1,0 +1,76 @@
+//! Architecture parameters: what a search learns besides weights.
+
+use super::cell::incoming;
+use crate::graph::SlotBlock;
+use crate::random::Seed;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor, Var};
+use rand_distr::{Distribution, StandardNormal};
+
+/// Standard deviation of the alphas' first values (`darts.md` A3).
+const ALPHA_SCALE: f32 = 1e-3;
+
+/// Architecture parameters: one named variable for every slot block, in the graph's order.
+#[derive(Clone, Debug)]
+pub struct Alphas {
+    named: Vec<(String, Var)>,
+}
+
+impl Alphas {
+    pub fn new(named: Vec<(String, Var)>) -> Self {
+        Self { named }
+    }
+
+    /// The variable of this name; an error with the closest name otherwise.
+    pub fn get(&self, name: &str) -> Result<&Var> {
+        let found = self.named.iter().find(|(known, _)| known == name);
+        found.map(|(_, var)| var).ok_or_else(|| Error::unknown("alpha", name, self.names()))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.named.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.named.iter().map(|(name, var)| (name.as_str(), var))
+    }
+
+    /// The variables in order, as optimisers take them.
+    pub fn vars(&self) -> Vec<Var> {
+        self.named.iter().map(|(_, var)| var.clone()).collect()
+    }
+
+    /// The variables in order, as tracked tensors.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        self.named.iter().map(|(_, var)| var.as_tensor().clone()).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+/// The alphas of one block, 1e-3 · N(0, 1).
+pub(super) fn alpha(block: &SlotBlock, seed: Seed, device: &Device) -> Result<(String, Var)> {
+    let mut rng = seed.rng(&format!("alphas.{}", block.name), 0);
+    let normal = |_| {
+        let z: f32 = StandardNormal.sample(&mut rng);
+        ALPHA_SCALE * z
+    };
+    let values: Vec<f32> = (0..block.len()).map(normal).collect();
+    Ok((block.name.clone(), Var::from_vec(values, (block.rows, block.columns), device)?))
+}
+
+/// The softmax of edge weights over the edges into each node; edges × 1.
+pub(super) fn softmax_by_node(betas: &Tensor, nodes: usize) -> Result<Tensor> {
+    let of_node = |node: usize| {
+        let edges = incoming(node);
+        candle_nn::ops::softmax(&betas.narrow(0, edges.start, edges.len())?, 0)
+    };
+    let all = (0..nodes).map(of_node).collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&all, 0)?)
+}
