@@ -20,6 +20,8 @@ pub struct SearchStep {
     pub batch: usize,
     pub channels: usize,
     pub layers: usize,
+    /// K of partial channels with edge weights (PC-DARTS); 1: DARTS.
+    pub partial: usize,
     /// Side of the (square, three-channel) images.
     pub size: usize,
     /// Steps to time, after one that warms up.
@@ -34,6 +36,7 @@ pub struct StepResult {
     pub batch: usize,
     pub channels: usize,
     pub layers: usize,
+    pub partial: usize,
     pub seconds: Vec<f64>,
     pub weights: usize,
     pub peak_rss_mb: u64,
@@ -69,8 +72,13 @@ impl SearchStep {
             return Err(Error::user(format!("the order is 1 or 2, not {}", self.order)));
         }
         let shape = Shape::new(3, self.size, self.size);
-        let options =
-            SupernetOptions { channels: self.channels, layers: self.layers, ..SupernetOptions::new(shape, 10) };
+        let options = SupernetOptions {
+            channels: self.channels,
+            layers: self.layers,
+            partial: self.partial,
+            edge_weights: self.partial > 1,
+            ..SupernetOptions::new(shape, 10)
+        };
         let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
         let mut w_opt = Sgd::new(
             vec![network.weights().clone()],
@@ -104,6 +112,7 @@ impl SearchStep {
             batch: self.batch,
             channels: self.channels,
             layers: self.layers,
+            partial: self.partial,
             seconds,
             weights: network.parameters(),
             peak_rss_mb,

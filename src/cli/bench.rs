@@ -45,6 +45,9 @@ struct Step {
     /// Cells
     #[arg(long, default_value_t = 8)]
     layers: usize,
+    /// K of partial channels, with edge weights (PC-DARTS: 4); 1: DARTS
+    #[arg(long, default_value_t = 1)]
+    partial: usize,
     #[command(flatten)]
     timing: Timing,
 }
@@ -133,10 +136,12 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, timing }) => {
+        What::Step(Step { order, batch, channels, layers, partial, timing }) => {
             start_workers(timing.threads)?;
             let Timing { size, steps, seed, profile, .. } = timing;
-            print_measured(SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed), profile)?)
+            print_measured(
+                SearchStep { order, batch, channels, layers, partial, size, steps }.run(Seed(seed), profile)?,
+            )
         }
         What::Eval(Eval { batch, channels, layers, timing }) => {
             start_workers(timing.threads)?;

@@ -152,9 +152,15 @@ impl Lives<'_> {
                     }
                 };
                 self.reads_gradient(value);
-                self.touch_raw(output);
+                // Moving channels back needs to know none of their values.
+                let moves = matches!(&plan.steps[*step], Step::Gather { .. });
+                if !moves || plan.values[value].norm.is_some() {
+                    self.touch_raw(output);
+                }
                 for input in plan.inputs_of(*step) {
-                    self.touch_raw(plan.values[input].raw);
+                    if !moves {
+                        self.touch_raw(plan.values[input].raw);
+                    }
                     self.writes_gradient(input);
                     if let Step::Pool(_) = &plan.steps[*step] {
                         // A maximum's place is looked up while the gradient is being written.
