@@ -279,8 +279,67 @@ fn masks_from_scripts_name_operations_or_tick_them() {
 }
 
 #[test]
+fn edges_have_weights_of_their_own() {
+    runs(
+        "
+        let images = #{ channels: 1, size: 8, classes: 10 };
+        let net = supernet(images, #{ channels: 4, layers: 3, nodes: 2, partial: 2, edge_weights: true });
+        assert(net.alphas.betas_normal.shape == [5, 1] && net.alphas.betas_reduce.shape == [5, 1]);
+        let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+
+        // The default relaxation is the softmax over an edge's ops and over the edges into a node.
+        let by_node = |b| concat([softmax(slice(b, 0, 0, 2), 0), softmax(slice(b, 0, 2, 5), 0)], 0);
+        let relax = |a| #{
+            normal: softmax(a.normal, 1), reduce: softmax(a.reduce, 1),
+            betas_normal: by_node.call(a.betas_normal), betas_reduce: by_node.call(a.betas_reduce),
+        };
+        let betas = tensor([[2.0], [0.0], [0.5], [-1.0], [1.0]]);
+        net.set_alphas(#{ betas_normal: betas });
+        let x = batch.x;
+        assert(all_close(net.forward(x), net.forward(x, #{ mix: relax.call(net.alphas) })));
+        let own = alpha_gradient(net, batch, batch);
+        let same = alpha_gradient(net, batch, batch, #{ relax: relax });
+        assert(all_close(own.parts.betas_normal, same.parts.betas_normal));
+        assert(sum(abs(own.parts.betas_normal)).item() > 0.0);
+
+        // An edge counts by its weight times its best op's: uniform alphas leave the choice to the betas.
+        net.set_alphas(#{ normal: zeros([5, 8]) });
+        let cell = derive(net);
+        assert(cell.normal.map(|pair| pair[1]) == [0, 1, 2, 0]);
+        assert(derive(net, #{ relax: relax }) == cell);
+        let sure = one_hot([4, 4, 4, 4, 4], 8) * 3.0;
+        let weak = tensor([[2.0], [0.0], [0.0], [-5.0], [-4.0]]);
+        net.set_alphas(#{ normal: sure, betas_normal: weak });
+        assert(derive(net).normal.map(|pair| pair[1]) == [0, 1, 0, 2]);
+
+        let a_opt = adam(net.alphas, #{ lr: 0.1 });
+        a_opt.step(alpha_gradient(net, batch, batch));
+        assert(!all_close(net.alphas.betas_normal, weak));
+
+        // An edge without ops is no edge, whatever its beta.
+        let some = supernet(images, #{ channels: 4, layers: 3, nodes: 1, partial: 2, edge_weights: true,
+            mask: #{ normal: [[], [\"skip_connect\"]] } });
+        let one = some.forward(x, #{ training: false });
+        some.set_alphas(#{ betas_normal: tensor([[9.0], [-9.0]]) });
+        assert(all_close(one, some.forward(x, #{ training: false })));
+    ",
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let images = "#{ channels: 1, size: 8, classes: 10 }";
+    refused(&format!("supernet({images}, #{{ partial: 3 }});"), &["partial: 3", "16 channels", "partial: 4"]);
+    refused(&format!("supernet({images}, #{{ partial: 0 }});"), &["at least one of partial"]);
+    refused(&format!("supernet({images}, #{{ edge_weight: true }});"), &["edge_weight", "edge_weights"]);
+    refused(
+        &format!(
+            "let net = supernet({images}, #{{ channels: 2, layers: 3, nodes: 1, edge_weights: true }});
+            derive(net, #{{ relax: |a| #{{ normal: softmax(a.normal, 1), reduce: softmax(a.reduce, 1) }} }});"
+        ),
+        &["gives no mixing weights \"betas_normal\"", "betas_reduce: …"],
+    );
+    refused(&format!("{SMALL}net.forward(train.x, #{{ mix: #{{ betas_normal: ones([5, 1]) }} }});"), &["betas_normal"]);
     refused(&format!("supernet({images}, #{{ ops: [\"skip_conect\", \"none\"] }});"), &["skip_conect", "skip_connect"]);
     refused(&format!("supernet({images}, #{{ chanels: 4 }});"), &["chanels", "channels"]);
     refused("supernet(#{ channels: 1, size: 7, classes: 10 });", &["cell 2 (reduction)", "7×7"]);

@@ -20,6 +20,8 @@ pub struct SearchStep {
     pub batch: usize,
     pub channels: usize,
     pub layers: usize,
+    /// K of partial channels with edge weights (PC-DARTS); 1: DARTS.
+    pub partial: usize,
     /// Side of the (square, three-channel) images.
     pub size: usize,
     /// Steps to time, after one that warms up.
@@ -36,6 +38,7 @@ pub struct StepResult {
     pub batch: usize,
     pub channels: usize,
     pub layers: usize,
+    pub partial: usize,
     pub seconds: Vec<f64>,
     pub weights: usize,
     pub peak_rss_mb: u64,
@@ -71,12 +74,23 @@ impl SearchStep {
             return Err(Error::user(format!("the order is 1 or 2, not {}", self.order)));
         }
         let shape = Shape::new(3, self.size, self.size);
+<<<<<<< HEAD
         let options =
             SupernetOptions { channels: self.channels, layers: self.layers, ..SupernetOptions::new(shape, 10) };
         let mut network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
         if let Some(bytes) = self.memory {
             network = network.within(bytes, on_stderr())?;
         }
+=======
+        let options = SupernetOptions {
+            channels: self.channels,
+            layers: self.layers,
+            partial: self.partial,
+            edge_weights: self.partial > 1,
+            ..SupernetOptions::new(shape, 10)
+        };
+        let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
+>>>>>>> main
         let mut w_opt = Sgd::new(
             vec![network.weights().clone()],
             SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(ETA) },
@@ -109,6 +123,7 @@ impl SearchStep {
             batch: self.batch,
             channels: self.channels,
             layers: self.layers,
+            partial: self.partial,
             seconds,
             weights: network.parameters(),
             peak_rss_mb,

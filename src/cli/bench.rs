@@ -46,6 +46,9 @@ struct Step {
     /// Cells
     #[arg(long, default_value_t = 8)]
     layers: usize,
+    /// K of partial channels, with edge weights (PC-DARTS: 4); 1: DARTS
+    #[arg(long, default_value_t = 1)]
+    partial: usize,
     #[command(flatten)]
     timing: Timing,
 }
@@ -144,11 +147,18 @@ fn memory(text: &str) -> Result<u64, String> {
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, timing }) => {
+        What::Step(Step { order, batch, channels, layers, partial, timing }) => {
             start_workers(timing.threads)?;
+<<<<<<< HEAD
             let Timing { size, steps, memory, seed, profile, .. } = timing;
             let step = SearchStep { order, batch, channels, layers, size, steps, memory };
             print_measured(step.run(Seed(seed), profile)?)
+=======
+            let Timing { size, steps, seed, profile, .. } = timing;
+            print_measured(
+                SearchStep { order, batch, channels, layers, partial, size, steps }.run(Seed(seed), profile)?,
+            )
+>>>>>>> main
         }
         What::Eval(Eval { batch, channels, layers, timing }) => {
             start_workers(timing.threads)?;

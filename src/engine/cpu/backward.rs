@@ -82,7 +82,7 @@ impl Run<'_> {
 
     pub(super) fn needs_value(&self, value: ValueId, back: &Back) -> bool {
         let value = &self.plan().values[value];
-        back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].affine.is_some()))
+        back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].is_affine()))
     }
 
     /// Whether a forward step has a gradient to pass on.
@@ -151,7 +151,7 @@ impl Run<'_> {
     }
 
     pub(super) fn gradient_term_is_live(&self, term: &GradientTerm) -> bool {
-        self.live.slot(term.slot) && self.step_is_live(self.plan().sums[term.sum].output)
+        self.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
     }
 
     fn back_step(&self, step: &BackStep, image: &Image, scratch: &mut Scratch, back: &Back) {
@@ -183,10 +183,10 @@ impl Run<'_> {
             BackStep::SumTerm { sum: index, term, first } => {
                 let sum = &plan.sums[*index];
                 let term = &sum.terms[*term];
-                if !self.sum_runs(*index, back) || !self.live.term(term) {
+                if !self.sum_runs(*index, back) || !self.live.term(plan, term) {
                     return self.clear_if(*first, term.value, image);
                 }
-                scratch.coefficients[0].fill(self.weight_of(term, image));
+                scratch.coefficients[0] = self.weights_of(term, image);
                 let weight = scratch.coefficients[0].as_ptr();
                 let n = plan.raws[sum.output].len() / LANES;
                 // SAFETY: both gradients are whole tensors of one layout within the image's region.
@@ -302,18 +302,10 @@ impl Run<'_> {
                     }
                 }
             }
-            Step::Gather { lanes, .. } => {
-                self.clear_if(first, input, image);
-                let pixels = plan.raws[from].pixels();
-                for (lane, source) in lanes.iter().enumerate() {
-                    let Some(source) = source else { continue };
-                    for pixel in 0..pixels {
-                        // SAFETY: lanes and pixels are within the two tensors.
-                        unsafe {
-                            *dx.add(lane_at(*source as usize, pixel, pixels)) += *dy.add(lane_at(lane, pixel, pixels));
-                        }
-                    }
-                }
+            Step::Gather { .. } => {
+                let Some(moves) = &self.cpu.moves[step] else { return };
+                // SAFETY: whole tensors of the moves' block counts.
+                unsafe { moves.backward(self.isa, dx, dy, plane / LANES, write(first)) };
             }
             Step::GlobalPool { .. } => {
                 let pixels = plan.raws[from].pixels();

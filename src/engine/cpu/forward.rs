@@ -84,19 +84,12 @@ impl Run<'_> {
             }
             Step::Sum(sum) => self.sum(*sum, image, scratch),
             Step::Apply { input, output, .. } => self.apply(*input, *output, image, scratch),
-            Step::Gather { input, output, lanes, .. } => {
+            Step::Gather { input, output, .. } => {
                 let from = self.plan().values[*input].raw;
-                let pixels = self.plan().raws[*output].pixels();
+                let Some(moves) = &self.cpu.moves[step] else { return };
                 let (source, target) = (self.raw(image, from), self.raw(image, *output));
-                for (lane, source_lane) in lanes.iter().enumerate() {
-                    for pixel in 0..pixels {
-                        // SAFETY: lanes and pixels are within the two tensors.
-                        unsafe {
-                            let value = source_lane.map_or(0.0, |l| *source.add(lane_at(l as usize, pixel, pixels)));
-                            *target.add(lane_at(lane, pixel, pixels)) = value;
-                        }
-                    }
-                }
+                // SAFETY: both are whole tensors of the moves' block counts within the image's region.
+                unsafe { moves.forward(self.isa, target, source, self.plane(from) / LANES) };
             }
             Step::GlobalPool { input, output, .. } => {
                 let from = self.plan().values[*input].raw;
@@ -326,18 +319,16 @@ impl Run<'_> {
         for block in 0..self.plan().raws[sum.output].layout.blocks() {
             let mut bias = [0.0f32; LANES];
             scratch.terms.clear();
-            let terms = sum.terms.iter().filter(|t| self.live.term(t));
+            let terms = sum.terms.iter().filter(|t| self.live.term(self.plan(), t));
             for (term, coefficients) in terms.zip(&mut scratch.coefficients) {
-                let p = self.weight_of(term, image);
+                *coefficients = self.weights_of(term, image);
                 let (scale, shift) = self.norm_block(term.value, block);
-                if scale.is_null() {
-                    coefficients.fill(p);
-                } else {
-                    for lane in 0..LANES {
+                if !scale.is_null() {
+                    for (lane, c) in coefficients.iter_mut().enumerate() {
                         // SAFETY: a norm's tables hold whole blocks.
                         unsafe {
-                            coefficients[lane] = p * *scale.add(lane);
-                            bias[lane] += p * *shift.add(lane);
+                            bias[lane] += *c * *shift.add(lane);
+                            *c *= *scale.add(lane);
                         }
                     }
                 }

@@ -81,6 +81,8 @@ pub trait Lanes: Copy {
     unsafe fn where_unequal(self, a: Self, b: Self) -> Self;
     /// This where a > 0, zero elsewhere.
     unsafe fn where_positive(self, a: Self) -> Self;
+    /// Lane `lanes[i]` of this in lane i, zero where that is 16 or more.
+    unsafe fn permuted(self, lanes: &[u32; 16]) -> Self;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -135,6 +137,14 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, a: Self) -> Self {
             unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a.0, _mm512_setzero_ps()), self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+            unsafe {
+                let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
+                let inside = _mm512_cmplt_epu32_mask(lanes, _mm512_set1_epi32(16));
+                Self(_mm512_maskz_permutexvar_ps(inside, lanes, self.0))
+            }
         }
     }
 
@@ -208,6 +218,23 @@ pub mod x86 {
                 )
             }
         }
+        #[inline(always)]
+        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+            #[inline(always)]
+            unsafe fn half(from: Avx2, lanes: *const u32) -> __m256 {
+                unsafe {
+                    let lanes = _mm256_loadu_si256(lanes.cast());
+                    // The permutation looks at the lowest three bits; the next says which half, any above that there is none.
+                    let (low, high) =
+                        (_mm256_permutevar8x32_ps(from.0, lanes), _mm256_permutevar8x32_ps(from.1, lanes));
+                    let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(lanes));
+                    let above = _mm256_srli_epi32::<4>(lanes);
+                    let inside = _mm256_castsi256_ps(_mm256_cmpeq_epi32(above, _mm256_setzero_si256()));
+                    _mm256_and_ps(inside, _mm256_blendv_ps(low, high, upper))
+                }
+            }
+            unsafe { Self(half(self, lanes.as_ptr()), half(self, lanes.as_ptr().add(8))) }
+        }
     }
 }
 
@@ -272,6 +299,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn where_positive(self, a: Self) -> Self {
         self.pick(|i| a.0[i] > 0.0)
+    }
+    #[inline(always)]
+    unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+        Self(std::array::from_fn(|i| self.0.get(lanes[i] as usize).copied().unwrap_or(0.0)))
     }
 }
 

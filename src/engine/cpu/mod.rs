@@ -9,6 +9,7 @@ mod crew;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod forward;
+mod gather;
 mod gradients;
 pub(crate) mod lanes;
 mod live;
@@ -30,9 +31,16 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
+<<<<<<< HEAD
 use crate::graph::plan::{BackStage, Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, Value, ValueId};
+=======
+use crate::graph::plan::{
+    Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
+};
+>>>>>>> main
 use crate::{Result, interrupt};
 use crew::Crew;
+use gather::Moves;
 use sums::Shifted;
 use tape::Scratch;
 
@@ -57,6 +65,8 @@ pub struct CpuPlan {
     most_gradient_terms: usize,
     /// By unit.
     shapes: Vec<UnitShape>,
+    /// By step: how a gather moves lanes.
+    moves: Vec<Option<Moves>>,
 }
 
 /// A unit's block counts, filled lanes and tap offsets.
@@ -173,6 +183,13 @@ impl CpuPlan {
         };
         let most_gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
+        let moves = plan.steps.iter().map(|step| match step {
+            Step::Gather { input, lanes, .. } => {
+                Some(Moves::new(lanes, plan.raws[plan.values[*input].raw].layout.blocks()))
+            }
+            _ => None,
+        });
+        let moves = moves.collect();
         let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
         let stage_len = plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect();
         Self {
@@ -181,10 +198,17 @@ impl CpuPlan {
             norms_of_stage,
             stage_len,
             dot_feeds_norm,
+<<<<<<< HEAD
             dot_feeds_slot,
             most_terms,
             most_gradient_terms,
             shapes,
+=======
+            most_terms,
+            most_gradient_terms,
+            shapes,
+            moves,
+>>>>>>> main
         }
     }
 }
@@ -263,17 +287,36 @@ impl Run<'_> {
         self.plan().raws[raw].pixels() * LANES
     }
 
-    fn mixing(&self, slot: Option<crate::graph::Slot>) -> f32 {
-        slot.map_or(1.0, |slot| self.p[slot.0 as usize])
+    /// What a lane is mixed by.
+    fn mixing(&self, mixing: Mixing, lane: usize) -> f32 {
+        match mixing {
+            Mixing::One => 1.0,
+            Mixing::Slot(slot) => self.p[slot.0 as usize],
+            Mixing::Lanes(factors) => match self.plan().lane_factors[factors][lane % LANES] {
+                LaneFactor::One => 1.0,
+                LaneFactor::Slot(slot) if self.live.slot(slot) => self.p[slot.0 as usize],
+                LaneFactor::Zero | LaneFactor::Slot(_) => 0.0,
+            },
+        }
     }
 
-    /// What a term of a sum is multiplied by in one image.
-    fn weight_of(&self, term: &SumTerm, image: &Image) -> f32 {
-        let kept = match term.drop {
-            Some(path) if !self.factors.is_empty() => self.factors[path as usize * self.batch + image.index],
-            _ => 1.0,
-        };
-        kept * self.mixing(term.slot)
+    /// What the lanes of a block are mixed by.
+    fn mixing_lanes(&self, mixing: Mixing) -> [f32; LANES] {
+        match mixing {
+            Mixing::Lanes(_) => std::array::from_fn(|lane| self.mixing(mixing, lane)),
+            _ => [self.mixing(mixing, 0); LANES],
+        }
+    }
+
+    /// What a term of a sum is multiplied by in one image, lane by lane.
+    fn weights_of(&self, term: &SumTerm, image: &Image) -> [f32; LANES] {
+        match term.drop {
+            Some(path) if !self.factors.is_empty() => {
+                let kept = self.factors[path as usize * self.batch + image.index];
+                self.mixing_lanes(term.mixing).map(|p| kept * p)
+            }
+            _ => self.mixing_lanes(term.mixing),
+        }
     }
 
     fn step_is_live(&self, raw: RawId) -> bool {

@@ -10,8 +10,14 @@
 //! * A **stage** is the steps that can run image by image without waiting for a batch statistic. Backward runs the
 //!   stages in reverse order: by then all gradients that flow into a stage's outputs are complete.
 //!
+//! * **Siblings** are narrow tensors that are made alike from one state for different sums, as the candidates of all edges
+//!   that leave a state are. They are packed side by side into one tensor's lanes, and a term of their sum has a mixing
+//!   weight a lane.
+//!
 //! The plan knows no device. It is the same for any batch size: buffers are placed per image.
 
+mod bundle;
+mod convolutions;
 mod geometry;
 mod layout;
 mod lives;
@@ -23,7 +29,12 @@ mod places;
 mod readers;
 mod recompute;
 mod schedule;
+<<<<<<< HEAD
 mod work;
+=======
+mod selection;
+mod siblings;
+>>>>>>> main
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
@@ -86,7 +97,7 @@ pub struct Value {
 pub enum Gradient {
     /// In a buffer of its own, to which every reader adds.
     Buffer,
-    /// Nowhere: all readers are sums, so it is Σ p[slot] · (the sum's gradient), formed where it is needed.
+    /// Nowhere: all readers are sums, so it is Σ factor · (the sum's gradient), formed where it is needed.
     Terms(Vec<GradientTerm>),
 }
 
@@ -94,7 +105,24 @@ pub enum Gradient {
 pub struct GradientTerm {
     /// Index into [`Plan::sums`].
     pub sum: usize,
-    pub slot: Option<Slot>,
+    pub mixing: Mixing,
+}
+
+/// What a term of a sum is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mixing {
+    One,
+    Slot(Slot),
+    /// A factor for each lane of the term's only block: index into [`Plan::lane_factors`].
+    Lanes(usize),
+}
+
+/// What one lane of a term is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneFactor {
+    Zero,
+    One,
+    Slot(Slot),
 }
 
 /// A value seen through an activation, or as it is. Readers load it into a plane with `pad` pixels of zeros around.
@@ -111,15 +139,31 @@ pub struct View {
 pub struct Norm {
     pub raw: RawId,
     pub value: ValueId,
-    /// Index into the graph's norms.
-    pub info: usize,
-    /// Gamma and beta as indices into the graph's weights.
-    pub affine: Option<[usize; 2]>,
+    /// By sibling, equal shares of the channels; none where a share is empty. A norm shared by siblings comes several times.
+    pub parts: Vec<Option<NormPart>>,
     /// Where its per-lane coefficients begin in the coefficient table.
     pub offset: usize,
     /// Where Σ g and Σ g·y begin in the backward statistics, if the value's gradient is a buffer.
     pub own_sums: usize,
 }
+
+impl Norm {
+    pub fn is_affine(&self) -> bool {
+        self.parts.iter().flatten().any(|part| part.affine.is_some())
+    }
+}
+
+/// One norm of the graph.
+#[derive(Clone, Copy, Debug)]
+pub struct NormPart {
+    /// Index into the graph's norms.
+    pub info: usize,
+    /// Gamma and beta as indices into the graph's weights.
+    pub affine: Option<[usize; 2]>,
+}
+
+/// By sibling: indices of weights, none where a share of the channels is empty. A tensor of its own is its only sibling.
+pub type Weights<T> = Vec<Option<T>>;
 
 /// Activation → (depthwise) → (dense convolution), stored before the norm.
 #[derive(Clone, Debug)]
@@ -130,22 +174,21 @@ pub struct Unit {
     pub value: ValueId,
     /// Geometry of the part that looks at neighbours: the depthwise part if there is one, else the dense part.
     pub geometry: Geometry,
-    /// The weight of the depthwise part.
-    pub depthwise: Option<usize>,
+    /// The weights of the depthwise part.
+    pub depthwise: Option<Weights<usize>>,
     pub dense: Option<Dense>,
-    /// Index into the graph's weights.
-    pub bias: Option<usize>,
+    pub bias: Option<Weights<usize>>,
     /// Where the packed weights begin (see [`Packing`]).
     pub packing: Packing,
 }
 
-/// A dense convolution's weights, one matrix a tap.
+/// A dense convolution's weights, one matrix a tap; siblings know nothing of one another.
 #[derive(Clone, Debug)]
 pub enum Dense {
-    /// `weight` is out × in/groups × taps.
-    Conv { weight: usize, groups: usize },
-    /// Tap 0 makes the first half of the channels with `weights[0]`, tap 1 the second half with `weights[1]`.
-    Halve { weights: [usize; 2] },
+    /// Each weight is out × in/groups × taps.
+    Conv { weights: Weights<usize>, groups: usize },
+    /// Tap 0 makes the first half of the channels with the first weight, tap 1 the second half with the second.
+    Halve { weights: Weights<[usize; 2]> },
 }
 
 /// Offsets of a unit's weights, in floats, in the engine's packed weight buffers.
@@ -171,7 +214,7 @@ pub struct PoolStep {
     pub pool: Pool,
 }
 
-/// A weighted sum of values: Σ p[slot] · value.
+/// A weighted sum of values: Σ factor · value.
 #[derive(Clone, Debug)]
 pub struct Sum {
     pub terms: Vec<SumTerm>,
@@ -180,15 +223,15 @@ pub struct Sum {
     pub value: ValueId,
     /// Where the per-lane sums Σ g and Σ g·y (one for each of `dots`) begin in the backward statistics.
     pub statistics: usize,
-    /// The raw tensors of all terms, each once.
+    /// The raw tensors of the terms that have a mixing weight or a norm, each once.
     pub dots: Vec<RawId>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct SumTerm {
     pub value: ValueId,
-    pub slot: Option<Slot>,
-    /// The drop path that the term is on; never together with a slot. A dropped term's value has a gradient buffer, as
+    pub mixing: Mixing,
+    /// The drop path that the term is on; never together with a mixing weight. A dropped term's value has a gradient buffer, as
     /// sums over the batch know nothing of an image's factor.
     pub drop: Option<u32>,
 }
@@ -242,7 +285,7 @@ pub enum BackStep {
     OwnSums { value: ValueId },
     /// Σ g and Σ g·y for all terms of a sum, once the sum's gradient is complete.
     Dots { sum: usize },
-    /// p[slot] · g of a sum into a term whose gradient is a buffer.
+    /// Factor · g of a sum into a term whose gradient is a buffer.
     SumTerm { sum: usize, term: usize, first: bool },
     /// Through a norm of a tensor that has other readers too, into the tensor's own gradient.
     Norm { value: ValueId, into: ValueId, first: bool },
@@ -273,6 +316,7 @@ pub struct Plan {
     pub values: Vec<Value>,
     pub views: Vec<View>,
     pub norms: Vec<Norm>,
+    pub lane_factors: Vec<[LaneFactor; LANES]>,
     pub units: Vec<Unit>,
     pub pools: Vec<PoolStep>,
     pub sums: Vec<Sum>,

@@ -42,7 +42,10 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .doc(
             "The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on all \
              edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas \"normal\" and \
-             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed.",
+             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed. \
+             With `edge_weights` an edge counts by the softmax of its beta among the edges into its node (edges × 1); with \
+             `partial` channels it leaves all but the first part of the channels as they are, and shuffles them (PC-DARTS, \
+             Xu et al. 2020).",
         )
         .option("channels", 16_usize, "channels of the first cell; reductions double them")
         .option("layers", 8_usize, "cells")
@@ -50,6 +53,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "which cells are reductions, from 0")
         .option("stem", 3_usize, "the stem has this many times `channels`")
         .option("ops", op_names(), "the candidates of every edge, by name")
+        .option("partial", 1_usize, "candidates see channels / partial channels, the others pass by (PC-DARTS: 4)")
+        .option("edge_weights", false, "weights of the edges into a node, alphas \"betas_normal\" and \"betas_reduce\"")
         .optional::<Map>(
             "mask",
             "every op on every edge",
@@ -59,7 +64,9 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .example(
             "let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });\n\
              assert(net.parameters == 136182);\n\
-             assert(net.alphas.normal.shape == [14, 8]);",
+             assert(net.alphas.normal.shape == [14, 8]);\n\
+             let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 4, layers: 3, partial: 2, edge_weights: true });\n\
+             assert(net.alphas.betas_normal.shape == [14, 1]);",
         );
     library
         .function("network", &["images", "build", "options"], network)
@@ -116,7 +123,10 @@ fn declare_properties(library: &mut Library) {
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
-        .doc("The architecture parameters: a map with one parameter a kind of cell, edges × ops.")
+        .doc(
+            "The architecture parameters: a map with one parameter a kind of cell, edges × ops, and with `edge_weights` one more \
+             a kind, \"betas_normal\" and \"betas_reduce\", edges × 1.",
+        )
         .example(small!("assert(net.alphas.normal.shape == [2, 8]);"));
     let host = library.host();
     library
@@ -292,6 +302,8 @@ fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &O
         stem_multiplier: options.get("stem")?,
         operations,
         masks,
+        partial: options.get("partial")?,
+        edge_weights: options.get("edge_weights")?,
     })?;
     let host = call.host();
     host.meter.admit(&[supernet.graph.parameters()], size_of::<f32>())?;
