@@ -74,14 +74,6 @@ impl SearchStep {
             return Err(Error::user(format!("the order is 1 or 2, not {}", self.order)));
         }
         let shape = Shape::new(3, self.size, self.size);
-<<<<<<< HEAD
-        let options =
-            SupernetOptions { channels: self.channels, layers: self.layers, ..SupernetOptions::new(shape, 10) };
-        let mut network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
-        if let Some(bytes) = self.memory {
-            network = network.within(bytes, on_stderr())?;
-        }
-=======
         let options = SupernetOptions {
             channels: self.channels,
             layers: self.layers,
@@ -89,8 +81,10 @@ impl SearchStep {
             edge_weights: self.partial > 1,
             ..SupernetOptions::new(shape, 10)
         };
-        let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
->>>>>>> main
+        let mut network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
+        if let Some(bytes) = self.memory {
+            network = network.within(bytes, on_stderr())?;
+        }
         let mut w_opt = Sgd::new(
             vec![network.weights().clone()],
             SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(ETA) },

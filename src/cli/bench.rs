@@ -149,16 +149,9 @@ pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
         What::Step(Step { order, batch, channels, layers, partial, timing }) => {
             start_workers(timing.threads)?;
-<<<<<<< HEAD
             let Timing { size, steps, memory, seed, profile, .. } = timing;
-            let step = SearchStep { order, batch, channels, layers, size, steps, memory };
+            let step = SearchStep { order, batch, channels, layers, partial, size, steps, memory };
             print_measured(step.run(Seed(seed), profile)?)
-=======
-            let Timing { size, steps, seed, profile, .. } = timing;
-            print_measured(
-                SearchStep { order, batch, channels, layers, partial, size, steps }.run(Seed(seed), profile)?,
-            )
->>>>>>> main
         }
         What::Eval(Eval { batch, channels, layers, timing }) => {
             start_workers(timing.threads)?;

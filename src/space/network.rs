@@ -12,7 +12,7 @@ use super::discrete::{AUXILIARY, Discrete};
 use super::genotype::Genotype;
 use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
-use crate::engine::{Engine, NormMode, Pass, Report, RunningStatistics};
+use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
 use crate::graph::Graph;
 use crate::graph::plan::Plan;
 use crate::random::Seed;
@@ -35,7 +35,7 @@ pub enum Mode {
 /// A compiled graph with everything that learning changes. Clones share their variables and statistics.
 #[derive(Clone)]
 pub struct Network {
-    engine: Engine,
+    pub(super) engine: Engine,
     weights: Var,
     statistics: RunningStatistics,
     alphas: Alphas,
@@ -125,22 +125,6 @@ impl Network {
             recipe: None,
             legend: None,
         })
-    }
-
-    /// The same network, whose training takes no more than `bytes`; see [`Engine::within`].
-    ///
-    /// # Errors
-    /// Where not even one image fits; a batch that does not is an error of its forward pass.
-    pub fn within(self, bytes: u64, report: Report) -> Result<Self> {
-        Ok(Self { engine: self.engine.clone().within(bytes, report)?, ..self })
-    }
-
-    /// The bytes of activations and their gradients that training keeps for a batch.
-    ///
-    /// # Errors
-    /// A batch that does not fit into the network's memory.
-    pub fn activation_bytes(&self, batch: usize) -> Result<usize> {
-        Ok(self.engine.training(batch)?.memory[0].len * size_of::<f32>() * batch)
     }
 
     pub fn graph(&self) -> &Graph {

@@ -31,13 +31,9 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-<<<<<<< HEAD
-use crate::graph::plan::{BackStage, Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, Value, ValueId};
-=======
 use crate::graph::plan::{
-    Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
+    BackStage, Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
 };
->>>>>>> main
 use crate::{Result, interrupt};
 use crew::Crew;
 use gather::Moves;
@@ -198,17 +194,11 @@ impl CpuPlan {
             norms_of_stage,
             stage_len,
             dot_feeds_norm,
-<<<<<<< HEAD
             dot_feeds_slot,
             most_terms,
             most_gradient_terms,
             shapes,
-=======
-            most_terms,
-            most_gradient_terms,
-            shapes,
             moves,
->>>>>>> main
         }
     }
 }

@@ -29,12 +29,9 @@ mod places;
 mod readers;
 mod recompute;
 mod schedule;
-<<<<<<< HEAD
-mod work;
-=======
 mod selection;
 mod siblings;
->>>>>>> main
+mod work;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
@@ -396,7 +393,12 @@ impl Plan {
 
     /// Whether Σ g·y of a sum and one of its tensors is a part of a mixing weight's gradient.
     pub fn dot_feeds_slot(&self, sum: usize, raw: RawId) -> bool {
-        self.sums[sum].terms.iter().any(|term| self.values[term.value].raw == raw && term.slot.is_some())
+        let mixes = |mixing: Mixing| match mixing {
+            Mixing::One => false,
+            Mixing::Slot(_) => true,
+            Mixing::Lanes(lanes) => self.lane_factors[lanes].iter().any(|f| matches!(f, LaneFactor::Slot(_))),
+        };
+        self.sums[sum].terms.iter().any(|term| self.values[term.value].raw == raw && mixes(term.mixing))
     }
 
     /// The raw tensor that a step makes.
