@@ -199,11 +199,8 @@ fn a_damaged_file_is_told_from_a_good_one() {
 
     let missing = tampered(&path, |name, shape, data| (name != "head.bias").then_some((shape, data)), same);
     refused(SavedNetwork::read(&missing), &["tampered.safetensors has no \"head.bias\""]);
-    let flat = tampered(
-        &path,
-        |name, shape, data| Some((if name == "stem.0.weight" { vec![54] } else { shape }, data)),
-        same,
-    );
+    let flat =
+        tampered(&path, |name, shape, data| Some((if name == "stem.0.weight" { vec![54] } else { shape }, data)), same);
     refused(SavedNetwork::read(&flat), &["\"stem.0.weight\" is [54]", "[6, 1, 3, 3]"]);
     let nan = |name: &str, shape, mut data: Vec<u8>| {
         if name == "head.bias" {
