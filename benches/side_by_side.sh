@@ -1,15 +1,47 @@
 #!/usr/bin/env bash
-# Both sides of the speed claim in one run on the same cores: a search step by candlewick, by PyTorch eager and by PyTorch
-# with --channels-last, in turn; then the ratios of the medians and of the peak resident memory.
+# Both sides of the speed claims in one run on the same cores: each row is measured by candlewick, by PyTorch eager, by
+# PyTorch with --channels-last and by candlewick again, in turn; then medians, and candlewick against the best of PyTorch.
 #
-#   benches/side_by_side.sh [--order N] [--channels N] [--layers N] [--batch N] [--size N] [--steps N]
+#   benches/side_by_side.sh [ROW …] [--with-compile] [--order N] [--batch N] [--channels N] [--layers N] [--partial K]
+#                           [--size N] [--steps N] [--threads N]
 #
-# Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV, by default target/torch-venv).
+#   first     a first-order search step, 16 channels, 8 cells, batch 64 (the default)
+#   second    the same to second order
+#   partial   first order on partial channels (PC-DARTS), K = 4, batch 256
+#   eval      a training step of DARTS_V2, 36 channels, 20 cells, batch 32
+#   small     a first-order search step on 8×8 images
+#   all       every one of them
+#
+# Options replace those of the rows. --with-compile measures PyTorch with torch.compile as well; where that fails, the row
+# says so and the others go on. Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV, by
+# default target/torch-venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-options=(--order 1 --channels 16 --layers 8 --batch 64 --steps 5)
-[ $# -gt 0 ] && options=("$@")
+known=(first second partial eval small)
+rows=()
+compile=false
+declare -A given=()
+fail() {
+    echo "side_by_side.sh: $1" >&2
+    exit 2
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+        first | second | partial | eval | small) rows+=("$1") ;;
+        all) rows=("${known[@]}") ;;
+        --with-compile) compile=true ;;
+        --order | --batch | --channels | --layers | --partial | --size | --steps | --threads)
+            [[ ${2:-} =~ ^[0-9]+$ ]] || fail "$1 takes a number"
+            given[$1]=$2
+            shift
+            ;;
+        *) fail "there is no row or option $1; rows: ${known[*]} all" ;;
+    esac
+    shift
+done
+[ ${#rows[@]} -gt 0 ] || rows=(first)
+
 venv=${TORCH_VENV:-target/torch-venv}
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
@@ -17,33 +49,70 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 cargo build --release --quiet
 
+# The row's command ("step" or "eval") and its options, in `what` and `options`.
+choose() {
+    local -A set
+    what=step
+    case $1 in
+        first) set=([--order]=1 [--batch]=64 [--channels]=16 [--layers]=8) ;;
+        second) set=([--order]=2 [--batch]=64 [--channels]=16 [--layers]=8) ;;
+        partial) set=([--order]=1 [--batch]=256 [--channels]=16 [--layers]=8 [--partial]=4) ;;
+        eval) what=eval set=([--batch]=32 [--channels]=36 [--layers]=20) ;;
+        small) set=([--order]=1 [--batch]=64 [--channels]=16 [--layers]=8 [--size]=8) ;;
+    esac
+    set[--steps]=5
+    local name
+    for name in "${!given[@]}"; do
+        # A discrete network has neither order nor partial channels.
+        [[ $what == eval && ($name == --order || $name == --partial) ]] || set[$name]=${given[$name]}
+    done
+    options=()
+    for name in "${!set[@]}"; do options+=("$name" "${set[$name]}"); done
+}
+
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
-run() { # name, command …
-    local name=$1
-    shift
-    echo "# $name" >&2
-    "$@" | tee /dev/stderr | sed "s/^{/{\"side\": \"$name\", /" >>"$out"
+run() { # row, side, command …
+    local row=$1 side=$2
+    shift 2
+    echo "# $row, $side: $*" >&2
+    "$@" | tee /dev/stderr | sed -n "s/^{/{\"row\": \"$row\", \"side\": \"$side\", /p" >>"$out"
 }
-run candlewick ./target/release/candlewick bench step "${options[@]}"
-run eager "$venv/bin/python" benches/torch_darts.py step "${options[@]}"
-run channels-last "$venv/bin/python" benches/torch_darts.py step --channels-last "${options[@]}"
-run candlewick ./target/release/candlewick bench step "${options[@]}"
+failed=()
+for row in "${rows[@]}"; do
+    choose "$row"
+    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}"
+    run "$row" eager "$venv/bin/python" benches/torch_darts.py "$what" "${options[@]}"
+    run "$row" channels-last "$venv/bin/python" benches/torch_darts.py "$what" --channels-last "${options[@]}"
+    if $compile; then
+        run "$row" compile "$venv/bin/python" benches/torch_darts.py "$what" --compile "${options[@]}" || failed+=("$row")
+    fi
+    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}"
+done
 
-"$venv/bin/python" - "$out" <<'PYTHON'
+"$venv/bin/python" - "$out" ${failed[@]+"${failed[@]}"} <<'PYTHON'
 import json, statistics, sys
 
-sides = {}
+rows, failed = {}, sys.argv[2:]
 for line in open(sys.argv[1]):
-    row = json.loads(line)
-    side = sides.setdefault(row["side"], {"seconds": [], "memory": 0})
-    side["seconds"] += row["seconds"]
-    side["memory"] = max(side["memory"], row["peak_rss_mb"])
-ours = sides["candlewick"]
-print(f"{'':14} {'median s':>9} {'peak MB':>8}   candlewick is")
-for name, side in sides.items():
-    seconds, memory = statistics.median(side["seconds"]), side["memory"]
-    ratio = "" if side is ours else (
-        f"{seconds / statistics.median(ours['seconds']):.2f} times as fast, in 1/{memory / ours['memory']:.1f} of the memory")
-    print(f"{name:14} {seconds:9.3f} {memory:8}   {ratio}")
+    entry = json.loads(line)
+    side = rows.setdefault(entry["row"], {}).setdefault(entry["side"], {"seconds": [], "memory": 0})
+    side["seconds"] += entry["seconds"]
+    side["memory"] = max(side["memory"], entry["peak_rss_mb"])
+print(f"\n{'row':9} {'side':14} {'median s':>9} {'peak MB':>8}   candlewick is")
+for row, sides in rows.items():
+    medians = {name: statistics.median(side["seconds"]) for name, side in sides.items()}
+    ours = sides["candlewick"]
+    for name, side in sides.items():
+        ratio = "" if side is ours else (
+            f"{medians[name] / medians['candlewick']:.2f} times as fast, in 1/{side['memory'] / ours['memory']:.1f} of the memory")
+        print(f"{row:9} {name:14} {medians[name]:9.3f} {side['memory']:8}   {ratio}")
+    if row in failed:
+        print(f"{row:9} {'compile':14}    failed (its message is above)")
+print(f"\n{'row':9} {'candlewick s':>12} {'best s':>9}   {'best side':14} {'time ratio':>10} {'memory ratio':>12}")
+for row, sides in rows.items():
+    medians = {name: statistics.median(side["seconds"]) for name, side in sides.items()}
+    best = min(("eager", "channels-last"), key=medians.get)
+    time, memory = medians[best] / medians["candlewick"], sides[best]["memory"] / sides["candlewick"]["memory"]
+    print(f"{row:9} {medians['candlewick']:12.3f} {medians[best]:9.3f}   {best:14} {time:10.2f} {memory:12.1f}")
 PYTHON

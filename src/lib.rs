@@ -3,11 +3,13 @@
 //! The rooms and the direction in which they may depend on one another are drawn in `ARCHITECTURE.md`.
 
 pub mod bench;
+pub mod bytes;
 pub mod chart;
 pub mod cli;
 pub mod data;
 pub mod engine;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod graph;
 pub mod interrupt;

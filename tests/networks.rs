@@ -1,8 +1,9 @@
 //! Networks in Rust and from scripts: how they start, what a pass changes, masks, saved states, and the script functions
 //! that make and train them.
 
-use candle_core::{Device, Tensor};
-use candlewick::graph::Shape;
+use candle_core::{Device, Tensor, Var};
+use candlewick::engine::{Engine, Pass};
+use candlewick::graph::{Conv, Graph, Shape};
 use candlewick::learn::{Batch, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::script::{Host, Script, Setup, on_script_thread};
@@ -50,6 +51,31 @@ fn only_training_passes_move_running_statistics() {
     assert_eq!(network.statistics().values(), start);
     network.forward(&batch().images, None, Mode::Training, None).unwrap();
     assert_ne!(network.statistics().values(), start);
+}
+
+/// No unit loads a map here, so the scratch plane is the activation's alone.
+#[test]
+fn an_activation_needs_no_convolution_beside_it() {
+    let (channels, size) = (33, 40);
+    let mut graph = Graph::new(channels, size, size);
+    let positive = graph.relu(graph.input());
+    let mean = graph.global_pool(positive);
+    graph.set_output(mean);
+    let network = Network::new(graph, Seed(1), &Device::Cpu).unwrap();
+    let pixels: Vec<f32> = (0..2 * channels * size * size).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+    let means: Vec<f32> = pixels
+        .chunks(size * size)
+        .map(|map| map.iter().map(|x| x.max(0.0)).sum::<f32>() / (size * size) as f32)
+        .collect();
+    let x = Var::from_vec(pixels.clone(), (2, channels, size, size), &Device::Cpu).unwrap();
+    let output = network.forward(&x, None, Mode::Training, None).unwrap();
+    assert!(values(&output).iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-5));
+    let slope = 1.0 / (size * size) as f32;
+    let gradient = output.sum_all().unwrap().backward().unwrap();
+    let gradient = values(gradient.get(&x).unwrap());
+    assert!(gradient.iter().zip(&pixels).all(|(&g, &x)| (g - if x > 0.0 { slope } else { 0.0 }).abs() < 1e-9));
+    let output = network.forward(&x.as_detached_tensor(), None, Mode::Evaluation, None).unwrap();
+    assert!(values(&output).iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-5));
 }
 
 #[test]
@@ -253,8 +279,67 @@ fn masks_from_scripts_name_operations_or_tick_them() {
 }
 
 #[test]
+fn edges_have_weights_of_their_own() {
+    runs(
+        "
+        let images = #{ channels: 1, size: 8, classes: 10 };
+        let net = supernet(images, #{ channels: 4, layers: 3, nodes: 2, partial: 2, edge_weights: true });
+        assert(net.alphas.betas_normal.shape == [5, 1] && net.alphas.betas_reduce.shape == [5, 1]);
+        let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+
+        // The default relaxation is the softmax over an edge's ops and over the edges into a node.
+        let by_node = |b| concat([softmax(slice(b, 0, 0, 2), 0), softmax(slice(b, 0, 2, 5), 0)], 0);
+        let relax = |a| #{
+            normal: softmax(a.normal, 1), reduce: softmax(a.reduce, 1),
+            betas_normal: by_node.call(a.betas_normal), betas_reduce: by_node.call(a.betas_reduce),
+        };
+        let betas = tensor([[2.0], [0.0], [0.5], [-1.0], [1.0]]);
+        net.set_alphas(#{ betas_normal: betas });
+        let x = batch.x;
+        assert(all_close(net.forward(x), net.forward(x, #{ mix: relax.call(net.alphas) })));
+        let own = alpha_gradient(net, batch, batch);
+        let same = alpha_gradient(net, batch, batch, #{ relax: relax });
+        assert(all_close(own.parts.betas_normal, same.parts.betas_normal));
+        assert(sum(abs(own.parts.betas_normal)).item() > 0.0);
+
+        // An edge counts by its weight times its best op's: uniform alphas leave the choice to the betas.
+        net.set_alphas(#{ normal: zeros([5, 8]) });
+        let cell = derive(net);
+        assert(cell.normal.map(|pair| pair[1]) == [0, 1, 2, 0]);
+        assert(derive(net, #{ relax: relax }) == cell);
+        let sure = one_hot([4, 4, 4, 4, 4], 8) * 3.0;
+        let weak = tensor([[2.0], [0.0], [0.0], [-5.0], [-4.0]]);
+        net.set_alphas(#{ normal: sure, betas_normal: weak });
+        assert(derive(net).normal.map(|pair| pair[1]) == [0, 1, 0, 2]);
+
+        let a_opt = adam(net.alphas, #{ lr: 0.1 });
+        a_opt.step(alpha_gradient(net, batch, batch));
+        assert(!all_close(net.alphas.betas_normal, weak));
+
+        // An edge without ops is no edge, whatever its beta.
+        let some = supernet(images, #{ channels: 4, layers: 3, nodes: 1, partial: 2, edge_weights: true,
+            mask: #{ normal: [[], [\"skip_connect\"]] } });
+        let one = some.forward(x, #{ training: false });
+        some.set_alphas(#{ betas_normal: tensor([[9.0], [-9.0]]) });
+        assert(all_close(one, some.forward(x, #{ training: false })));
+    ",
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let images = "#{ channels: 1, size: 8, classes: 10 }";
+    refused(&format!("supernet({images}, #{{ partial: 3 }});"), &["partial: 3", "16 channels", "partial: 4"]);
+    refused(&format!("supernet({images}, #{{ partial: 0 }});"), &["at least one of partial"]);
+    refused(&format!("supernet({images}, #{{ edge_weight: true }});"), &["edge_weight", "edge_weights"]);
+    refused(
+        &format!(
+            "let net = supernet({images}, #{{ channels: 2, layers: 3, nodes: 1, edge_weights: true }});
+            derive(net, #{{ relax: |a| #{{ normal: softmax(a.normal, 1), reduce: softmax(a.reduce, 1) }} }});"
+        ),
+        &["gives no mixing weights \"betas_normal\"", "betas_reduce: …"],
+    );
+    refused(&format!("{SMALL}net.forward(train.x, #{{ mix: #{{ betas_normal: ones([5, 1]) }} }});"), &["betas_normal"]);
     refused(&format!("supernet({images}, #{{ ops: [\"skip_conect\", \"none\"] }});"), &["skip_conect", "skip_connect"]);
     refused(&format!("supernet({images}, #{{ chanels: 4 }});"), &["chanels", "channels"]);
     refused("supernet(#{ channels: 1, size: 7, classes: 10 });", &["cell 2 (reduction)", "7×7"]);
@@ -310,4 +395,30 @@ fn what_does_not_fit_is_refused_with_what_would() {
         &format!("define_op(\"wide\", |g, x, c, s| g.concat([x, x])); supernet({images}, #{{ ops: [\"wide\"] }});"),
         &["wide", "channels"],
     );
+}
+
+#[test]
+fn weights_have_the_same_gradient_whether_or_not_others_are_wanted() {
+    // A norm right behind the images: its scale has a gradient, the images have none.
+    let mut graph = Graph::new(1, 8, 8);
+    let input = graph.input();
+    let normed = graph.batch_norm("norm", input, true).unwrap();
+    let both = graph.add(&[normed, input]).unwrap();
+    let mapped = graph.conv("conv", both, Conv::square(6, 3)).unwrap();
+    let vector = graph.global_pool(mapped);
+    let logits = graph.linear("head", vector, 10).unwrap();
+    graph.set_output(logits);
+    let start: Vec<f32> = (0..graph.parameters()).map(|i| 0.3 + 0.1 * (i % 7) as f32).collect();
+    let w = Var::from_vec(start, graph.parameters(), &Device::Cpu).unwrap();
+    let engine = Engine::compile(graph).unwrap();
+    let gradient = |x: &Tensor, p: &Tensor| {
+        let pass = Pass::default();
+        let logits = engine.forward(x, &w, p, &pass).unwrap();
+        let store = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        values(store.get(&w).unwrap())
+    };
+    let (x, p) = (Var::from_tensor(&batch().images).unwrap(), Var::from_vec(vec![0f32], 1, &Device::Cpu).unwrap());
+    let alone = gradient(&x.as_detached_tensor(), &p.as_detached_tensor());
+    assert_eq!(gradient(&x, &p), alone);
+    assert!(alone.iter().all(|g| *g != 0.0));
 }

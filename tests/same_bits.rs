@@ -39,7 +39,12 @@ struct Left {
 
 #[track_caller]
 fn search(simd: &str, threads: u32, seed: u32) -> Left {
-    let folder = folder_with(SEARCH);
+    search_of(SEARCH, simd, threads, seed)
+}
+
+#[track_caller]
+fn search_of(script: &str, simd: &str, threads: u32, seed: u32) -> Left {
+    let folder = folder_with(script);
     let (threads, seed) = (threads.to_string(), seed.to_string());
     let arguments = ["run", "s.rhai", "--out", "run", "--threads", &threads, "--seed", &seed];
     finish(command(folder.path()).env("CANDLEWICK_SIMD", simd).args(arguments)).shows(0, &[]);
@@ -64,6 +69,20 @@ fn runs_with_one_seed_are_equal_with_any_number_of_threads() {
         equal(&one, &search(simd, 1, 7), &format!("{simd}, run again"));
         equal(&one, &search(simd, 2, 7), &format!("{simd}, 1 and 2 threads"));
         equal(&one, &search(simd, 5, 7), &format!("{simd}, 1 and 5 threads"));
+    }
+}
+
+/// Siblings that share lanes, channels that pass by, and edges with weights.
+#[test]
+fn runs_with_partial_channels_are_equal_with_any_number_of_threads() {
+    let script = SEARCH
+        .replace("channels: 5, layers: 4, nodes: 2", "channels: 8, layers: 4, nodes: 3, partial: 2, edge_weights: true")
+        .replace(", #{ relax: relax, order: 2, optimizer: w_opt }", "")
+        .replace(", #{ relax: relax }", "");
+    for simd in simd_paths() {
+        let one = search_of(&script, simd, 1, 7);
+        equal(&one, &search_of(&script, simd, 2, 7), &format!("{simd}, 1 and 2 threads"));
+        equal(&one, &search_of(&script, simd, 5, 7), &format!("{simd}, 1 and 5 threads"));
     }
 }
 

@@ -129,6 +129,16 @@ fn the_paper_s_search_runs_in_both_orders() {
 }
 
 #[test]
+fn partial_channels_leave_the_alphas_alone_at_first() {
+    let small = ["data=digits", "limit=128", "channels=8", "layers=3", "nodes=2", "epochs=2", "frozen=1", "batch=32"];
+    let search = Search::run("pc_darts.rhai", &small);
+    search.is_whole(2, 2);
+    let weights: Vec<_> = search.journal().iter().filter_map(|entry| entry.get("alphas").cloned()).collect();
+    assert!(weights.len() == 3 && weights[0] == weights[1] && weights[1] != weights[2], "{weights:?}");
+    is_a_chart(&search.path("plots/alphas-betas_normal"));
+}
+
+#[test]
 fn nothing_is_wrong_with_any_script() {
     let scripts = std::fs::read_dir(shipped("")).expect("scripts can be listed");
     let names: Vec<String> =

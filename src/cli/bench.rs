@@ -1,12 +1,18 @@
 //! `candlewick bench`: the engine's speed on this machine.
 
 use super::Outcome;
+use super::lines::{is_read_by_a_person, print_lines};
 use super::workers::start_workers;
 use crate::Error;
-use crate::bench::{EvalStep, SearchStep};
+use crate::bench::{
+    Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, cache_bandwidth, multiply_add_peak,
+    peaks, primitives,
+};
+use crate::bytes::parse_bytes;
+use crate::engine::cpu::Isa;
 use crate::random::Seed;
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use std::time::Duration;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -16,10 +22,14 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Steps of a search: alpha gradient and Adam, weight gradient and SGD, on random images. Prints one JSON line.
+    /// Steps of a search: alpha gradient and Adam, weight gradient and SGD, on random images.
     Step(Step),
-    /// Training steps of the discrete network of DARTS_V2: forward, backward and SGD, on random images. Prints one JSON line.
+    /// Training steps of the discrete network of DARTS_V2: forward, backward and SGD, on random images.
     Eval(Eval),
+    /// The engine's kernels one at a time, on one thread, beside what this machine can do at most.
+    Primitives(Primitives),
+    /// First-order search steps by size: batch, channels, layers and threads, one varied at a time.
+    Table(Table),
 }
 
 #[derive(Args)]
@@ -28,7 +38,7 @@ struct Step {
     #[arg(long, default_value_t = 1)]
     order: usize,
     /// Images a batch
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
     #[arg(long, default_value_t = 16)]
@@ -36,6 +46,9 @@ struct Step {
     /// Cells
     #[arg(long, default_value_t = 8)]
     layers: usize,
+    /// K of partial channels, with edge weights (PC-DARTS: 4); 1: DARTS
+    #[arg(long, default_value_t = 1)]
+    partial: usize,
     #[command(flatten)]
     timing: Timing,
 }
@@ -43,7 +56,7 @@ struct Step {
 #[derive(Args)]
 struct Eval {
     /// Images a batch
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
     #[arg(long, default_value_t = 36)]
@@ -62,29 +75,142 @@ struct Timing {
     #[arg(long, default_value_t = 32)]
     size: usize,
     /// Steps to time, after one that warms up
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     steps: usize,
+    /// The most memory that training may take, "6GB" or "800MiB"; outputs that do not fit are computed again
+    #[arg(long, value_name = "AMOUNT", value_parser = memory)]
+    memory: Option<u64>,
     /// Threads; by default all cores
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     #[arg(long, default_value_t = 2)]
     seed: u64,
+    /// Take as many steps again and show where their time goes, by kernel and by cell
+    #[arg(long)]
+    profile: bool,
+}
+
+#[derive(Args)]
+struct Primitives {
+    /// Only primitives whose name contains this, for example "depthwise 5x5"
+    #[arg(long)]
+    only: Option<String>,
+    /// Milliseconds to spend on each primitive
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    milliseconds: u64,
+    /// Threads of the limits that all cores reach together; by default all cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+#[derive(Args)]
+struct Table {
+    /// Batch sizes
+    #[arg(long, value_delimiter = ',', default_value = "16,32,64,128", value_parser = at_least_one)]
+    batches: Vec<usize>,
+    /// Channels of the first cell
+    #[arg(long, value_delimiter = ',', default_value = "8,16,24,32,48", value_parser = at_least_one)]
+    channels: Vec<usize>,
+    /// Numbers of cells
+    #[arg(long, value_delimiter = ',', default_value = "5,8,11,14,17,20", value_parser = at_least_one)]
+    layers: Vec<usize>,
+    /// Numbers of threads; by default one and all cores
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<Vec<u16>>,
+    /// Sizes of what is not varied: batch, channels, layers
+    #[arg(long, value_delimiter = ',', default_value = "64,16,8", value_parser = at_least_one)]
+    centre: Vec<usize>,
+    /// Side of the images
+    #[arg(long, default_value_t = 32)]
+    size: usize,
+    /// Steps to time in each row, after one that warms up
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    steps: usize,
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("at least 1 is needed".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a whole number".into()),
+    }
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).map_err(|error| match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    })
 }
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
-            start_workers(threads)?;
-            print_line(&SearchStep { order, batch, channels, layers, size, steps }.run(Seed(seed))?)
+        What::Step(Step { order, batch, channels, layers, partial, timing }) => {
+            start_workers(timing.threads)?;
+            let Timing { size, steps, memory, seed, profile, .. } = timing;
+            let step = SearchStep { order, batch, channels, layers, partial, size, steps, memory };
+            print_measured(step.run(Seed(seed), profile)?)
         }
-        What::Eval(Eval { batch, channels, layers, timing: Timing { size, steps, threads, seed } }) => {
-            start_workers(threads)?;
-            print_line(&EvalStep { batch, channels, layers, size, steps }.run(Seed(seed))?)
+        What::Eval(Eval { batch, channels, layers, timing }) => {
+            start_workers(timing.threads)?;
+            let Timing { size, steps, memory, seed, profile, .. } = timing;
+            print_measured(EvalStep { batch, channels, layers, size, steps, memory }.run(Seed(seed), profile)?)
         }
+        What::Primitives(options) => measure_primitives(&options),
+        What::Table(options) => measure_table(options),
     }
 }
 
-fn print_line(result: &impl Serialize) -> Outcome {
-    println!("{}", serde_json::to_string(result).map_err(|e| Error::run(e.to_string()))?);
-    Ok(())
+fn print_measured<R: Line>((result, profile): Measured<R>) -> Outcome {
+    print_lines(&[result])?;
+    let Some(profile) = profile else { return Ok(()) };
+    print_lines(&[profile.summary])?;
+    print_lines(&profile.kernels)?;
+    Ok(print_lines(&profile.cells)?)
+}
+
+fn measure_primitives(options: &Primitives) -> Outcome {
+    start_workers(options.threads)?;
+    let isa = Isa::choose()?;
+    let mut chosen = primitives(isa);
+    if let Some(part) = &options.only {
+        let known: Vec<String> = chosen.iter().map(|primitive| primitive.name.clone()).collect();
+        chosen.retain(|primitive| primitive.name.contains(part.as_str()));
+        if chosen.is_empty() {
+            return Err(Error::unknown("primitive", part, known.iter().map(String::as_str)).into());
+        }
+    }
+    print_lines(&peaks(isa))?;
+    let (gflops, gbps) = (multiply_add_peak(isa, Crew::OneThread), cache_bandwidth(isa));
+    let time = Duration::from_millis(options.milliseconds);
+    let mut rows = Vec::new();
+    for primitive in &mut chosen {
+        crate::interrupt::check()?;
+        let row = PrimitiveResult::measure(primitive, isa, time, gflops, gbps);
+        match is_read_by_a_person() {
+            true => rows.push(row),
+            false => print_lines(&[row])?,
+        }
+    }
+    Ok(print_lines(&rows)?)
+}
+
+fn measure_table(options: Table) -> Outcome {
+    let all = start_workers(None)?;
+    let Table { batches, channels, layers, threads, centre, size, steps, seed } = options;
+    let &[batch, centre_channels, centre_layers] = centre.as_slice() else {
+        return Err(Error::user(format!("--centre is batch, channels and layers, not {} numbers", centre.len()))
+            .hint("for example --centre 64,16,8")
+            .into());
+    };
+    let threads = match threads {
+        Some(threads) => threads.into_iter().map(usize::from).collect(),
+        None => vec![1, all],
+    };
+    let centre = Sizes { batch, channels: centre_channels, layers: centre_layers, threads: all };
+    let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed };
+    let growth = grid.run(|row| eprintln!("{row}"), print_lines)?;
+    Ok(print_lines(&[growth])?)
 }

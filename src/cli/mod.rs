@@ -7,6 +7,8 @@ mod bench;
 mod check;
 mod device;
 mod doc;
+mod export;
+mod lines;
 mod run;
 mod workers;
 
@@ -31,6 +33,8 @@ enum Command {
     Check(check::Arguments),
     /// What scripts can call.
     Doc(doc::Arguments),
+    /// Write a trained network as a file for other runtimes.
+    Export(export::Arguments),
     /// Measure the engine's speed on this machine.
     Bench(bench::Arguments),
 }
@@ -41,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Doc(arguments) => doc::doc(arguments),
+        Command::Export(arguments) => export::export(arguments),
         Command::Bench(arguments) => bench::bench(arguments),
     };
     match result {

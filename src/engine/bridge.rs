@@ -3,18 +3,25 @@
 //! The operation keeps the tape of its forward pass. Its backward pass uses the tape's activations up and hands the tape
 //! back to the engine; should candle ask for a second backward pass of the same forward, forward is run again.
 
+use super::budget::{Budget, Report};
+use super::cpu::profile;
 use super::cpu::{CpuPlan, Isa, Live, Pools, Run, Tape, Wanted};
 use super::{NormMode, Pass};
 use crate::graph::Graph;
-use crate::graph::plan::Plan;
+use crate::graph::plan::{Memory, Plan, Training};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// The two ways of a pass, as indices of [`Training::memory`].
+const FORWARD: usize = 0;
+const BACK: usize = 1;
 
 /// A compiled graph, ready to run. Clones share everything.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+    budget: Option<Arc<Budget>>,
 }
 
 struct Inner {
@@ -27,7 +34,19 @@ impl Engine {
     /// Lowers a graph. Its output must be set and be a feature vector.
     pub fn compile(graph: Graph) -> Result<Engine> {
         let cpu = CpuPlan::new(Plan::new(&graph)?);
-        Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }) })
+        Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }), budget: None })
+    }
+
+    /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
+    /// others again on the way back. Counted are one pass's activations and gradients, the engine's tables, the batch's
+    /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes. Whenever a larger batch than before
+    /// comes, `report` hears in one line what the limit costs.
+    ///
+    /// # Errors
+    /// Where not even one image fits; a batch that does not is an error of its forward pass.
+    pub fn within(self, bytes: u64, report: Report) -> Result<Engine> {
+        let budget = Budget::new(&self.inner.cpu, self.graph(), bytes, report)?;
+        Ok(Engine { budget: Some(Arc::new(budget)), ..self })
     }
 
     /// Sees that networks can run on a device.
@@ -38,6 +57,17 @@ impl Engine {
             true => Ok(()),
             false => Err(Error::user("networks run on the processor only, not on a CUDA device")
                 .hint("run with --device cpu; scripts without networks may use CUDA")),
+        }
+    }
+
+    /// How a batch of this many images is trained.
+    ///
+    /// # Errors
+    /// A batch that does not fit into the memory.
+    pub fn training(&self, batch: usize) -> Result<Arc<Training>> {
+        match &self.budget {
+            Some(budget) => budget.training(&self.inner.cpu, self.graph(), batch),
+            None => Ok(self.plan().training.clone()),
         }
     }
 
@@ -92,13 +122,16 @@ impl Engine {
         {
             return Err(Error::user(format!("a mask of {} for {} mixing weights", active.len(), graph.slot_count())));
         }
+        let tracked = x.track_op() || w.track_op() || p.track_op();
+        let training = if tracked { self.training(x.dims()[0])? } else { self.plan().training.clone() };
         let operation = Operation {
             inner: self.inner.clone(),
+            training,
             pass: pass.clone(),
             isa: Isa::choose()?,
             live: Live::new(&self.inner.cpu.plan, pass.active.as_deref()),
             factors: pass.draws.path_factors(graph.drop_count(), x.dims()[0]),
-            tracked: x.track_op() || w.track_op() || p.track_op(),
+            tracked,
             tape: Mutex::new(None),
         };
         let out = x.contiguous()?.apply_op3(&w.contiguous()?, &p.contiguous()?, operation);
@@ -110,6 +143,7 @@ impl Engine {
 
 struct Operation {
     inner: Arc<Inner>,
+    training: Arc<Training>,
     pass: Pass,
     isa: Isa,
     live: Live,
@@ -122,21 +156,37 @@ struct Operation {
 impl Operation {
     fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
         let Inner { cpu, graph, pools } = &*self.inner;
-        let mut tape = pools.take(cpu, batch, self.tracked)?;
+        let mut tape = pools.take(cpu, self.memory(FORWARD), batch, self.tracked)?;
+        let packing = profile::span(profile::PACKING);
         tape.packed.fill(&cpu.plan, graph, w, self.tracked);
-        let out = self.run(&tape, w, p, batch, norm).forward(x);
+        drop(packing);
+        let _profiled = profile::span(profile::PASSES);
+        let out = self.run(&tape, FORWARD, w, p, batch, norm).forward(x);
         match self.tracked && out.is_ok() {
             true => *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape),
-            false => pools.give_back(tape, self.tracked),
+            false => pools.give_back(tape),
         }
         out
     }
 
-    fn run<'a>(&'a self, tape: &'a Tape, w: &'a [f32], p: &'a [f32], batch: usize, norm: &'a NormMode) -> Run<'a> {
+    /// Where buffers lie on one way.
+    fn memory(&self, way: usize) -> &Memory {
+        if self.tracked { &self.training.memory[way] } else { &self.inner.cpu.plan.inference }
+    }
+
+    fn run<'a>(
+        &'a self,
+        tape: &'a Tape,
+        way: usize,
+        w: &'a [f32],
+        p: &'a [f32],
+        batch: usize,
+        norm: &'a NormMode,
+    ) -> Run<'a> {
         let Inner { cpu, graph, .. } = &*self.inner;
-        let memory = if self.tracked { &cpu.plan.training } else { &cpu.plan.inference };
+        let (memory, backward) = (self.memory(way), &self.training.backward);
         let (draws, factors) = (&self.pass.draws, &self.factors);
-        Run { cpu, graph, isa: self.isa, tape, memory, live: &self.live, draws, factors, batch, w, p, norm }
+        Run { cpu, graph, isa: self.isa, tape, memory, backward, live: &self.live, draws, factors, batch, w, p, norm }
     }
 
     /// What backward runs with: running statistics are not updated a second time.
@@ -151,7 +201,7 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         if let Some(tape) = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.inner.pools.give_back(tape, self.tracked);
+            self.inner.pools.give_back(tape);
         }
     }
 }
@@ -186,21 +236,30 @@ impl CustomOp3 for Operation {
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
-        let (w_values, p_values, dy) = (values(w)?, values(p)?, values(gradient)?);
+        // The weights are long: they are borrowed, not copied.
+        let (w_storage, w_layout) = w.storage_and_layout();
+        let Storage::Cpu(w_storage) = &*w_storage else {
+            return Err(candle_core::Error::Msg("the network's inputs lie on the processor".into()));
+        };
+        let w_values = floats(w_storage, w_layout)?;
+        let (p_values, dy) = (values(p)?, values(gradient)?);
         let batch = x.dims()[0];
         let norm = self.quiet_norm();
         let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tape = match kept {
             Some(tape) => tape,
             None => {
-                self.forward(&values(x)?, &w_values, &p_values, batch, &norm)?;
+                self.forward(&values(x)?, w_values, &p_values, batch, &norm)?;
                 let again = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
                 again
                     .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
             }
         };
-        let gradients = self.run(&tape, &w_values, &p_values, batch, &norm).backward(&dy, wanted);
-        self.inner.pools.give_back(tape, self.tracked);
+        let gradients = {
+            let _profiled = profile::span(profile::PASSES);
+            self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy, wanted)
+        };
+        self.inner.pools.give_back(tape);
         let gradients = gradients?;
         let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {
             wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()

@@ -1,11 +1,13 @@
 //! The engine: runs a plan as one differentiable candle operation of images, flat weights and flat mixing weights.
 
 mod bridge;
+mod budget;
 pub mod cpu;
 mod draws;
 mod statistics;
 
 pub use bridge::Engine;
+pub use budget::Report;
 pub use draws::Draws;
 pub use statistics::RunningStatistics;
 

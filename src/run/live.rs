@@ -9,7 +9,7 @@ use crate::{Error, Result, chart, interrupt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// The share of a run's time that drawing charts may take while it runs.
@@ -18,6 +18,16 @@ const DRAWING_SHARE: f64 = 0.05;
 /// A handle on a run; clones are the same run. When the last one goes, charts that were put off are drawn.
 #[derive(Clone)]
 pub struct Run(Arc<Mutex<State>>);
+
+/// A run that may be over; see [`Run::downgrade`].
+#[derive(Clone, Default)]
+pub struct WeakRun(Weak<Mutex<State>>);
+
+impl WeakRun {
+    pub fn upgrade(&self) -> Option<Run> {
+        self.0.upgrade().map(Run)
+    }
+}
 
 struct State {
     folder: RunFolder,
@@ -68,6 +78,16 @@ impl Run {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is plain data and whole between any two statements, also after a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a line between those of the progress.
+    pub fn note(&self, line: &str) {
+        self.state().progress.note(line);
+    }
+
+    /// A handle that keeps no run alive.
+    pub fn downgrade(&self) -> WeakRun {
+        WeakRun(Arc::downgrade(&self.0))
     }
 
     pub fn folder(&self) -> PathBuf {

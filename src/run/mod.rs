@@ -11,6 +11,6 @@ mod progress;
 
 pub use folder::{RunFolder, RunInfo, claim};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
-pub use live::{Epochs, Run, Steps};
+pub use live::{Epochs, Run, Steps, WeakRun};
 pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};
 pub use progress::Progress;

@@ -132,6 +132,11 @@ impl Progress {
         }
     }
 
+    /// A line of somebody else's.
+    pub fn note(&mut self, line: &str) {
+        self.line(line);
+    }
+
     fn line(&mut self, line: &str) {
         let line = line.trim_start();
         match &mut self.face {

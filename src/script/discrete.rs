@@ -2,7 +2,7 @@
 
 use super::graph::Registry;
 use super::inputs::{Pictures, bounded};
-use super::network::network_seed;
+use super::network::{memory, network_seed};
 use super::{Call, Library, List, Options};
 use crate::graph::{Graph, Shape};
 use crate::space::{DenseNetOptions, Discrete, DiscreteOptions, Genotype, Network, Stem, densenet};
@@ -40,6 +40,7 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             "paths cannot be dropped",
             "the probability at first with which a path is dropped (0 is welcome); then set `net.drop_path`",
         )
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = discrete(genotype(\"DARTS_V2\"), #{ channels: 4, layers: 5, auxiliary: true, drop_path: 0.0 });\n\
              assert(net.parameters == 11554 && net.auxiliary_parameters > 0);\n\
@@ -55,7 +56,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
                 reduction: options.get("reduction")?,
             };
             admit(call, &densenet(&settings)?)?;
-            Ok(images.explain(Network::densenet(&settings, network_seed(call.host()), call.host().device())?))
+            let network = Network::densenet(&settings, network_seed(call.host()), call.host().device())?;
+            memory::limited(call, &options, images.explain(network))
         })
         .doc(
             "DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads all that the block has made so far. \
@@ -64,6 +66,7 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .option("depth", 100_usize, "6n + 4 for n layers in each block; 40, 100, 190 and 250 in the papers")
         .option("growth", 12_usize, "channels that every layer adds")
         .option("reduction", 0.5, "the share of channels that is kept between blocks")
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = densenet(#{ channels: 3, size: 32, classes: 10 }, #{ depth: 100, growth: 12 });\n\
              assert(net.parameters == 769162);",
@@ -129,10 +132,11 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
     if let Some(probability) = drop_path {
         network.set_drop_path(probability)?;
     }
-    Ok(match images {
+    let network = match images {
         Some(images) => images.explain(network),
         None => network,
-    })
+    };
+    memory::limited(call, options, network)
 }
 
 /// Sees that the weights fit into the script's memory.

@@ -5,6 +5,7 @@
 
 use super::meter::Meter;
 use crate::random::{Rng, Seed};
+use crate::run::{Run, WeakRun};
 use crate::{Error, Result};
 use candle_core::Device;
 use rhai::Dynamic;
@@ -53,10 +54,31 @@ pub struct ParamValue {
     pub value: Dynamic,
 }
 
+/// What is told on stderr besides results.
+#[derive(Default)]
+pub struct Notes(Mutex<WeakRun>);
+
+impl Notes {
+    /// Shows a line: between those of the run's progress, where a run is on.
+    pub fn show(&self, line: &str) {
+        let run = lock(&self.0).upgrade();
+        match run {
+            Some(run) => run.note(line),
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    /// The run between whose lines notes belong from now on.
+    pub fn follow(&self, run: &Run) {
+        *lock(&self.0) = run.downgrade();
+    }
+}
+
 /// The process around one script.
 pub struct Host {
     pub setup: Setup,
     pub meter: Arc<Meter>,
+    pub notes: Arc<Notes>,
     sink: Mutex<Box<dyn Write + Send>>,
     params: Mutex<Vec<ParamValue>>,
     draws: Mutex<BTreeMap<String, u64>>,
@@ -78,6 +100,7 @@ impl Host {
             params: Mutex::default(),
             draws: Mutex::default(),
             run_folder: Mutex::default(),
+            notes: Arc::default(),
         })
     }
 

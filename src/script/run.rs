@@ -112,7 +112,7 @@ fn declare_charts(library: &mut Library) {
         .method("plot_alphas", &["run", "alphas"], |run: Run, alphas: Dynamic| run.plot_alphas(&mixing_weights(&alphas)?))
         .doc(
             "Logs mixing weights as they are and draws them: `alphas-normal` and `alphas-reduce` over time, a panel an edge, \
-             and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas), or a map with the weights \
+             and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas, and its edge weights), or a map with the weights \
              of each kind of cell: `#{ normal: #{ ops: DARTS_OPS, values: p } }`, `values` edges × ops, an array or a \
              tensor, and `edges` as pairs of names where they are not those of a DARTS cell.",
         )
@@ -174,7 +174,9 @@ fn start(host: &Host, state: &[Dynamic]) -> Result<Run> {
     };
     // A script typed in rather than read from a file has nothing to copy.
     let source = std::fs::read_to_string(script).ok();
-    Run::start(RunFolder::begin(&host.run_folder()?, &info, source.as_deref())?, Progress::on_stderr())
+    let run = Run::start(RunFolder::begin(&host.run_folder()?, &info, source.as_deref())?, Progress::on_stderr())?;
+    host.notes.follow(&run);
+    Ok(run)
 }
 
 fn entry(fields: &Map) -> Result<Entry> {
@@ -227,10 +229,14 @@ fn of_supernet(network: &Network) -> Result<BTreeMap<String, MixingWeights>> {
     })?;
     let mut weights = BTreeMap::new();
     for (name, p) in network.alphas().names().zip(network.relax(network.alphas())?) {
-        if CellKind::BOTH.iter().any(|kind| kind.name() == name) {
-            let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
-            weights.insert(name.to_string(), MixingWeights::of_cell(space.operations.clone(), values)?);
-        }
+        let is = |names: fn(CellKind) -> &'static str| CellKind::BOTH.into_iter().any(|kind| names(kind) == name);
+        let columns = match () {
+            () if is(CellKind::name) => space.operations.clone(),
+            () if is(CellKind::betas_name) => vec!["edge weight".to_string()],
+            () => continue,
+        };
+        let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
+        weights.insert(name.to_string(), MixingWeights::of_cell(columns, values)?);
     }
     Ok(weights)
 }

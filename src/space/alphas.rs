@@ -1,5 +1,6 @@
 //! Architecture parameters: what a search learns besides weights.
 
+use super::cell::incoming;
 use crate::graph::SlotBlock;
 use crate::random::Seed;
 use crate::{Error, Result};
@@ -62,4 +63,14 @@ pub(super) fn alpha(block: &SlotBlock, seed: Seed, device: &Device) -> Result<(S
     };
     let values: Vec<f32> = (0..block.len()).map(normal).collect();
     Ok((block.name.clone(), Var::from_vec(values, (block.rows, block.columns), device)?))
+}
+
+/// The softmax of edge weights over the edges into each node; edges × 1.
+pub(super) fn softmax_by_node(betas: &Tensor, nodes: usize) -> Result<Tensor> {
+    let of_node = |node: usize| {
+        let edges = incoming(node);
+        candle_nn::ops::softmax(&betas.narrow(0, edges.start, edges.len())?, 0)
+    };
+    let all = (0..nodes).map(of_node).collect::<candle_core::Result<Vec<_>>>()?;
+    Ok(Tensor::cat(&all, 0)?)
 }

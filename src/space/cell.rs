@@ -4,7 +4,7 @@
 //! in order, so node i owns a contiguous run of rows in the slot block that all cells of its kind share.
 
 use super::operations::{NormStyle, Operation, Place, factorized_reduce, relu_conv_norm};
-use crate::graph::{Graph, Node, Slot, SlotBlock};
+use crate::graph::{Graph, Node, Pool, PoolKind, Slot, SlotBlock};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -18,6 +18,14 @@ pub enum CellKind {
 
 impl CellKind {
     pub const BOTH: [CellKind; 2] = [CellKind::Normal, CellKind::Reduction];
+
+    /// The name of the kind's edge weights.
+    pub fn betas_name(self) -> &'static str {
+        match self {
+            CellKind::Normal => "betas_normal",
+            CellKind::Reduction => "betas_reduce",
+        }
+    }
 
     /// The name of the kind's slot block, alphas and genotype field.
     pub fn name(self) -> &'static str {
@@ -53,6 +61,10 @@ pub struct SearchCell<'a> {
     pub mask: Option<&'a Mask>,
     /// Edges × operations.
     pub slots: &'a SlotBlock,
+    /// Candidates see the first of this many equal parts of the channels; the others pass by (PC-DARTS, Xu et al. 2020).
+    pub partial: usize,
+    /// Edges × 1: what the channels that pass by are weighted with; none: 1. The candidates' weights have it in them.
+    pub edge_weights: Option<&'a SlotBlock>,
 }
 
 impl SearchCell<'_> {
@@ -67,9 +79,14 @@ impl SearchCell<'_> {
         let second = graph.scope("pre1", |g| relu_conv_norm(g, previous, self.channels, norms))?;
         let mut states = vec![first, second];
         for node in 0..self.nodes {
-            let mut terms = Vec::new();
+            let (mut terms, mut passing) = (Vec::new(), Vec::new());
             for (input, edge) in incoming(node).enumerate() {
+                let before = terms.len();
                 self.edge(graph, states[input], input, edge, &mut terms)?;
+                // An edge whose candidates are all masked off is not there at all.
+                if self.partial > 1 && terms.len() > before {
+                    passing.push((self.pass_by(graph, states[input], input)?, edge));
+                }
             }
             if terms.is_empty() {
                 return Err(Error::user(format!(
@@ -79,7 +96,11 @@ impl SearchCell<'_> {
                 .hint(format!("keep at least one operation on one of edges {:?}", incoming(node))));
             }
             // One flat sum over all edges: the engine accumulates every candidate straight into the node's map.
-            states.push(graph.mixed(&terms)?);
+            let mixed = graph.mixed(&terms)?;
+            states.push(match self.partial {
+                1 => mixed,
+                _ => self.with_passing(graph, mixed, &passing)?,
+            });
         }
         graph.concat(&states[2..])
     }
@@ -93,8 +114,10 @@ impl SearchCell<'_> {
         edge: usize,
         terms: &mut Vec<(Node, Slot)>,
     ) -> Result<()> {
-        let halves = self.kind == CellKind::Reduction && input < 2;
-        let place = Place { channels: self.channels, stride: if halves { 2 } else { 1 }, norms: NormStyle::Search };
+        let channels = self.channels / self.partial;
+        let stride = if self.halves(input) { 2 } else { 1 };
+        let place = Place { channels, stride, norms: NormStyle::Search };
+        let from = if self.partial > 1 { graph.slice(from, 0, channels)? } else { from };
         for (column, operation) in self.operations.iter().enumerate() {
             if self.mask.is_some_and(|mask| !mask[edge][column]) {
                 continue;
@@ -104,5 +127,34 @@ impl SearchCell<'_> {
             terms.push((node, self.slots.slot(edge, column)));
         }
         Ok(())
+    }
+
+    fn halves(&self, input: usize) -> bool {
+        self.kind == CellKind::Reduction && input < 2
+    }
+
+    /// A state as it passes by an edge's candidates, at the size that they make.
+    fn pass_by(&self, graph: &mut Graph, state: Node, input: usize) -> Result<Node> {
+        match self.halves(input) {
+            true => graph.pool(state, Pool { kind: PoolKind::Max, kernel: 2, stride: 2, padding: 0 }),
+            false => Ok(state),
+        }
+    }
+
+    /// A node of partial channels: what is mixed beside what passes by, shuffled. All edges of a node shuffle alike, so the
+    /// sum over edges comes first; it is taken of whole states and cut afterwards.
+    fn with_passing(&self, graph: &mut Graph, mixed: Node, passing: &[(Node, usize)]) -> Result<Node> {
+        let whole = match self.edge_weights {
+            Some(betas) => {
+                let weighted: Vec<(Node, Slot)> =
+                    passing.iter().map(|&(state, edge)| (state, betas.slot(edge, 0))).collect();
+                graph.mixed(&weighted)?
+            }
+            None => graph.add(&passing.iter().map(|&(state, _)| state).collect::<Vec<_>>())?,
+        };
+        let part = self.channels / self.partial;
+        let rest = graph.slice(whole, part, self.channels - part)?;
+        let both = graph.concat(&[mixed, rest])?;
+        graph.shuffle(both, self.partial)
     }
 }

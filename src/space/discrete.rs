@@ -5,10 +5,11 @@
 
 use super::cell::CellKind;
 use super::genotype::{Edge, Genotype};
+use super::network::Network;
 use super::operations::{NormStyle, Operations, Place, factorized_reduce, relu_conv_norm};
 use super::recipe::DiscreteRecipe;
 use super::skeleton::{MOST, cell_kinds, even_size};
-use crate::graph::{Conv, Graph, Node, Pool, PoolKind, Shape};
+use crate::graph::{Conv, Graph, Node, Op, Pool, PoolKind, Shape};
 use crate::{Error, Result};
 
 const NORMS: NormStyle = NormStyle::Evaluation;
@@ -144,6 +145,17 @@ impl Discrete {
         graph.set_output(output);
         let recipe = DiscreteRecipe::new(genotype, options, &kinds);
         Ok(Discrete { graph, classes: options.classes, auxiliary: options.auxiliary, recipe })
+    }
+}
+
+impl Network {
+    /// The node whose channels are the classes' logits: the graph's output without an auxiliary head's part.
+    pub fn logits(&self) -> Option<Node> {
+        let output = self.graph().output()?;
+        match self.graph().op(output) {
+            Op::Concat { inputs } if self.has_auxiliary() => inputs.first().copied(),
+            _ => Some(output),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! alphas, and [`derive`](derive::derive_cell) reads a [`Genotype`] off the alphas by the published rule.
 
 mod alphas;
+mod budget;
 pub mod catalogue;
 pub mod cell;
 mod chance;

@@ -4,7 +4,7 @@
 //! How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates that an
 //! edge carries.
 
-use super::alphas::{Alphas, alpha};
+use super::alphas::{Alphas, alpha, softmax_by_node};
 use super::cell::CellKind;
 use super::chance::Chance;
 use super::densenet::{DenseNetOptions, densenet};
@@ -14,6 +14,7 @@ use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
 use crate::graph::Graph;
+use crate::graph::plan::Plan;
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
@@ -34,7 +35,7 @@ pub enum Mode {
 /// A compiled graph with everything that learning changes. Clones share their variables and statistics.
 #[derive(Clone)]
 pub struct Network {
-    engine: Engine,
+    pub(super) engine: Engine,
     weights: Var,
     statistics: RunningStatistics,
     alphas: Alphas,
@@ -53,8 +54,18 @@ impl Network {
     /// A supernet's network, freshly initialised.
     pub fn supernet(supernet: Supernet, seed: Seed, device: &Device) -> Result<Self> {
         let mut network = Self::new(supernet.graph, seed, device)?;
-        let presence = CellKind::BOTH.map(|kind| presence(supernet.space.masks.of(kind), device));
-        network.presence = presence.into_iter().collect::<Result<_>>()?;
+        let space = &supernet.space;
+        let mut present = Vec::new();
+        for kind in CellKind::BOTH {
+            present.push(presence(space.masks.of(kind), device)?);
+        }
+        if space.edge_weights {
+            for kind in CellKind::BOTH {
+                let edges = (0..space.edges()).map(|edge| vec![space.has_edge(kind, edge)]).collect();
+                present.push(presence(space.masks.of(kind).is_some().then_some(&edges), device)?);
+            }
+        }
+        network.presence = present.into();
         network.space = Some(Arc::new(supernet.space));
         Ok(network)
     }
@@ -118,6 +129,10 @@ impl Network {
 
     pub fn graph(&self) -> &Graph {
         self.engine.graph()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        self.engine.plan()
     }
 
     /// The search space, where the network is a supernet.
@@ -189,20 +204,44 @@ impl Network {
         self.chance.set_drop_path(probability)
     }
 
-    /// The default relaxation: for every block the softmax over the candidates of each edge; a candidate that a mask left
-    /// out takes no part and gets 0.
+    /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that over
+    /// the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge without
+    /// candidates.
     pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
-        let relaxed = alphas.tensors().into_iter().zip(self.presence.iter()).map(|(alpha, presence)| {
-            Ok(match presence {
-                None => candle_nn::ops::softmax(&alpha, 1)?,
-                Some(presence) => {
-                    let absent = presence.affine(1e30, -1e30)?;
-                    // The product clears edges that carry nothing at all, whose softmax would be uniform.
-                    (candle_nn::ops::softmax(&(alpha + absent)?, 1)? * presence)?
+        let relaxed =
+            alphas.tensors().into_iter().zip(self.presence.iter()).enumerate().map(|(block, (alpha, presence))| {
+                let softmax = |alpha: &Tensor| match self.edge_weights() {
+                    Some(nodes) if block >= CellKind::BOTH.len() => softmax_by_node(alpha, nodes),
+                    _ => Ok(candle_nn::ops::softmax(alpha, 1)?),
+                };
+                match presence {
+                    None => softmax(&alpha),
+                    Some(presence) => {
+                        let absent = presence.affine(1e30, -1e30)?;
+                        // The product clears edges that carry nothing at all, whose softmax would be uniform.
+                        Ok((softmax(&(alpha + absent)?)? * presence)?)
+                    }
                 }
-            })
-        });
+            });
         relaxed.collect()
+    }
+
+    /// The nodes of a cell, where its edges have weights of their own.
+    fn edge_weights(&self) -> Option<usize> {
+        self.space().filter(|space| space.edge_weights).map(|space| space.nodes)
+    }
+
+    /// Candidates' mixing weights, edges × operations for each kind of cell, times the edges' own where there are any;
+    /// what else there is follows.
+    fn weighted_by_edge(&self, p: &[Tensor]) -> Result<Vec<Tensor>> {
+        let mut p = p.to_vec();
+        if self.edge_weights().is_some() {
+            for kind in CellKind::BOTH {
+                let (own, of_edge) = (kind as usize, kind as usize + CellKind::BOTH.len());
+                p[own] = p[own].broadcast_mul(&p[of_edge])?;
+            }
+        }
+        Ok(p)
     }
 
     /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
@@ -263,6 +302,7 @@ impl Network {
         if p.is_empty() {
             return Ok(Tensor::zeros(1, DType::F32, self.weights.device())?);
         }
+        let p = self.weighted_by_edge(p)?;
         let flat = p.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Tensor::cat(&flat, 0)?)
     }
@@ -333,6 +373,7 @@ impl Network {
             }
         };
         self.check_mixing(p)?;
+        let p = self.weighted_by_edge(p)?;
         let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
             Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
         };

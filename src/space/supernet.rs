@@ -29,6 +29,10 @@ pub struct SupernetOptions<'a> {
     pub stem_multiplier: usize,
     pub operations: Vec<Operation<'a>>,
     pub masks: Masks,
+    /// Partial channels (PC-DARTS, Xu et al. 2020): candidates see the first of this many equal parts of the channels. 1: all.
+    pub partial: usize,
+    /// Whether every edge has a weight of its own beside its candidates', normalised over the edges into a node.
+    pub edge_weights: bool,
 }
 
 impl SupernetOptions<'_> {
@@ -43,6 +47,8 @@ impl SupernetOptions<'_> {
             stem_multiplier: 3,
             operations: Operations::new().darts(),
             masks: Masks::default(),
+            partial: 1,
+            edge_weights: false,
         }
     }
 
@@ -53,6 +59,7 @@ impl SupernetOptions<'_> {
             ("nodes", self.nodes),
             ("stem_multiplier", self.stem_multiplier),
             ("classes", self.classes),
+            ("partial", self.partial),
             ("ops", self.operations.len()),
             ("the images' channels", self.input.channels),
             ("the images' height", self.input.height),
@@ -63,6 +70,13 @@ impl SupernetOptions<'_> {
         }
         if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MOST) {
             return Err(Error::user(format!("{name}: {count} is more than a supernet can have, {MOST}")));
+        }
+        if !self.channels.is_multiple_of(self.partial) {
+            return Err(Error::user(format!(
+                "partial: {} does not divide the {} channels evenly",
+                self.partial, self.channels
+            ))
+            .hint("candidates see channels / partial channels; the paper takes partial: 4"));
         }
         for kind in CellKind::BOTH {
             let edges = edge_count(self.nodes);
@@ -106,10 +120,11 @@ pub struct Supernet {
 
 impl Supernet {
     /// Builds the search network. Slot blocks "normal" and "reduce" are edges × operations each, shared by all cells of
-    /// their kind.
+    /// their kind; with edge weights "betas_normal" and "betas_reduce", edges × 1, follow, and the graph expects the former
+    /// to be multiplied by the latter already.
     ///
     /// # Errors
-    /// Counts of zero, reductions that are no cells, masks of the wrong shape or that cut a node off, and odd sizes where
+    /// Counts of zero, channels that partial channels do not divide, reductions that are no cells, masks of the wrong shape or that cut a node off, and odd sizes where
     /// a reduction needs even ones (the error names the cell).
     pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
         options.check()?;
@@ -117,6 +132,8 @@ impl Supernet {
         let mut graph = Graph::new(options.input.channels, options.input.height, options.input.width);
         let blocks =
             CellKind::BOTH.map(|kind| graph.slots(kind.name(), edge_count(options.nodes), options.operations.len()));
+        let betas = CellKind::BOTH
+            .map(|kind| options.edge_weights.then(|| graph.slots(kind.betas_name(), edge_count(options.nodes), 1)));
 
         let stem_channels = options.stem_multiplier * options.channels;
         let stem = graph.scope("stem", |g| {
@@ -139,6 +156,8 @@ impl Supernet {
                 operations: &options.operations,
                 mask: options.masks.of(kind),
                 slots: &blocks[kind as usize],
+                partial: options.partial,
+                edge_weights: betas[kind as usize].as_ref(),
             };
             let output = graph.scope(format!("cells.{cell}"), |g| plan.build(g, before_previous, previous))?;
             (before_previous, previous) = (previous, output);
@@ -149,7 +168,8 @@ impl Supernet {
         graph.set_output(logits);
 
         let operations = options.operations.iter().map(|op| op.name().to_string()).collect();
-        let space = Space { operations, nodes: options.nodes, cells: kinds, masks: options.masks.clone() };
+        let (nodes, masks, edge_weights) = (options.nodes, options.masks.clone(), options.edge_weights);
+        let space = Space { operations, nodes, cells: kinds, masks, edge_weights };
         Ok(Supernet { graph, space })
     }
 }
@@ -164,6 +184,8 @@ pub struct Space {
     /// The kind of every cell, first to last.
     pub cells: Vec<CellKind>,
     pub masks: Masks,
+    /// Whether edges have weights of their own.
+    pub edge_weights: bool,
 }
 
 /// What to count of a candidate.
@@ -208,6 +230,11 @@ impl Space {
         edge_count(self.nodes)
     }
 
+    /// Whether an edge carries any candidate.
+    pub fn has_edge(&self, kind: CellKind, edge: usize) -> bool {
+        self.masks.of(kind).is_none_or(|mask| mask[edge].iter().any(|&present| present))
+    }
+
     /// What each candidate costs, read off the supernet's graph.
     pub fn costs(&self, graph: &Graph, cost: Cost) -> Costs {
         let count = |kind| {
@@ -228,7 +255,8 @@ impl Space {
         Costs { normal: count(CellKind::Normal), reduce: count(CellKind::Reduction) }
     }
 
-    /// The genotype by the published rule (`darts.md` A6) from relaxed alphas, edges × operations for each kind.
+    /// The genotype by the published rule (`darts.md` A6) from relaxed alphas, edges × operations for each kind;
+    /// where edges have weights, times these.
     pub fn derive(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>]) -> Result<Genotype> {
         let pairs = |kind: CellKind, rows| derive_cell(rows, &self.operations, self.nodes, self.masks.of(kind));
         let concat: Vec<usize> = (2..self.nodes + 2).collect();

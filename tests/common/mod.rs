@@ -1,6 +1,7 @@
 //! Shared by the tests: a plain f64 interpreter of graphs, the measure that everything else is held against.
 #![allow(dead_code)]
 
+pub mod check;
 pub mod reference;
 
 /// Random numbers in ±1 that look the same everywhere.

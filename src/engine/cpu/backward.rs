@@ -47,10 +47,13 @@ impl Run<'_> {
         let input = &plan.raws[plan.input];
         let dx_len = if wanted.x { self.batch * input.layout.channels() * input.pixels() } else { 0 };
         let back = Back { wanted, needs: self.live.needs(plan, wanted), dy, dx: Mutex::new(vec![0.0; dx_len]) };
-        for stage in &plan.backward {
-            let steps: Vec<&BackStep> = stage.steps.iter().filter(|s| self.has_work(s, &back)).collect();
+        for steps in self.work(&back) {
             if steps.is_empty() {
                 continue;
+            }
+            if steps.iter().all(|step| matches!(step, BackStep::Again { .. })) {
+                // The sections that sum up take the same turns as if nothing had to be made again.
+                section.turned = !section.turned;
             }
             for step in &steps {
                 if let BackStep::Step { step, .. } = step
@@ -79,7 +82,7 @@ impl Run<'_> {
 
     pub(super) fn needs_value(&self, value: ValueId, back: &Back) -> bool {
         let value = &self.plan().values[value];
-        back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].affine.is_some()))
+        back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].is_affine()))
     }
 
     /// Whether a forward step has a gradient to pass on.
@@ -98,6 +101,31 @@ impl Run<'_> {
         }
     }
 
+    /// By stage of the way back: the steps that have work this time.
+    fn work(&self, back: &Back) -> Vec<Vec<&BackStep>> {
+        let mut read = vec![false; self.plan().raws.len()];
+        let mut stages = Vec::new();
+        for stage in self.backward.iter().rev() {
+            let mut steps = Vec::new();
+            for step in stage.steps.iter().rev() {
+                let has_work = match step {
+                    BackStep::Again { step } => {
+                        self.live.steps[*step] && std::mem::take(&mut read[self.plan().output_of(*step)])
+                    }
+                    step => self.has_work(step, back),
+                };
+                if has_work {
+                    self.plan().raws_read_back(step).into_iter().for_each(|raw| read[raw] = true);
+                    steps.push(step);
+                }
+            }
+            steps.reverse();
+            stages.push(steps);
+        }
+        stages.reverse();
+        stages
+    }
+
     fn has_work(&self, step: &BackStep, back: &Back) -> bool {
         match step {
             BackStep::Seed => self.needs_value(self.plan().output, back),
@@ -112,6 +140,7 @@ impl Run<'_> {
             BackStep::Step { step, .. } => {
                 self.runs(*step, back) || self.plan().inputs_of(*step).iter().any(|&v| self.needs_value(v, back))
             }
+            BackStep::Again { .. } => true,
             BackStep::Export => back.wanted.x && self.step_is_live(self.plan().input),
         }
     }
@@ -122,11 +151,12 @@ impl Run<'_> {
     }
 
     pub(super) fn gradient_term_is_live(&self, term: &GradientTerm) -> bool {
-        self.live.slot(term.slot) && self.step_is_live(self.plan().sums[term.sum].output)
+        self.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
     }
 
     fn back_step(&self, step: &BackStep, image: &Image, scratch: &mut Scratch, back: &Back) {
         let plan = self.plan();
+        self.profile_back_step(step);
         match step {
             BackStep::Seed => self.seed(image, back),
             BackStep::Clear { value } => self.clear(*value, image),
@@ -142,7 +172,8 @@ impl Run<'_> {
                 let mut wanted: Vec<RawId> = sum.dots.clone();
                 for (dot, raw) in wanted.iter_mut().enumerate() {
                     let used = self.step_is_live(*raw)
-                        && (back.wanted.p || (self.cpu.dot_feeds_norm[*index][dot] && back.needs[*raw]));
+                        && ((back.wanted.p && self.cpu.dot_feeds_slot[*index][dot])
+                            || (self.cpu.dot_feeds_norm[*index][dot] && (back.needs[*raw] || back.wanted.w)));
                     if !used {
                         *raw = usize::MAX;
                     }
@@ -152,10 +183,10 @@ impl Run<'_> {
             BackStep::SumTerm { sum: index, term, first } => {
                 let sum = &plan.sums[*index];
                 let term = &sum.terms[*term];
-                if !self.sum_runs(*index, back) || !self.live.term(term) {
+                if !self.sum_runs(*index, back) || !self.live.term(plan, term) {
                     return self.clear_if(*first, term.value, image);
                 }
-                scratch.coefficients[0].fill(self.weight_of(term, image));
+                scratch.coefficients[0] = self.weights_of(term, image);
                 let weight = scratch.coefficients[0].as_ptr();
                 let n = plan.raws[sum.output].len() / LANES;
                 // SAFETY: both gradients are whole tensors of one layout within the image's region.
@@ -188,6 +219,7 @@ impl Run<'_> {
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
             }
+            BackStep::Again { step } => self.forward_step(*step, image, scratch, None),
             BackStep::Export => self.export(image, back),
         }
     }
@@ -270,18 +302,10 @@ impl Run<'_> {
                     }
                 }
             }
-            Step::Gather { lanes, .. } => {
-                self.clear_if(first, input, image);
-                let pixels = plan.raws[from].pixels();
-                for (lane, source) in lanes.iter().enumerate() {
-                    let Some(source) = source else { continue };
-                    for pixel in 0..pixels {
-                        // SAFETY: lanes and pixels are within the two tensors.
-                        unsafe {
-                            *dx.add(lane_at(*source as usize, pixel, pixels)) += *dy.add(lane_at(lane, pixel, pixels));
-                        }
-                    }
-                }
+            Step::Gather { .. } => {
+                let Some(moves) = &self.cpu.moves[step] else { return };
+                // SAFETY: whole tensors of the moves' block counts.
+                unsafe { moves.backward(self.isa, dx, dy, plane / LANES, write(first)) };
             }
             Step::GlobalPool { .. } => {
                 let pixels = plan.raws[from].pixels();

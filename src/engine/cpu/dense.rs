@@ -2,7 +2,6 @@
 //! that of one pixel.
 
 use super::lanes::kernel;
-use super::sums::Write;
 
 /// One tap: the plane at `offset` floats from the base, times a matrix of input lanes × output lanes.
 #[derive(Clone, Copy)]
@@ -18,6 +17,21 @@ pub struct Strides {
     pub block: usize,
 }
 
+/// What happens to results besides being written.
+#[derive(Clone, Copy)]
+pub struct Store {
+    /// Σ y and Σ y² are added here, a block after another; null to leave it out.
+    pub total: *mut f32,
+    pub square: *mut f32,
+    /// Written to memory past the cache: for tensors that the cache would lose before they are read, as it spares
+    /// fetching the lines first.
+    pub past_cache: bool,
+}
+
+impl Store {
+    pub const PLAIN: Store = Store { total: std::ptr::null_mut(), square: std::ptr::null_mut(), past_cache: false };
+}
+
 kernel! {
     /// dst[block][i] = (bias) + Σ_tap Σ_lane base[offset_tap + i][lane] · weight_tap[lane][block], over n pixels.
     ///
@@ -25,15 +39,20 @@ kernel! {
     ///
     /// # Safety
     /// Every source plane must be good for n pixels in each block of `filled`, `dst` for n pixels in each of
-    /// `out_blocks`, every weight for 16·filled.len() rows, `bias` (or null) for 16·`out_blocks` floats.
+    /// `out_blocks` (aligned to sixteen floats, if it goes past the cache), every weight for 16·filled.len() rows, `bias`
+    /// and the sums (or null) for 16·`out_blocks` floats.
     pub fn dense(
         dst: *mut f32, to: Strides, out_blocks: usize, base: *const f32, from: Strides, taps: &[DenseTap],
-        filled: &[usize], n: usize, bias: *const f32, write: Write,
+        filled: &[usize], n: usize, bias: *const f32, store: Store,
+    ) work(
+        32 * n * out_blocks * taps.len() * filled.iter().sum::<usize>()
+            + if store.total.is_null() { 0 } else { 48 * n * out_blocks },
+        64 * (n * (taps.len() * filled.len() + out_blocks) + taps.len() * out_blocks * filled.iter().sum::<usize>())
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize, const B: usize>(
             dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
-            block: usize, bias: *const f32, write: Write,
+            block: usize, bias: *const f32, store: Store,
         ) {
             unsafe {
                 let mut sum = [[V::splat(0.0); B]; N];
@@ -61,12 +80,24 @@ kernel! {
                         source = source.add(from.block);
                     }
                 }
+                if !store.total.is_null() {
+                    for b in 0..B {
+                        let (mut total, mut square) = (V::splat(0.0), V::splat(0.0));
+                        for sum in &sum {
+                            total = total.add(sum[b]);
+                            square = sum[b].fma(sum[b], square);
+                        }
+                        let (to, squares) = (store.total.add(16 * (block + b)), store.square.add(16 * (block + b)));
+                        V::load(to).add(total).store(to);
+                        V::load(squares).add(square).store(squares);
+                    }
+                }
                 for (i, sum) in sum.into_iter().enumerate() {
                     for (b, sum) in sum.into_iter().enumerate() {
                         let to = dst.add((block + b) * to.block + i * to.pixel);
-                        match write {
-                            Write::Over => sum.store(to),
-                            Write::Add => sum.add(V::load(to)).store(to),
+                        match store.past_cache {
+                            true => sum.stream(to),
+                            false => sum.store(to),
                         }
                     }
                 }
@@ -75,18 +106,29 @@ kernel! {
         #[inline(always)]
         unsafe fn blocks<V: Lanes, const T: usize, const B: usize>(
             dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
-            block: usize, n: usize, bias: *const f32, write: Write,
+            block: usize, n: usize, bias: *const f32, store: Store,
         ) {
             unsafe {
                 let mut i = 0;
+                // One block needs more pixels to keep the multipliers busy; the registers are there.
+                while i + 16 <= n && T >= 8 && B == 1 {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, 16, B>(dst, to, row, base, from, taps, filled, block, bias, store);
+                    i += 16;
+                }
                 while i + T <= n {
                     let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, write);
+                    tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, store);
                     i += T;
+                }
+                while i + 4 <= n && T > 4 {
+                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                    tile::<V, 4, B>(dst, to, row, base, from, taps, filled, block, bias, store);
+                    i += 4;
                 }
                 while i < n {
                     let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, write);
+                    tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, store);
                     i += 1;
                 }
             }
@@ -95,12 +137,12 @@ kernel! {
         let mut block = 0;
         if T >= 8 {
             while block + 2 <= out_blocks {
-                blocks::<V, T, 2>(dst, to, row, base, from, taps, filled, block, n, bias, write);
+                blocks::<V, T, 2>(dst, to, row, base, from, taps, filled, block, n, bias, store);
                 block += 2;
             }
         }
         while block < out_blocks {
-            blocks::<V, T, 1>(dst, to, row, base, from, taps, filled, block, n, bias, write);
+            blocks::<V, T, 1>(dst, to, row, base, from, taps, filled, block, n, bias, store);
             block += 1;
         }
     }
@@ -115,6 +157,9 @@ kernel! {
     pub fn dense_gradient(
         gradient: *mut f32, x: *const f32, from: Strides, filled: &[usize], dy: *const f32, dy_stride: Strides,
         out_blocks: usize, n: usize,
+    ) work(
+        32 * n * out_blocks * filled.iter().sum::<usize>(),
+        64 * (n * (filled.len() + out_blocks) + 2 * out_blocks * filled.iter().sum::<usize>())
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const L: usize, const B: usize>(

@@ -5,7 +5,7 @@
 //! pixel of a row is loaded once and multiplied by all taps of the kernel's row: one and a half times as fast.
 
 use super::lanes::kernel;
-use super::sums::{Slope, Write, put};
+use super::sums::{Slope, Write, extras, put};
 
 /// Taps in rows and columns, `spacing` pixels apart in a row and `row` floats from row to row.
 #[derive(Clone, Copy)]
@@ -44,7 +44,12 @@ kernel! {
     /// # Safety
     /// `base` must be good for all taps of these pixels, the target and its slopes for the pixels, weights for sixteen
     /// floats each. The grid must be known.
-    pub fn depthwise_rows(target: Target, base: *const f32, base_row: usize, grid: Grid, rows: usize, n: usize) {
+    pub fn depthwise_rows(target: Target, base: *const f32, base_row: usize, grid: Grid, rows: usize, n: usize) work(
+        16 * rows * n * (2 * grid.rows * grid.columns + extras(target.slope, target.write)),
+        64 * (rows * n * (1 + extras(target.slope, target.write))
+            + (rows + (grid.rows - 1) * grid.spacing) * (n + (grid.columns - 1) * grid.spacing)
+            + grid.rows * grid.columns)
+    ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize, const K: usize, const D: usize>(
             dst: *mut f32, base: *const f32, grid: Grid, slope: Slope, write: Write,
@@ -88,6 +93,9 @@ kernel! {
                     while i + T <= n {
                         tile!(T);
                     }
+                    while i + 4 <= n && T > 4 {
+                        tile!(4);
+                    }
                     while i + 2 <= n {
                         tile!(2);
                     }
@@ -123,7 +131,7 @@ kernel! {
     /// `x` and `dy` must be good for these rows, `gradient` for sixteen floats every `stride`.
     pub fn depthwise_gradient_row(
         gradient: *mut f32, stride: usize, x: Rows, columns: usize, spacing: usize, dy: Rows, rows: usize, n: usize,
-    ) {
+    ) work(32 * rows * n * columns, 64 * (rows * (2 * n + (columns - 1) * spacing) + 2 * columns)) {
         #[inline(always)]
         unsafe fn some<V: Lanes, const K: usize, const D: usize, const N: usize, const W: usize>(
             gradient: *mut f32, stride: usize, x: Rows, dy: Rows, rows: usize, n: usize,
@@ -180,7 +188,7 @@ kernel! {
     /// `x` shifted by each tap and `dy` must be good for these rows, `gradient` for sixteen floats every `stride`.
     pub fn depthwise_gradient(
         gradient: *mut f32, stride: usize, x: Rows, taps: &[usize], dy: Rows, rows: usize, n: usize,
-    ) {
+    ) work(32 * rows * n * taps.len(), 64 * (rows * n * (taps.len() + 1) + 2 * taps.len())) {
         #[inline(always)]
         unsafe fn some<V: Lanes, const K: usize, const N: usize>(
             gradient: *mut f32, stride: usize, x: Rows, taps: &[usize], dy: Rows, rows: usize, n: usize,

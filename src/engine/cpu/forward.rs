@@ -1,6 +1,6 @@
 //! Forward: each kind of step, for one image.
 
-use super::dense::{DenseTap, Strides, dense};
+use super::dense::{DenseTap, Store, Strides, dense};
 use super::depthwise::{Target, depthwise_rows};
 use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
@@ -9,8 +9,11 @@ use super::tape::Scratch;
 use super::{Crew, Image, Run, Section, UnitShape, UnitView, prefetch, shifted};
 use crate::Result;
 use crate::graph::Activation;
-use crate::graph::plan::{LANES, RawId, Step, ViewId};
+use crate::graph::plan::{LANES, RawId, Step, Unit, ViewId};
 use std::ptr::null;
+
+/// Floats of a whole batch that one stage may write and still find in the cache afterwards.
+const CACHE: usize = 6 << 20;
 
 /// Pixels that a unit takes through its depthwise and dense part at a time: they stay in the first cache.
 pub(super) const STRIP: usize = 64;
@@ -30,7 +33,7 @@ impl Run<'_> {
             }
             self.each_image(&mut section, |image, scratch| {
                 for &step in &steps {
-                    self.forward_step(step, image, scratch, x);
+                    self.forward_step(step, image, scratch, Some(x));
                 }
             })?;
             if self.batch_norms() {
@@ -52,11 +55,20 @@ impl Run<'_> {
         out
     }
 
-    fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: &[f32]) {
+    /// Writes a step's output and gathers its statistics. Without the images `x` it is run again: the output is the same,
+    /// and its statistics are known.
+    pub(super) fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: Option<&[f32]>) {
+        self.profile_step(step);
         match &self.plan().steps[step] {
-            Step::Import { output } => self.import(*output, image, x),
+            Step::Import { output } => self.import(*output, image, x.unwrap_or_default()),
             Step::Noise { output, id, .. } => self.noise(*output, *id, image),
-            Step::Unit(unit) => self.unit_forward(self.unit(*unit), image, scratch),
+            Step::Unit(unit) => {
+                let store = x.map_or(Store::PLAIN, |_| self.unit_store(&self.plan().units[*unit], image));
+                self.unit_forward(self.unit(*unit), store, image, scratch);
+                if !store.total.is_null() {
+                    return;
+                }
+            }
             Step::Pool(index) => {
                 let step = &self.plan().pools[*index];
                 let from = self.plan().values[step.input].raw;
@@ -72,19 +84,12 @@ impl Run<'_> {
             }
             Step::Sum(sum) => self.sum(*sum, image, scratch),
             Step::Apply { input, output, .. } => self.apply(*input, *output, image, scratch),
-            Step::Gather { input, output, lanes, .. } => {
+            Step::Gather { input, output, .. } => {
                 let from = self.plan().values[*input].raw;
-                let pixels = self.plan().raws[*output].pixels();
+                let Some(moves) = &self.cpu.moves[step] else { return };
                 let (source, target) = (self.raw(image, from), self.raw(image, *output));
-                for (lane, source_lane) in lanes.iter().enumerate() {
-                    for pixel in 0..pixels {
-                        // SAFETY: lanes and pixels are within the two tensors.
-                        unsafe {
-                            let value = source_lane.map_or(0.0, |l| *source.add(lane_at(l as usize, pixel, pixels)));
-                            *target.add(lane_at(lane, pixel, pixels)) = value;
-                        }
-                    }
-                }
+                // SAFETY: both are whole tensors of the moves' block counts within the image's region.
+                unsafe { moves.forward(self.isa, target, source, self.plane(from) / LANES) };
             }
             Step::GlobalPool { input, output, .. } => {
                 let from = self.plan().values[*input].raw;
@@ -101,7 +106,7 @@ impl Run<'_> {
                 }
             }
         }
-        if self.batch_norms() {
+        if x.is_some() && self.batch_norms() {
             self.gather_statistics(self.plan().output_of(step), image);
         }
     }
@@ -158,7 +163,27 @@ impl Run<'_> {
         scratch.loaded = Some((id, image.index, slopes));
     }
 
-    fn unit_forward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch) {
+    /// What a unit's dense part does besides: a single norm's statistics are gathered while the results are in registers, and
+    /// outputs of stages that no cache holds go past it.
+    fn unit_store(&self, unit: &Unit, image: &Image) -> Store {
+        let Some(&(norm, lane)) = self.cpu.statistics_of[unit.output].first() else { return Store::PLAIN };
+        if unit.dense.is_none() || !self.batch_norms() || self.cpu.statistics_of[unit.output].len() > 1 {
+            return Store::PLAIN;
+        }
+        let (total, square) = self.statistics_at(norm, lane, image);
+        if image.first {
+            let len = self.plan().raws[unit.output].layout.len();
+            // SAFETY: this group's entries of this norm.
+            unsafe {
+                std::slice::from_raw_parts_mut(total, len).fill(0.0);
+                std::slice::from_raw_parts_mut(square, len).fill(0.0);
+            }
+        }
+        let level = self.plan().raws[unit.output].level;
+        Store { total, square, past_cache: self.batch * self.cpu.stage_len[level] > CACHE }
+    }
+
+    fn unit_forward(&self, unit: UnitView, store: Store, image: &Image, scratch: &mut Scratch) {
         self.load_view(unit.input, image, scratch, false);
         let geometry = &unit.geometry;
         let (height, width) = geometry.output;
@@ -174,7 +199,7 @@ impl Run<'_> {
             for first in (0..height).step_by(rows) {
                 let strip = first..(first + rows).min(height);
                 let pixels = strip.len() * width;
-                for block in 0..unit.shape.output_blocks {
+                for block in (0..unit.shape.output_blocks).filter(|_| !store.past_cache) {
                     prefetch::to_write(y.wrapping_add(block * plane + first * width * LANES), pixels * LANES);
                 }
                 let middle = scratch.middle.at(0);
@@ -184,7 +209,8 @@ impl Run<'_> {
                 unsafe {
                     let to = y.add(first * width * LANES);
                     self.set_taps(unit, &[0], scratch);
-                    self.dense_row(unit, to, Strides { pixel: LANES, block: plane }, middle, from, pixels, scratch);
+                    let strides = Strides { pixel: LANES, block: plane };
+                    self.dense_row(unit, to, strides, middle, from, pixels, store, scratch);
                 }
             }
             return;
@@ -197,12 +223,12 @@ impl Run<'_> {
         // SAFETY: geometry keeps all taps within the loaded plane, rows within the output.
         unsafe {
             if unit.shape.taps.len() == 1 && geometry.pad == (0, 0) && geometry.stride == (1, 1) {
-                self.dense_row(unit, y, to, source, from, height * width, scratch);
+                self.dense_row(unit, y, to, source, from, height * width, store, scratch);
                 return;
             }
             for r in 0..height {
                 let source = source.add(r * geometry.stride.0 * padded.1 * LANES);
-                self.dense_row(unit, y.add(r * width * LANES), to, source, from, width, scratch);
+                self.dense_row(unit, y.add(r * width * LANES), to, source, from, width, store, scratch);
             }
         }
     }
@@ -269,6 +295,7 @@ impl Run<'_> {
         source: *const f32,
         from: Strides,
         n: usize,
+        store: Store,
         scratch: &Scratch,
     ) {
         let UnitShape { output_blocks, input_filled, .. } = unit.shape;
@@ -276,7 +303,7 @@ impl Run<'_> {
         let taps = &scratch.taps;
         // SAFETY: the caller's promise; weights are packed for these layouts.
         unsafe {
-            dense(self.isa, to, to_strides, *output_blocks, source, from, taps, input_filled, n, bias, Write::Over);
+            dense(self.isa, to, to_strides, *output_blocks, source, from, taps, input_filled, n, bias, store);
         }
     }
 
@@ -292,18 +319,16 @@ impl Run<'_> {
         for block in 0..self.plan().raws[sum.output].layout.blocks() {
             let mut bias = [0.0f32; LANES];
             scratch.terms.clear();
-            let terms = sum.terms.iter().filter(|t| self.live.term(t));
+            let terms = sum.terms.iter().filter(|t| self.live.term(self.plan(), t));
             for (term, coefficients) in terms.zip(&mut scratch.coefficients) {
-                let p = self.weight_of(term, image);
+                *coefficients = self.weights_of(term, image);
                 let (scale, shift) = self.norm_block(term.value, block);
-                if scale.is_null() {
-                    coefficients.fill(p);
-                } else {
-                    for lane in 0..LANES {
+                if !scale.is_null() {
+                    for (lane, c) in coefficients.iter_mut().enumerate() {
                         // SAFETY: a norm's tables hold whole blocks.
                         unsafe {
-                            coefficients[lane] = p * *scale.add(lane);
-                            bias[lane] += p * *shift.add(lane);
+                            bias[lane] += *c * *shift.add(lane);
+                            *c *= *scale.add(lane);
                         }
                     }
                 }
@@ -337,17 +362,22 @@ impl Run<'_> {
         }
     }
 
+    /// Where an image's group adds Σ y and Σ y² for a norm, from this lane on.
+    fn statistics_at(&self, norm: usize, lane: usize, image: &Image) -> (*mut f32, *mut f32) {
+        let norm = &self.plan().norms[norm];
+        let at = image.group * self.tape.partial_len + 2 * norm.offset + lane;
+        (self.tape.partial.at(at), self.tape.partial.at(at + self.plan().raws[norm.raw].layout.len()))
+    }
+
     /// Adds Σ y and Σ y² of a fresh tensor to its group's sums, for each norm that it feeds.
     fn gather_statistics(&self, raw: RawId, image: &Image) {
         let tensor = &self.plan().raws[raw];
         for &(norm, lane) in &self.cpu.statistics_of[raw] {
-            let norm = &self.plan().norms[norm];
-            let lanes = self.plan().raws[norm.raw].layout.len();
+            let (total, square) = self.statistics_at(norm, lane, image);
             for block in 0..tensor.layout.blocks() {
-                let at = image.group * self.tape.partial_len + 2 * norm.offset + lane + block * LANES;
-                let (total, square) = (self.tape.partial.at(at), self.tape.partial.at(at + lanes));
                 // SAFETY: this group's entries of this norm; the plane is within the image's region.
                 unsafe {
+                    let (total, square) = (total.add(block * LANES), square.add(block * LANES));
                     if image.first {
                         std::slice::from_raw_parts_mut(total, LANES).fill(0.0);
                         std::slice::from_raw_parts_mut(square, LANES).fill(0.0);

@@ -6,7 +6,7 @@ use super::pack::unpack_gradient;
 use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
 use super::{Image, Isa, Run, Section, prefetch, shifted};
-use crate::graph::plan::{BackStep, Gradient, LANES, RawId, Unit, ValueId};
+use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, Unit, ValueId};
 
 impl Run<'_> {
     /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
@@ -52,19 +52,20 @@ impl Run<'_> {
         for block in 0..blocks {
             let offset = block * plane;
             let (scale, _) = self.norm_block(value, block);
-            let mut push = |gradient: ValueId, p: f32| {
+            let mut push = |gradient: ValueId, p: [f32; LANES]| {
                 let coefficients = &mut gradient_coefficients[gradient_terms.len()];
-                for (lane, c) in coefficients.iter_mut().enumerate() {
+                *coefficients = p;
+                if !scale.is_null() {
                     // SAFETY: a norm's tables hold whole blocks.
-                    *c = if scale.is_null() { p } else { unsafe { p * *scale.add(lane) } };
+                    coefficients.iter_mut().enumerate().for_each(|(lane, c)| *c *= unsafe { *scale.add(lane) });
                 }
                 gradient_terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
             };
             match &what.gradient {
-                Gradient::Buffer => push(value, 1.0),
+                Gradient::Buffer => push(value, [1.0; LANES]),
                 Gradient::Terms(terms) => {
                     for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
-                        push(self.plan().sums[term.sum].value, self.mixing(term.slot));
+                        push(self.plan().sums[term.sum].value, self.mixing_lanes(term.mixing));
                     }
                 }
             }
@@ -107,21 +108,33 @@ impl Run<'_> {
                 if !back.wanted.p {
                     return;
                 }
-                for term in sum.terms.iter().filter(|t| self.live.term(t)) {
-                    let Some(slot) = term.slot else { continue };
+                for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.live.term(plan, t)) {
                     let raw = plan.values[term.value].raw;
                     let dot = sum.dots.iter().position(|&r| r == raw).unwrap_or(0);
                     let (g, gy) =
                         (&totals[sum.statistics..][..lanes], &totals[sum.statistics + (1 + dot) * lanes..][..lanes]);
-                    let gradient: f64 = match plan.values[term.value].norm {
-                        None => gy.iter().sum(),
-                        Some(norm) => {
-                            let at = plan.norms[norm].offset;
-                            let (scale, shift) = (&self.tape.scale.slice()[at..], &self.tape.shift.slice()[at..]);
-                            (0..lanes).map(|l| f64::from(scale[l]) * gy[l] + f64::from(shift[l]) * g[l]).sum()
+                    let norm = plan.values[term.value].norm.map(|norm| plan.norms[norm].offset);
+                    let of_lane = |lane: usize| match norm {
+                        None => gy[lane],
+                        Some(at) => {
+                            let (scale, shift) =
+                                (self.tape.scale.slice()[at + lane], self.tape.shift.slice()[at + lane]);
+                            f64::from(scale) * gy[lane] + f64::from(shift) * g[lane]
                         }
                     };
-                    dp[slot.0 as usize] += gradient as f32;
+                    match term.mixing {
+                        Mixing::One => {}
+                        Mixing::Slot(slot) => dp[slot.0 as usize] += (0..lanes).map(of_lane).sum::<f64>() as f32,
+                        Mixing::Lanes(factors) => {
+                            for chunk in lane_runs(&plan.lane_factors[factors]) {
+                                if let (LaneFactor::Slot(slot), lanes) = chunk
+                                    && self.live.slot(slot)
+                                {
+                                    dp[slot.0 as usize] += lanes.map(of_lane).sum::<f64>() as f32;
+                                }
+                            }
+                        }
+                    }
                 }
             }
             _ => {}
@@ -156,6 +169,15 @@ impl Run<'_> {
             unpack_gradient(self.plan(), self.graph, unit, packed, |at, value| dw[at] += value);
         }
     }
+}
+
+/// Neighbouring lanes with one factor.
+fn lane_runs(factors: &[LaneFactor; LANES]) -> impl Iterator<Item = (LaneFactor, std::ops::Range<usize>)> {
+    let mut at = 0;
+    factors.chunk_by(|a, b| a == b).map(move |run| {
+        at += run.len();
+        (run[0], at - run.len()..at)
+    })
 }
 
 /// How the gradient of a stored tensor is formed, see [`Run::stored_gradient`].

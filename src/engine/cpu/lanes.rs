@@ -66,6 +66,9 @@ impl Isa {
 pub trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Writes past the cache where the instruction set can; the pointer must be aligned to sixteen floats. Other threads
+    /// see it after [`fence`].
+    unsafe fn stream(self, to: *mut f32);
     unsafe fn splat(value: f32) -> Self;
     /// self · a + b.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
@@ -78,6 +81,8 @@ pub trait Lanes: Copy {
     unsafe fn where_unequal(self, a: Self, b: Self) -> Self;
     /// This where a > 0, zero elsewhere.
     unsafe fn where_positive(self, a: Self) -> Self;
+    /// Lane `lanes[i]` of this in lane i, zero where that is 16 or more.
+    unsafe fn permuted(self, lanes: &[u32; 16]) -> Self;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -96,6 +101,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut f32) {
+            unsafe { _mm512_stream_ps(to, self.0) }
         }
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -129,6 +138,14 @@ pub mod x86 {
         unsafe fn where_positive(self, a: Self) -> Self {
             unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a.0, _mm512_setzero_ps()), self.0)) }
         }
+        #[inline(always)]
+        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+            unsafe {
+                let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
+                let inside = _mm512_cmplt_epu32_mask(lanes, _mm512_set1_epi32(16));
+                Self(_mm512_maskz_permutexvar_ps(inside, lanes, self.0))
+            }
+        }
     }
 
     #[derive(Clone, Copy)]
@@ -144,6 +161,13 @@ pub mod x86 {
             unsafe {
                 _mm256_storeu_ps(to, self.0);
                 _mm256_storeu_ps(to.add(8), self.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut f32) {
+            unsafe {
+                _mm256_stream_ps(to, self.0);
+                _mm256_stream_ps(to.add(8), self.1);
             }
         }
         #[inline(always)]
@@ -194,6 +218,23 @@ pub mod x86 {
                 )
             }
         }
+        #[inline(always)]
+        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+            #[inline(always)]
+            unsafe fn half(from: Avx2, lanes: *const u32) -> __m256 {
+                unsafe {
+                    let lanes = _mm256_loadu_si256(lanes.cast());
+                    // The permutation looks at the lowest three bits; the next says which half, any above that there is none.
+                    let (low, high) =
+                        (_mm256_permutevar8x32_ps(from.0, lanes), _mm256_permutevar8x32_ps(from.1, lanes));
+                    let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(lanes));
+                    let above = _mm256_srli_epi32::<4>(lanes);
+                    let inside = _mm256_castsi256_ps(_mm256_cmpeq_epi32(above, _mm256_setzero_si256()));
+                    _mm256_and_ps(inside, _mm256_blendv_ps(low, high, upper))
+                }
+            }
+            unsafe { Self(half(self, lanes.as_ptr()), half(self, lanes.as_ptr().add(8))) }
+        }
     }
 }
 
@@ -222,6 +263,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         unsafe { to.cast::<[f32; 16]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, to: *mut f32) {
+        unsafe { self.store(to) }
     }
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -255,14 +300,28 @@ impl Lanes for Portable {
     unsafe fn where_positive(self, a: Self) -> Self {
         self.pick(|i| a.0[i] > 0.0)
     }
+    #[inline(always)]
+    unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
+        Self(std::array::from_fn(|i| self.0.get(lanes[i] as usize).copied().unwrap_or(0.0)))
+    }
+}
+
+/// Makes what was streamed visible before anything that follows.
+pub fn fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64 processor.
+    unsafe {
+        std::arch::x86_64::_mm_sfence()
+    }
 }
 
 /// Compiles a kernel for every instruction set and dispatches on its first argument.
 ///
-/// In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
+/// `work(flops, bytes)` says what a call does, for the profile: floating-point operations over all lanes, and the bytes of
+/// the planes and weights that the arguments name, each once a mention. In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
 /// register file of the instruction set holds without spilling.
 macro_rules! kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name(isa: $crate::engine::cpu::lanes::Isa, $($arg: $type),*) {
@@ -285,17 +344,37 @@ macro_rules! kernel {
             unsafe fn avx2($($arg: $type),*) {
                 unsafe { body::<$crate::engine::cpu::lanes::x86::Avx2, 4>($($arg),*) }
             }
-            // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked (`Isa::choose`);
-            // the pointers are the caller's promise.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2($($arg),*),
-                    _ => body::<Portable, 4>($($arg),*),
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn dispatch(isa: Isa, $($arg: $type),*) {
+                // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked
+                // (`Isa::choose`); the pointers are the caller's promise.
+                unsafe {
+                    match isa {
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx512 => avx512($($arg),*),
+                        #[cfg(target_arch = "x86_64")]
+                        Isa::Avx2 => avx2($($arg),*),
+                        _ => body::<Portable, 4>($($arg),*),
+                    }
                 }
             }
+            // Apart, so that the usual way keeps its arguments in registers.
+            #[cold]
+            #[inline(never)]
+            #[allow(clippy::too_many_arguments)]
+            unsafe fn profiled(isa: Isa, $($arg: $type),*) {
+                use $crate::engine::cpu::profile::{Kernel, Work, timed};
+                static KERNEL: Kernel = Kernel::new(stringify!($name));
+                // SAFETY: the caller's promise.
+                timed(&KERNEL, Work { flops: $flops, bytes: $bytes }, || unsafe { dispatch(isa, $($arg),*) });
+            }
+            if $crate::engine::cpu::profile::is_on() {
+                // SAFETY: the caller's promise.
+                return unsafe { profiled(isa, $($arg),*) };
+            }
+            // SAFETY: the caller's promise.
+            unsafe { dispatch(isa, $($arg),*) }
         }
     };
 }

@@ -1,7 +1,7 @@
 //! What has to be done this time: steps whose outputs somebody uses, and tensors whose gradients somebody wants.
 
 use crate::graph::Slot;
-use crate::graph::plan::{Plan, Step, SumTerm};
+use crate::graph::plan::{LaneFactor, Mixing, Plan, Step, SumTerm};
 
 /// Which of the three inputs gradients are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,7 +45,7 @@ impl Live {
             live.steps[step] = true;
             match &plan.steps[step] {
                 Step::Sum(sum) => {
-                    let terms = plan.sums[*sum].terms.iter().filter(|t| live.term(t));
+                    let terms = plan.sums[*sum].terms.iter().filter(|t| live.term(plan, t));
                     stack.extend(terms.map(|t| plan.values[t.value].raw));
                 }
                 _ => stack.extend(plan.inputs_of(step).iter().map(|&v| plan.values[v].raw)),
@@ -54,22 +54,32 @@ impl Live {
         live
     }
 
-    pub fn term(&self, term: &SumTerm) -> bool {
-        self.slot(term.slot)
+    pub fn term(&self, plan: &Plan, term: &SumTerm) -> bool {
+        self.mixing(plan, term.mixing)
     }
 
-    pub fn slot(&self, slot: Option<Slot>) -> bool {
-        match (slot, &self.active) {
-            (Some(slot), Some(active)) => active[slot.0 as usize],
-            _ => true,
+    /// Whether a term so mixed counts: siblings run together.
+    pub fn mixing(&self, plan: &Plan, mixing: Mixing) -> bool {
+        match mixing {
+            Mixing::One => true,
+            Mixing::Slot(slot) => self.slot(slot),
+            Mixing::Lanes(factors) => plan.lane_factors[factors].iter().any(|factor| match factor {
+                LaneFactor::Zero => false,
+                LaneFactor::One => true,
+                LaneFactor::Slot(slot) => self.slot(*slot),
+            }),
         }
+    }
+
+    pub fn slot(&self, slot: Slot) -> bool {
+        self.active.as_ref().is_none_or(|active| active[slot.0 as usize])
     }
 
     /// By raw tensor: whether anything wanted depends on its gradient.
     pub fn needs(&self, plan: &Plan, wanted: Wanted) -> Vec<bool> {
         let mut needs = vec![false; plan.raws.len()];
         let affine = |raw: usize, value: usize| {
-            plan.values[value].norm.is_some_and(|n| plan.norms[n].raw == raw && plan.norms[n].affine.is_some())
+            plan.values[value].norm.is_some_and(|n| plan.norms[n].raw == raw && plan.norms[n].is_affine())
         };
         // Steps are in an order in which inputs come first.
         for step in (0..plan.steps.len()).filter(|&s| self.steps[s]) {
@@ -87,8 +97,8 @@ impl Live {
                 Step::Sum(sum) => plan.sums[*sum]
                     .terms
                     .iter()
-                    .filter(|t| self.term(t))
-                    .any(|t| (wanted.p && t.slot.is_some()) || of_input(t.value)),
+                    .filter(|t| self.term(plan, t))
+                    .any(|t| (wanted.p && t.mixing != Mixing::One) || of_input(t.value)),
                 _ => plan.inputs_of(step).iter().any(|&v| of_input(v)),
             };
             needs[output] = needed;

@@ -25,7 +25,10 @@ kernel! {
     ///
     /// # Safety
     /// `src` must be good for the plane's pixels, `dst` for the padded plane's, coefficients for sixteen floats.
-    pub fn load_affine(dst: *mut f32, src: *const f32, plane: LoadPlane) {
+    pub fn load_affine(dst: *mut f32, src: *const f32, plane: LoadPlane) work(
+        if plane.scale.is_null() { 0 } else { 32 * plane.size.0 * plane.size.1 },
+        64 * (plane.size.0 * plane.size.1 + (plane.size.0 + 2 * plane.pad.0) * plane.padded_width())
+    ) {
         let (height, width) = plane.size;
         let padded = plane.padded_width();
         let zero = V::splat(0.0);

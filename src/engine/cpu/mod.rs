@@ -6,19 +6,22 @@
 
 mod backward;
 mod crew;
-mod dense;
-mod depthwise;
+pub(crate) mod dense;
+pub(crate) mod depthwise;
 mod forward;
+mod gather;
 mod gradients;
-mod lanes;
+pub(crate) mod lanes;
 mod live;
-mod load;
-mod memory;
+pub(crate) mod load;
+pub(crate) mod memory;
 mod norms;
 mod pack;
-mod pool;
+pub(crate) mod peaks;
+pub(crate) mod pool;
 mod prefetch;
-mod sums;
+pub(crate) mod profile;
+pub(crate) mod sums;
 mod tape;
 mod unit_backward;
 
@@ -28,9 +31,12 @@ pub use tape::{Pools, Tape};
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
-use crate::graph::plan::{Gradient, LANES, Memory, Plan, RawId, Step, SumTerm, Unit, Value, ValueId};
+use crate::graph::plan::{
+    BackStage, Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
+};
 use crate::{Result, interrupt};
 use crew::Crew;
+use gather::Moves;
 use sums::Shifted;
 use tape::Scratch;
 
@@ -44,13 +50,19 @@ pub struct CpuPlan {
     statistics_of: Vec<Vec<(usize, usize)>>,
     /// By stage: the norms whose tensors are complete at its end.
     norms_of_stage: Vec<Vec<usize>>,
+    /// By stage: floats of an image that it writes.
+    stage_len: Vec<usize>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
+    /// By sum and dot: whether a mixing weight's gradient is made of the product.
+    dot_feeds_slot: Vec<Vec<bool>>,
     /// The most terms that any weighted sum has, and that any stored tensor's gradient has over all its blocks.
     most_terms: usize,
     most_gradient_terms: usize,
     /// By unit.
     shapes: Vec<UnitShape>,
+    /// By step: how a gather moves lanes.
+    moves: Vec<Option<Moves>>,
 }
 
 /// A unit's block counts, filled lanes and tap offsets.
@@ -144,14 +156,12 @@ impl CpuPlan {
                 at = plan.raws[whole].part_of.map(|(parent, block)| (parent, lane + block * LANES));
             }
         }
-        let feeds =
-            |raw: &RawId, sum: usize| {
-                plan.sums[sum].terms.iter().map(|t| &plan.values[t.value]).any(|value| {
-                    value.raw == *raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_))
-                })
-            };
-        let dot_feeds_norm =
-            (0..plan.sums.len()).map(|sum| plan.sums[sum].dots.iter().map(|raw| feeds(raw, sum)).collect()).collect();
+        let dot_feeds_norm = (0..plan.sums.len())
+            .map(|sum| plan.sums[sum].dots.iter().map(|&raw| plan.dot_feeds_norm(sum, raw)).collect())
+            .collect();
+        let dot_feeds_slot = (0..plan.sums.len())
+            .map(|sum| plan.sums[sum].dots.iter().map(|&raw| plan.dot_feeds_slot(sum, raw)).collect())
+            .collect();
         let most_terms = plan
             .sums
             .iter()
@@ -169,7 +179,27 @@ impl CpuPlan {
         };
         let most_gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
         let shapes = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
-        Self { plan, statistics_of, norms_of_stage, dot_feeds_norm, most_terms, most_gradient_terms, shapes }
+        let moves = plan.steps.iter().map(|step| match step {
+            Step::Gather { input, lanes, .. } => {
+                Some(Moves::new(lanes, plan.raws[plan.values[*input].raw].layout.blocks()))
+            }
+            _ => None,
+        });
+        let moves = moves.collect();
+        let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
+        let stage_len = plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect();
+        Self {
+            plan,
+            statistics_of,
+            norms_of_stage,
+            stage_len,
+            dot_feeds_norm,
+            dot_feeds_slot,
+            most_terms,
+            most_gradient_terms,
+            shapes,
+            moves,
+        }
     }
 }
 
@@ -179,7 +209,10 @@ pub struct Run<'a> {
     pub graph: &'a Graph,
     pub isa: Isa,
     pub tape: &'a Tape,
+    /// Places on the way that the run goes: forward or back.
     pub memory: &'a Memory,
+    /// The stages of the way back.
+    pub backward: &'a [BackStage],
     pub live: &'a Live,
     pub draws: &'a Draws,
     /// By path and image; empty where nothing is dropped.
@@ -208,18 +241,21 @@ impl Run<'_> {
     fn each_image(&self, section: &mut Section, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
         section.turned = !section.turned;
+        let _profiled = profile::span(profile::SECTIONS);
         let (groups, turned) = (self.groups(), section.turned);
         let turn = |index: usize, count: usize| if turned { count - 1 - index } else { index };
         section.crew.each(groups, |index, thread| {
             let group = turn(index, groups);
             let Ok(mut scratch) = self.tape.scratch[thread % self.tape.scratch.len()].lock() else { return };
             scratch.loaded = None;
+            let _profiled = profile::group();
             let images = self.images(group);
             for index in 0..images.len() {
                 let image = images.start + turn(index, images.len());
                 let base = self.tape.image(self.memory, image);
                 work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
+            lanes::fence();
         });
         Ok(())
     }
@@ -241,17 +277,36 @@ impl Run<'_> {
         self.plan().raws[raw].pixels() * LANES
     }
 
-    fn mixing(&self, slot: Option<crate::graph::Slot>) -> f32 {
-        slot.map_or(1.0, |slot| self.p[slot.0 as usize])
+    /// What a lane is mixed by.
+    fn mixing(&self, mixing: Mixing, lane: usize) -> f32 {
+        match mixing {
+            Mixing::One => 1.0,
+            Mixing::Slot(slot) => self.p[slot.0 as usize],
+            Mixing::Lanes(factors) => match self.plan().lane_factors[factors][lane % LANES] {
+                LaneFactor::One => 1.0,
+                LaneFactor::Slot(slot) if self.live.slot(slot) => self.p[slot.0 as usize],
+                LaneFactor::Zero | LaneFactor::Slot(_) => 0.0,
+            },
+        }
     }
 
-    /// What a term of a sum is multiplied by in one image.
-    fn weight_of(&self, term: &SumTerm, image: &Image) -> f32 {
-        let kept = match term.drop {
-            Some(path) if !self.factors.is_empty() => self.factors[path as usize * self.batch + image.index],
-            _ => 1.0,
-        };
-        kept * self.mixing(term.slot)
+    /// What the lanes of a block are mixed by.
+    fn mixing_lanes(&self, mixing: Mixing) -> [f32; LANES] {
+        match mixing {
+            Mixing::Lanes(_) => std::array::from_fn(|lane| self.mixing(mixing, lane)),
+            _ => [self.mixing(mixing, 0); LANES],
+        }
+    }
+
+    /// What a term of a sum is multiplied by in one image, lane by lane.
+    fn weights_of(&self, term: &SumTerm, image: &Image) -> [f32; LANES] {
+        match term.drop {
+            Some(path) if !self.factors.is_empty() => {
+                let kept = self.factors[path as usize * self.batch + image.index];
+                self.mixing_lanes(term.mixing).map(|p| kept * p)
+            }
+            _ => self.mixing_lanes(term.mixing),
+        }
     }
 
     fn step_is_live(&self, raw: RawId) -> bool {

@@ -6,7 +6,7 @@
 
 use super::{Run, Wanted};
 use crate::engine::NormMode;
-use crate::graph::plan::{Gradient, LANES, Norm, ValueId};
+use crate::graph::plan::{Gradient, LANES, Norm, NormPart, ValueId};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
@@ -19,9 +19,11 @@ impl Run<'_> {
         let NormMode::Running(running) = self.norm else { return };
         let values = running.values();
         for norm in &self.plan().norms {
-            let info = &self.graph.norms()[norm.info];
+            let places = self.norm_places(norm);
             self.set_norm(norm, |channel| {
-                let (mean, variance) = (values[info.mean()][channel], values[info.variance()][channel]);
+                let Some((part, within)) = places[channel] else { return (0.0, 1.0) };
+                let info = &self.graph.norms()[part.info];
+                let (mean, variance) = (values[info.mean()][within], values[info.variance()][within]);
                 (f64::from(mean), f64::from(variance))
             });
         }
@@ -53,13 +55,25 @@ impl Run<'_> {
                 .collect();
             self.set_norm(norm, |channel| moments[channel]);
             if let NormMode::BatchUpdating(running) = self.norm {
-                let info = &self.graph.norms()[norm.info];
                 let unbiased = n / (n - 1.0).max(1.0);
+                let places = self.norm_places(norm);
                 running.update(|values| {
                     for (channel, &(mean, variance)) in moments.iter().enumerate() {
-                        let old = &mut values[info.mean()][channel];
+                        let Some((part, within)) = places[channel] else { continue };
+                        // A norm that siblings share moves once.
+                        if norm
+                            .parts
+                            .iter()
+                            .flatten()
+                            .find(|p| p.info == part.info)
+                            .is_some_and(|p| !std::ptr::eq(p, part))
+                        {
+                            continue;
+                        }
+                        let info = &self.graph.norms()[part.info];
+                        let old = &mut values[info.mean()][within];
                         *old += MOMENTUM * (mean as f32 - *old);
-                        let old = &mut values[info.variance()][channel];
+                        let old = &mut values[info.variance()][within];
                         *old += MOMENTUM * ((variance * unbiased) as f32 - *old);
                     }
                 });
@@ -67,15 +81,26 @@ impl Run<'_> {
         }
     }
 
+    /// By channel: the norm of the graph that it belongs to, and which of that norm's channels it is.
+    fn norm_places<'n>(&self, norm: &'n Norm) -> Vec<Option<(&'n NormPart, usize)>> {
+        let channels = self.plan().raws[norm.raw].layout.channels();
+        let share = (channels / norm.parts.len()).max(1);
+        (0..channels).map(|channel| Some((norm.parts[channel / share].as_ref()?, channel % share))).collect()
+    }
+
     fn set_norm(&self, norm: &Norm, moments: impl Fn(usize) -> (f64, f64)) {
-        let affine = norm.affine.map(|[gamma, beta]| {
-            let weights = self.graph.weights();
-            (&self.w[weights[gamma].range()], &self.w[weights[beta].range()])
-        });
+        let weights = self.graph.weights();
+        let places = self.norm_places(norm);
         for (channel, lane) in self.plan().raws[norm.raw].layout.positions().into_iter().enumerate() {
             let (mean, variance) = moments(channel);
             let inverse = 1.0 / (variance + EPSILON).sqrt();
-            let (gamma, beta) = affine.map_or((1.0, 0.0), |(g, b)| (f64::from(g[channel]), f64::from(b[channel])));
+            let (gamma, beta) = match places[channel] {
+                Some((NormPart { affine: Some([gamma, beta]), .. }, within)) => {
+                    let of = |weight: usize| f64::from(self.w[weights[weight].offset + within]);
+                    (of(*gamma), of(*beta))
+                }
+                _ => (1.0, 0.0),
+            };
             let at = norm.offset + lane;
             // SAFETY: within the tables; nobody else writes between parallel sections.
             unsafe {
@@ -97,6 +122,7 @@ impl Run<'_> {
         let raw = &self.plan().raws[norm.raw];
         let n = (self.batch * raw.pixels()) as f64;
         let Ok(totals) = self.tape.totals.lock() else { return };
+        let places = self.norm_places(norm);
         for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
             let (mut s1, mut s2) = (0.0, 0.0);
             match &self.plan().values[value].gradient {
@@ -107,7 +133,7 @@ impl Run<'_> {
                 Gradient::Terms(terms) => {
                     for term in terms.iter().filter(|t| self.gradient_term_is_live(t)) {
                         let sum = &self.plan().sums[term.sum];
-                        let p = f64::from(self.mixing(term.slot));
+                        let p = f64::from(self.mixing(term.mixing, lane));
                         let dot = sum.dots.iter().position(|&r| r == norm.raw).unwrap_or(0);
                         s1 += p * totals[sum.statistics + lane];
                         s2 += p * totals[sum.statistics + (1 + dot) * raw.layout.len() + lane];
@@ -123,9 +149,11 @@ impl Run<'_> {
                 let back_y = -scale * inverse * inverse * centred / n;
                 *self.tape.back_y.at(at) = back_y as f32;
                 *self.tape.back_constant.at(at) = (-scale * s1 / n - back_y * mean) as f32;
-                if let (true, Some([gamma, beta])) = (wanted.w, norm.affine) {
-                    dw[self.graph.weights()[gamma].offset + channel] += (inverse * centred) as f32;
-                    dw[self.graph.weights()[beta].offset + channel] += s1 as f32;
+                if let (true, Some((NormPart { affine: Some([gamma, beta]), .. }, within))) =
+                    (wanted.w, places[channel])
+                {
+                    dw[self.graph.weights()[*gamma].offset + within] += (inverse * centred) as f32;
+                    dw[self.graph.weights()[*beta].offset + within] += s1 as f32;
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Weights between the flat vector (names' order) and the kernels' order (lanes innermost, empty lanes zero).
 
 use super::memory::Floats;
-use crate::graph::Graph;
 use crate::graph::plan::{Dense, Plan, Unit};
+use crate::graph::{Graph, WeightInfo};
 use rayon::prelude::*;
 
 /// All weights in the kernels' order.
@@ -89,7 +89,7 @@ impl<'a> UnitMap<'a> {
     }
 
     pub fn depthwise_len(&self) -> usize {
-        self.unit.depthwise.map_or(0, |_| self.unit.geometry.taps.len() * self.input_lanes)
+        self.unit.depthwise.as_ref().map_or(0, |_| self.unit.geometry.taps.len() * self.input_lanes)
     }
 
     pub fn dense_len(&self) -> usize {
@@ -97,12 +97,14 @@ impl<'a> UnitMap<'a> {
     }
 
     fn each_depthwise(&self, mut f: impl FnMut(usize, usize)) {
-        let Some(weight) = self.unit.depthwise else { return };
         let taps = self.unit.geometry.taps.len();
-        let first = self.graph.weights()[weight].offset;
-        for (channel, &lane) in self.inputs.iter().enumerate() {
-            for tap in 0..taps {
-                f(tap * self.input_lanes + lane, first + channel * taps + tap);
+        for (sibling, info) in self.siblings(self.unit.depthwise.iter().flatten()) {
+            let channels = info.shape[0];
+            for channel in 0..channels {
+                let lane = self.inputs[sibling * channels + channel];
+                for tap in 0..taps {
+                    f(tap * self.input_lanes + lane, info.offset + channel * taps + tap);
+                }
             }
         }
     }
@@ -116,27 +118,32 @@ impl<'a> UnitMap<'a> {
         };
         match &self.unit.dense {
             None => {}
-            Some(Dense::Conv { weight, groups }) => {
-                let first = self.graph.weights()[*weight].offset;
-                let (per_input, per_output) = (self.inputs.len() / groups, self.outputs.len() / groups);
+            Some(Dense::Conv { weights, groups }) => {
                 let taps = self.dense_taps();
-                for output in 0..self.outputs.len() {
-                    let group = output / per_output;
-                    for input in 0..per_input {
-                        for tap in 0..taps {
-                            let flat = first + (output * per_input + input) * taps + tap;
-                            put(tap, group * per_input + input, output, flat);
+                for (sibling, info) in self.siblings(weights) {
+                    let (outputs, per_input) = (info.shape[0], info.shape[1]);
+                    let (inputs, per_output) = (per_input * groups, outputs / groups);
+                    for output in 0..outputs {
+                        let first = sibling * inputs + output / per_output * per_input;
+                        for input in 0..per_input {
+                            for tap in 0..taps {
+                                let flat = info.offset + (output * per_input + input) * taps + tap;
+                                put(tap, first + input, sibling * outputs + output, flat);
+                            }
                         }
                     }
                 }
             }
             Some(Dense::Halve { weights }) => {
-                let half = self.outputs.len() / 2;
-                for (tap, &weight) in weights.iter().enumerate() {
-                    let first = self.graph.weights()[weight].offset;
-                    for output in 0..half {
-                        for input in 0..self.inputs.len() {
-                            put(tap, input, tap * half + output, first + output * self.inputs.len() + input);
+                for tap in 0..2 {
+                    let of_tap: Vec<Option<usize>> = weights.iter().map(|both| both.map(|both| both[tap])).collect();
+                    for (sibling, info) in self.siblings(&of_tap) {
+                        let (half, inputs) = (info.shape[0], info.shape[1]);
+                        for output in 0..half {
+                            for input in 0..inputs {
+                                let to = (2 * sibling + tap) * half + output;
+                                put(tap, sibling * inputs + input, to, info.offset + output * inputs + input);
+                            }
                         }
                     }
                 }
@@ -145,10 +152,20 @@ impl<'a> UnitMap<'a> {
     }
 
     fn each_bias(&self, mut f: impl FnMut(usize, usize)) {
-        let Some(weight) = self.unit.bias else { return };
-        let first = self.graph.weights()[weight].offset;
-        for (channel, &lane) in self.outputs.iter().enumerate() {
-            f(lane, first + channel);
+        for (sibling, info) in self.siblings(self.unit.bias.iter().flatten()) {
+            let channels = info.shape[0];
+            for channel in 0..channels {
+                f(self.outputs[sibling * channels + channel], info.offset + channel);
+            }
         }
+    }
+
+    /// The weights that are there, with the places of their channels among equal shares.
+    fn siblings<'w>(
+        &self,
+        weights: impl IntoIterator<Item = &'w Option<usize>>,
+    ) -> impl Iterator<Item = (usize, &'a WeightInfo)> {
+        let weights = weights.into_iter().enumerate();
+        weights.filter_map(|(sibling, &weight)| Some((sibling, &self.graph.weights()[weight?])))
     }
 }

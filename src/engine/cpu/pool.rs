@@ -19,6 +19,11 @@ impl PoolPlane {
         first.saturating_sub(self.pool.padding)..(first + self.pool.kernel).saturating_sub(self.pool.padding).min(size)
     }
 
+    /// Pixels under all windows, padding included.
+    fn cells(&self) -> usize {
+        self.to.0 * self.to.1 * self.pool.kernel * self.pool.kernel
+    }
+
     /// What an average over a window of `cells` is divided by.
     #[inline(always)]
     fn share(&self, cells: usize) -> f32 {
@@ -34,7 +39,55 @@ kernel! {
     ///
     /// # Safety
     /// `src` and `dst` must be good for the planes' pixels.
-    pub fn pool(dst: *mut f32, src: *const f32, plane: PoolPlane) {
+    pub fn pool(dst: *mut f32, src: *const f32, plane: PoolPlane) work(
+        16 * plane.cells(),
+        64 * (plane.from.0 * plane.from.1 + plane.to.0 * plane.to.1)
+    ) {
+        if plane.pool.kernel == 3 && plane.pool.stride == 1 {
+            // Three columns slide along the row: each is taken down to one pixel once.
+            for r in 0..plane.to.0 {
+                let rows = plane.window(r, plane.from.0);
+                let is_max = plane.pool.kind == PoolKind::Max;
+                let nothing = V::splat(if is_max { f32::NEG_INFINITY } else { 0.0 });
+                let row = src.add(16 * rows.start * plane.from.1);
+                let step = 16 * plane.from.1;
+                let width = plane.from.1;
+                macro_rules! slide {
+                    ($join:ident) => {{
+                        macro_rules! column {
+                            ($at:expr) => {{
+                                // Columns of the padding hold nothing.
+                                let x = usize::wrapping_sub($at, plane.pool.padding);
+                                if x >= width {
+                                    nothing
+                                } else {
+                                    let top = row.add(16 * x);
+                                    match rows.len() {
+                                        3 => V::load(top).$join(V::load(top.add(step))).$join(V::load(top.add(2 * step))),
+                                        2 => V::load(top).$join(V::load(top.add(step))),
+                                        1 => V::load(top),
+                                        _ => nothing,
+                                    }
+                                }
+                            }};
+                        }
+                        let (mut left, mut middle) = (column!(0), column!(1));
+                        for c in 0..plane.to.1 {
+                            let right = column!(c + 2);
+                            let mut result = left.$join(middle).$join(right);
+                            if !is_max {
+                                let cells = rows.len() * plane.window(c, width).len();
+                                result = result.mul(V::splat(plane.share(cells)));
+                            }
+                            result.store(dst.add(16 * (r * plane.to.1 + c)));
+                            (left, middle) = (middle, right);
+                        }
+                    }};
+                }
+                if is_max { slide!(max) } else { slide!(add) }
+            }
+            return;
+        }
         for r in 0..plane.to.0 {
             let rows = plane.window(r, plane.from.0);
             for c in 0..plane.to.1 {
@@ -63,7 +116,10 @@ kernel! {
     ///
     /// # Safety
     /// All pointers must be good for the planes' pixels.
-    pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) {
+    pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) work(
+        16 * plane.cells() * if plane.pool.kind == PoolKind::Max { 2 } else { 1 },
+        64 * (plane.from.0 * plane.from.1 * if plane.pool.kind == PoolKind::Max { 3 } else { 2 } + plane.to.0 * plane.to.1)
+    ) {
         for r in 0..plane.to.0 {
             let rows = plane.window(r, plane.from.0);
             for c in 0..plane.to.1 {

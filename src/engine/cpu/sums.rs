@@ -50,6 +50,11 @@ impl Slope {
     }
 }
 
+/// Planes that writing reads, and operations a float that it does, because of slopes and what was there before.
+pub fn extras(slope: Slope, write: Write) -> usize {
+    usize::from(!matches!(slope, Slope::One)) + usize::from(write == Write::Add)
+}
+
 /// Writes neighbouring pixels `step` floats apart, times their slopes.
 ///
 /// # Safety
@@ -93,6 +98,9 @@ kernel! {
     pub fn weighted_sum(
         dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize,
         bias: *const f32, slope: Slope, write: Write,
+    ) work(
+        16 * n * (2 * terms.len() + extras(slope, write)),
+        64 * n * (terms.len() + 1 + extras(slope, write))
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize>(
@@ -128,6 +136,9 @@ kernel! {
                 while i + T <= n {
                     tile!(T);
                 }
+                while i + 4 <= n && T > 4 {
+                    tile!(4);
+                }
                 while i + 2 <= n {
                     tile!(2);
                 }
@@ -150,7 +161,10 @@ kernel! {
     ///
     /// # Safety
     /// `g` and each plane must be good for 16·n floats, `total` (or null, to leave it out) and each product for sixteen.
-    pub fn dots(g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32]) {
+    pub fn dots(g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32]) work(
+        16 * n * (2 * planes.len() + usize::from(!total.is_null())),
+        64 * n * (1 + planes.len())
+    ) {
         #[inline(always)]
         unsafe fn some<V: Lanes, const K: usize>(
             g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32],
@@ -203,7 +217,10 @@ kernel! {
     ///
     /// # Safety
     /// All pointers must be good for 16·n floats.
-    pub fn through_activation(dst: *mut f32, dx: *const f32, slope: Slope, n: usize, write: Write) {
+    pub fn through_activation(dst: *mut f32, dx: *const f32, slope: Slope, n: usize, write: Write) work(
+        16 * n * extras(slope, write),
+        64 * n * (2 + extras(slope, write))
+    ) {
         for i in 0..n {
             put([V::load(dx.add(16 * i))], dst.add(16 * i), 16, slope.add(16 * i), write);
         }

@@ -12,8 +12,6 @@ use std::sync::Mutex;
 /// Everything that a pass writes.
 pub struct Tape {
     arena: Floats,
-    /// Floats of one image in the arena.
-    image_len: usize,
     pub packed: Packed,
     /// By norm lane: what views are multiplied by and shifted by, and the batch's mean and inverse deviation.
     pub scale: Floats,
@@ -50,7 +48,6 @@ impl Tape {
         let table = || Floats::new(sizes.norm_lanes);
         Ok(Self {
             arena,
-            image_len: memory.len,
             packed: Packed::new(&cpu.plan),
             scale: table(),
             shift: table(),
@@ -69,12 +66,28 @@ impl Tape {
 
     /// Where an image's region begins.
     pub fn image(&self, memory: &Memory, image: usize) -> *mut f32 {
-        debug_assert_eq!(memory.len, self.image_len);
-        self.arena.at(image * self.image_len)
+        self.arena.at(image * memory.len)
     }
 
-    fn capacity(&self) -> usize {
-        self.arena.len().checked_div(self.image_len).unwrap_or(usize::MAX)
+    /// Whether a pass over `batch` images has room on it.
+    fn fits(&self, memory: &Memory, batch: usize, training: bool) -> bool {
+        let groups = batch.min(GROUPS);
+        let gradients = !training || (self.gradients_len > 0 && self.gradients.len() >= self.gradients_len * groups);
+        memory.len * batch <= self.arena.len() && self.partial.len() >= self.partial_len * groups && gradients
+    }
+}
+
+impl CpuPlan {
+    /// The bytes of a training tape besides the images' regions.
+    pub fn table_bytes(&self, batch: usize) -> usize {
+        let sizes = &self.plan.sizes;
+        let groups = batch.min(GROUPS);
+        let packed = sizes.packed_depthwise + 2 * sizes.packed_dense + sizes.packed_bias;
+        let partial = (2 * sizes.norm_lanes).max(sizes.backward_statistics) * groups;
+        let scratch = sizes.padded_plane + sizes.halo_plane + 4 * sizes.plane;
+        let floats = packed + 6 * sizes.norm_lanes + partial + sizes.stage_gradients * groups;
+        let threads = rayon::current_num_threads().max(1);
+        (floats + scratch * threads) * size_of::<f32>() + sizes.backward_statistics * size_of::<f64>()
     }
 }
 
@@ -131,18 +144,17 @@ impl Scratch {
     }
 }
 
-/// Tapes not in use, for training and for inference.
+/// Tapes not in use.
 #[derive(Default)]
 pub struct Pools {
-    idle: [Mutex<Vec<Tape>>; 2],
+    idle: Mutex<Vec<Tape>>,
 }
 
 impl Pools {
     /// An idle tape that is large enough, or a new one.
-    pub fn take(&self, cpu: &CpuPlan, batch: usize, training: bool) -> Result<Tape> {
-        let memory = if training { &cpu.plan.training } else { &cpu.plan.inference };
-        if let Ok(mut idle) = self.idle[usize::from(training)].lock() {
-            if let Some(fits) = idle.iter().position(|tape| tape.capacity() >= batch) {
+    pub fn take(&self, cpu: &CpuPlan, memory: &Memory, batch: usize, training: bool) -> Result<Tape> {
+        if let Ok(mut idle) = self.idle.lock() {
+            if let Some(fits) = idle.iter().position(|tape| tape.fits(memory, batch, training)) {
                 return Ok(idle.swap_remove(fits));
             }
             // Too small for what is asked now: they would only lie about.
@@ -151,8 +163,8 @@ impl Pools {
         Tape::new(cpu, memory, batch, training)
     }
 
-    pub fn give_back(&self, tape: Tape, training: bool) {
-        if let Ok(mut idle) = self.idle[usize::from(training)].lock() {
+    pub fn give_back(&self, tape: Tape) {
+        if let Ok(mut idle) = self.idle.lock() {
             idle.push(tape);
         }
     }

@@ -4,7 +4,7 @@
 //! taps never asks whether it is still inside.
 
 use super::backward::{Back, write};
-use super::dense::{DenseTap, Strides, dense, dense_gradient};
+use super::dense::{DenseTap, Store, Strides, dense, dense_gradient};
 use super::depthwise::{Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows};
 use super::forward::STRIP;
 use super::sums::{Write, dots, through_activation, weighted_sum};
@@ -55,8 +55,20 @@ impl Run<'_> {
         if scratch.frame == Some(frame) {
             return;
         }
-        // SAFETY: the scratch plane holds the largest halo plane of the plan.
-        unsafe { std::slice::from_raw_parts_mut(scratch.halo.at(0), blocks * height * width * LANES).fill(0.0) };
+        let (above, beside) = (geometry.halo.0 * width * LANES, geometry.halo.1 * LANES);
+        for block in 0..blocks {
+            let plane = scratch.halo.at(block * height * width * LANES);
+            // SAFETY: the scratch plane holds the largest halo plane of the plan; between its frames lie whole rows.
+            let plane = unsafe { std::slice::from_raw_parts_mut(plane, height * width * LANES) };
+            plane[..above].fill(0.0);
+            let below = plane.len() - above;
+            plane[below..].fill(0.0);
+            for row in plane[above..below].chunks_exact_mut(width * LANES) {
+                row[..beside].fill(0.0);
+                let right = row.len() - beside;
+                row[right..].fill(0.0);
+            }
+        }
         scratch.frame = Some(frame);
     }
 
@@ -90,7 +102,6 @@ impl Run<'_> {
     ) {
         let (geometry, layouts) = (&unit.geometry, unit.shape);
         let (height, width) = geometry.output;
-        let halo_plane = geometry.with_halo().0 * geometry.with_halo().1 * LANES;
         let rows = (STRIP / width).clamp(1, height);
         let transposed = [DenseTap { offset: 0, weight: self.tape.packed.transposed.at(unit.packing.dense) }];
         let stored = self.stored_gradient(unit.value, image, scratch);
@@ -118,26 +129,45 @@ impl Run<'_> {
                     dense_gradient(self.isa, to, middle, strides, filled, dy, strides, layouts.output_blocks, pixels);
                 }
             }
-            let to_strides = Strides { pixel: LANES, block: halo_plane };
-            for (i, r) in strip.enumerate() {
-                let to = scratch.halo.at(self.halo_row(unit, 0, r));
-                // SAFETY: a row of the halo plane's interior and of the strip, in every block.
-                unsafe {
+            // SAFETY: rows of the halo plane's interior and of the strip, in every block; the row buffer holds a strip.
+            unsafe { self.into_halo(unit, dy, strides, strip, &transposed, scratch) };
+        }
+    }
+
+    /// The dense part's input gradient of a strip into the halo plane: row by row, or by way of a buffer where rows are too
+    /// short for the kernel's tiles.
+    ///
+    /// # Safety
+    /// `dy` must be good for the strip.
+    unsafe fn into_halo(
+        &self,
+        unit: UnitView,
+        dy: *const f32,
+        strides: Strides,
+        strip: std::ops::Range<usize>,
+        transposed: &[DenseTap],
+        scratch: &mut Scratch,
+    ) {
+        let width = unit.geometry.output.1;
+        let (blocks, filled) = (unit.shape.input_blocks, &unit.shape.output_filled);
+        let (halo, store) = (unit.geometry.with_halo(), Store::PLAIN);
+        let to_strides = Strides { pixel: LANES, block: halo.0 * halo.1 * LANES };
+        // SAFETY: the caller's promise; the halo plane and the row buffer are the plan's largest.
+        unsafe {
+            if width >= 16 {
+                for (i, r) in strip.enumerate() {
+                    let to = scratch.halo.at(self.halo_row(unit, 0, r));
                     let dy = dy.add(i * width * LANES);
-                    let (blocks, filled) = (layouts.input_blocks, &layouts.output_filled);
-                    dense(
-                        self.isa,
-                        to,
-                        to_strides,
-                        blocks,
-                        dy,
-                        strides,
-                        &transposed,
-                        filled,
-                        width,
-                        null(),
-                        Write::Over,
-                    );
+                    dense(self.isa, to, to_strides, blocks, dy, strides, transposed, filled, width, null(), store);
+                }
+                return;
+            }
+            let (rows, pixels) = (scratch.row.at(0), strip.len() * width);
+            dense(self.isa, rows, strides, blocks, dy, strides, transposed, filled, pixels, null(), store);
+            for block in 0..blocks {
+                for (i, r) in strip.clone().enumerate() {
+                    let from = rows.add(block * strides.block + i * width * LANES);
+                    std::ptr::copy_nonoverlapping(from, scratch.halo.at(self.halo_row(unit, block, r)), width * LANES);
                 }
             }
         }
@@ -300,8 +330,7 @@ impl Run<'_> {
                 // SAFETY: the halo is wide enough for all taps; the row buffer holds a row of every block.
                 unsafe {
                     let (to, taps) = (row.add(column * LANES), &scratch.taps);
-                    let (from_strides, over) = (from_strides, Write::Over);
-                    dense(self.isa, to, to_strides, blocks, from, from_strides, taps, filled, n, null(), over);
+                    dense(self.isa, to, to_strides, blocks, from, from_strides, taps, filled, n, null(), Store::PLAIN);
                 }
             }
             for block in 0..blocks {

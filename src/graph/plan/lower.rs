@@ -2,42 +2,63 @@
 
 use super::open::open_sums;
 use super::placement;
+use super::places;
 use super::readers::{Readers, count_readers, live_nodes};
+use super::selection::wanted_nodes;
+use super::siblings::{self, Siblings};
 use super::{
-    Dense, Geometry, Gradient, Layout, Norm, Packing, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Unit,
-    Value, ValueId, View, ViewId,
+    Gradient, Layout, Mixing, Norm, NormPart, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Value, ValueId,
+    View, ViewId, Weights,
 };
 use crate::Result;
-use crate::graph::{Activation, Conv, Graph, Node, Op, Pool, Term};
+use crate::graph::{Activation, Graph, Node, Op, Pool, Term};
 use std::collections::HashMap;
 
 /// What a node has become: a value through an activation, or nothing but zeros.
 #[derive(Clone, Copy, PartialEq)]
-enum Seen {
-    View { value: ValueId, activation: Option<Activation> },
+pub(super) enum Seen {
+    View {
+        value: ValueId,
+        activation: Option<Activation>,
+    },
+    /// A share of a family's running total, from channel `first` on.
+    Share {
+        value: ValueId,
+        first: usize,
+    },
     Zero,
 }
 
-struct Lowering<'g> {
-    graph: &'g Graph,
-    /// How many nodes read each node, how many of them are norms, and the last of them.
-    readers: Vec<Readers>,
+pub(super) struct Lowering<'g> {
+    pub graph: &'g Graph,
+    pub readers: Vec<Readers>,
+    pub siblings: Siblings,
+    /// By family: the running total.
+    pub totals: Vec<Option<ValueId>>,
+    /// Tensors several times side by side: by node and number.
+    pub copied: HashMap<(Node, usize), Seen>,
     /// The sums' terms; sums that their reader took in are left out.
     sums: HashMap<Node, Vec<Term>>,
-    seen: HashMap<Node, Seen>,
+    pub seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
-    plan: Plan,
+    /// Of the node at work.
+    place: usize,
+    pub plan: Plan,
 }
 
 pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let live = live_nodes(graph, output);
     let readers = count_readers(graph, &live, output);
     let sums = open_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
+    let siblings = siblings::find(graph, &sums, &readers);
+    let wanted = wanted_nodes(graph, &live, &readers, &siblings, output);
     let plan = Plan {
+        places: Vec::new(),
         raws: Vec::new(),
         values: Vec::new(),
         views: Vec::new(),
         norms: Vec::new(),
+        lane_factors: Vec::new(),
         units: Vec::new(),
         pools: Vec::new(),
         sums: Vec::new(),
@@ -50,8 +71,20 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         inference: Default::default(),
         sizes: Sizes::default(),
     };
-    let mut lowering = Lowering { graph, readers, sums, seen: HashMap::new(), view_ids: HashMap::new(), plan };
-    for node in graph.nodes().filter(|n| live[n.index()]) {
+    let mut lowering = Lowering {
+        graph,
+        readers,
+        totals: vec![None; siblings.families.len()],
+        siblings,
+        copied: HashMap::new(),
+        sums,
+        seen: HashMap::new(),
+        view_ids: HashMap::new(),
+        place: 0,
+        plan,
+    };
+    for node in graph.nodes().filter(|n| wanted[n.index()]) {
+        lowering.place = places::of(graph.scope_of(node), &mut lowering.plan.places);
         lowering.node(node)?;
     }
     let result = lowering.plain(output);
@@ -73,30 +106,18 @@ impl Lowering<'_> {
                 self.plain_view(value)
             }
             Op::Depthwise { .. } if self.fuses_into_pointwise(node) => return Ok(()),
-            Op::Depthwise { input, conv, weight } => {
-                let unit = self.unit(node, *input, *conv, Some(*weight), None, None);
-                self.plain_view(unit)
-            }
-            Op::Conv { input, conv, weight, bias } => {
-                let dense = Dense::Conv { weight: *weight, groups: conv.groups };
-                let unit = match graph.op(*input) {
-                    Op::Depthwise { input: inner, conv: inner_conv, weight: inner_weight }
-                        if self.fuses_into_pointwise(*input) =>
-                    {
-                        self.unit(node, *inner, *inner_conv, Some(*inner_weight), Some(dense), *bias)
-                    }
-                    _ => self.unit(node, *input, *conv, None, Some(dense), *bias),
+            Op::Depthwise { input, .. } | Op::Conv { input, .. } | Op::Halve { input, .. } => {
+                let from = match graph.op(*input) {
+                    Op::Depthwise { input: inner, .. } if self.fuses_into_pointwise(*input) => *inner,
+                    _ => *input,
                 };
+                let view = self.view_of(from);
+                let unit = self.unit(&[Some(node)], view);
                 self.plain_view(unit)
             }
-            Op::Halve { input, channels, weights } => {
-                let conv = Conv::square(*channels, 2).padding(0).stride(2);
-                let unit = self.unit(node, *input, conv, None, Some(Dense::Halve { weights: *weights }), None);
-                self.plain_view(unit)
-            }
-            Op::Norm { input, norm, affine } => {
+            Op::Norm { input, .. } => {
                 let value = self.plain(*input);
-                self.normed(value, *norm, *affine)
+                self.normed(value, vec![Some(self.norm_part(node))])
             }
             Op::Activate { input, activation } => match self.seen[input] {
                 Seen::View { value, activation: None } => Seen::View { value, activation: Some(*activation) },
@@ -117,18 +138,23 @@ impl Lowering<'_> {
                 let value = self.made(Step::Noise { output, value, id: *id }, output);
                 self.plain_view(value)
             }
+            Op::Sum { .. } if self.siblings.place_of.contains_key(&node) => {
+                let (family, share) = self.siblings.place_of[&node];
+                self.family_sum(node, family, share)
+            }
             Op::Sum { .. } => {
                 let Some(terms) = self.sums.remove(&node) else { return Ok(()) };
                 let value = self.sum(node, &terms);
                 self.plain_view(value)
             }
             Op::Concat { inputs } => {
-                let value = self.concat(inputs);
+                let values: Vec<ValueId> = inputs.iter().map(|&input| self.plain(input)).collect();
+                let value = self.concat(&values);
                 self.plain_view(value)
             }
-            Op::Select { input, channels } => {
-                let input = self.plain(*input);
-                let value = self.gather(input, channels);
+            Op::Select { .. } => {
+                let sources = self.sources(node);
+                let value = self.gather_sources(&sources);
                 self.plain_view(value)
             }
             Op::GlobalPool { input } => {
@@ -146,7 +172,7 @@ impl Lowering<'_> {
 
     /// A unit's or pool's output has exactly one value; where a norm and somebody else (or two norms) read it, they read
     /// a copy that may have several.
-    fn own_if_shared(&mut self, node: Node, seen: Seen) -> Seen {
+    pub(super) fn own_if_shared(&mut self, node: Node, seen: Seen) -> Seen {
         let Readers { all, norms, .. } = self.readers[node.index()];
         let Seen::View { value, activation: None } = seen else { return seen };
         let raw = self.plan.values[value].raw;
@@ -154,64 +180,11 @@ impl Lowering<'_> {
         if !single || norms == 0 || all == 1 {
             return seen;
         }
-        let copy = self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
+        let copy = self.sum_of(vec![SumTerm { value, mixing: Mixing::One, drop: None }], self.layout(value), raw);
         self.plain_view(copy)
     }
 
-    /// Whether a depthwise convolution disappears into the one pointwise convolution that reads it.
-    fn fuses_into_pointwise(&self, node: Node) -> bool {
-        let Readers { all: 1, last: Some(reader), .. } = self.readers[node.index()] else { return false };
-        match self.graph.op(reader) {
-            Op::Conv { conv, .. } => {
-                conv.kernel == (1, 1) && conv.stride == (1, 1) && conv.padding == (0, 0) && conv.groups == 1
-            }
-            _ => false,
-        }
-    }
-
-    fn unit(
-        &mut self,
-        node: Node,
-        input: Node,
-        conv: Conv,
-        depthwise: Option<usize>,
-        dense: Option<Dense>,
-        bias: Option<usize>,
-    ) -> ValueId {
-        let Seen::View { value, activation } = self.view_of(input) else {
-            unreachable!("views of zeros are written out")
-        };
-        let view = self.view(value, activation);
-        let shape = self.graph.shape(node);
-        let layout = match dense {
-            Some(_) => Layout::dense(shape.channels),
-            None => self.layout(value),
-        };
-        let taps = match &dense {
-            Some(Dense::Halve { .. }) => vec![(0, 0), (1, 1)],
-            _ => (0..conv.kernel.0)
-                .flat_map(|r| (0..conv.kernel.1).map(move |c| (r * conv.dilation.0, c * conv.dilation.1)))
-                .collect(),
-        };
-        let from = self.graph.shape(input);
-        let geometry =
-            Geometry::new((from.height, from.width), (shape.height, shape.width), conv.stride, conv.padding, taps);
-        let output = self.raw(layout, shape.height, shape.width);
-        let value = self.value(output, None);
-        self.plan.units.push(Unit {
-            input: view,
-            output,
-            value,
-            geometry,
-            depthwise,
-            dense,
-            bias,
-            packing: Packing::default(),
-        });
-        self.made(Step::Unit(self.plan.units.len() - 1), output)
-    }
-
-    fn pool(&mut self, input: ValueId, pool: Pool, height: usize, width: usize) -> ValueId {
+    pub(super) fn pool(&mut self, input: ValueId, pool: Pool, height: usize, width: usize) -> ValueId {
         let output = self.raw(self.layout(input), height, width);
         let value = self.value(output, None);
         self.plan.pools.push(PoolStep { input, output, value, pool });
@@ -225,7 +198,7 @@ impl Lowering<'_> {
             match self.seen.get(&term.node).copied().unwrap_or(Seen::Zero) {
                 Seen::Zero => {}
                 Seen::View { value, activation: None } => values.push((value, term)),
-                Seen::View { .. } => values.push((self.plain(term.node), term)),
+                Seen::View { .. } | Seen::Share { .. } => values.push((self.plain(term.node), term)),
             }
         }
         let layout = match values.first() {
@@ -236,7 +209,7 @@ impl Lowering<'_> {
         };
         let conformed = |(value, term): (ValueId, &Term)| SumTerm {
             value: self.conform(value, &layout),
-            slot: term.slot,
+            mixing: term.slot.map_or(Mixing::One, Mixing::Slot),
             drop: term.drop,
         };
         let terms: Vec<SumTerm> = values.into_iter().map(conformed).collect();
@@ -244,66 +217,24 @@ impl Lowering<'_> {
         self.sum_into(terms, output)
     }
 
-    fn sum_of(&mut self, terms: Vec<SumTerm>, layout: Layout, like: RawId) -> ValueId {
+    pub(super) fn sum_of(&mut self, terms: Vec<SumTerm>, layout: Layout, like: RawId) -> ValueId {
         let (height, width) = (self.plan.raws[like].height, self.plan.raws[like].width);
         let output = self.raw(layout, height, width);
         self.sum_into(terms, output)
     }
 
-    fn sum_into(&mut self, terms: Vec<SumTerm>, output: RawId) -> ValueId {
+    pub(super) fn sum_into(&mut self, terms: Vec<SumTerm>, output: RawId) -> ValueId {
         let mut dots = Vec::new();
         for term in &terms {
-            let raw = self.plan.values[term.value].raw;
-            if !dots.contains(&raw) {
+            let Value { raw, norm, .. } = self.plan.values[term.value];
+            let counts = term.mixing != Mixing::One || norm.is_some();
+            if counts && !dots.contains(&raw) {
                 dots.push(raw);
             }
         }
         let value = self.value(output, None);
         self.plan.sums.push(Sum { terms, output, value, statistics: 0, dots });
         self.made(Step::Sum(self.plan.sums.len() - 1), output)
-    }
-
-    /// Parts that are plain, whole and not yet part of something else become parts in place; others are written out.
-    fn concat(&mut self, inputs: &[Node]) -> ValueId {
-        let mut parts: Vec<RawId> = Vec::new();
-        for &input in inputs {
-            let value = self.plain(input);
-            let raw = self.plan.values[value].raw;
-            let free = self.plan.raws[raw].part_of.is_none()
-                && !parts.contains(&raw)
-                && raw != self.plan.input
-                && self.plan.values[value].norm.is_none();
-            let part = match free {
-                true => raw,
-                false => {
-                    let copy = self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
-                    self.plan.values[copy].raw
-                }
-            };
-            parts.push(part);
-            // Marks it taken at once, so that a second mention becomes a copy.
-            self.plan.raws[part].part_of = Some((usize::MAX, 0));
-        }
-        let layout = Layout::concat(parts.iter().map(|&p| &self.plan.raws[p].layout));
-        let (height, width) = (self.plan.raws[parts[0]].height, self.plan.raws[parts[0]].width);
-        let whole = self.raw(layout, height, width);
-        let mut block = 0;
-        for part in parts {
-            self.plan.raws[part].part_of = Some((whole, block));
-            block += self.plan.raws[part].layout.blocks();
-        }
-        self.value(whole, None)
-    }
-
-    fn gather(&mut self, input: ValueId, channels: &[u32]) -> ValueId {
-        let raw = &self.plan.raws[self.plan.values[input].raw];
-        let positions = raw.layout.positions();
-        let (height, width) = (raw.height, raw.width);
-        let layout = Layout::dense(channels.len());
-        let lanes = layout.lanes().iter().map(|l| l.map(|c| positions[channels[c as usize] as usize] as u32)).collect();
-        let output = self.raw(layout, height, width);
-        let value = self.value(output, None);
-        self.made(Step::Gather { input, output, value, lanes }, output)
     }
 
     /// The same value in another layout.
@@ -317,7 +248,7 @@ impl Lowering<'_> {
     }
 
     /// The node as a value of a raw tensor, without norm or activation: written out if need be.
-    fn plain(&mut self, node: Node) -> ValueId {
+    pub(super) fn plain(&mut self, node: Node) -> ValueId {
         match self.view_of(node) {
             Seen::View { value, activation } => {
                 let plain = self.write_out(value, activation);
@@ -326,17 +257,17 @@ impl Lowering<'_> {
                 }
                 plain
             }
-            Seen::Zero => unreachable!("views of zeros are written out"),
+            _ => unreachable!("views of zeros and shares are written out"),
         }
     }
 
-    fn write_out(&mut self, value: ValueId, activation: Option<Activation>) -> ValueId {
+    pub(super) fn write_out(&mut self, value: ValueId, activation: Option<Activation>) -> ValueId {
         if activation.is_none() && self.plan.values[value].norm.is_none() {
             return value;
         }
         let raw = self.plan.values[value].raw;
         if activation.is_none() {
-            return self.sum_of(vec![SumTerm { value, slot: None, drop: None }], self.layout(value), raw);
+            return self.sum_of(vec![SumTerm { value, mixing: Mixing::One, drop: None }], self.layout(value), raw);
         }
         let input = self.view(value, activation);
         let (height, width) = (self.plan.raws[raw].height, self.plan.raws[raw].width);
@@ -356,11 +287,19 @@ impl Lowering<'_> {
                 self.seen.insert(node, seen);
                 seen
             }
+            Some(Seen::Share { value, first }) => {
+                let channels = self.graph.shape(node).channels;
+                let sources: Vec<_> = (first..first + channels).map(|channel| (value, channel as u32)).collect();
+                let value = self.gather_sources(&sources);
+                let seen = self.own_if_shared(node, self.plain_view(value));
+                self.seen.insert(node, seen);
+                seen
+            }
             Some(view) => view,
         }
     }
 
-    fn normed(&mut self, value: ValueId, info: usize, affine: Option<[usize; 2]>) -> Seen {
+    pub(super) fn normed(&mut self, value: ValueId, parts: Weights<NormPart>) -> Seen {
         let raw = self.plan.values[value].raw;
         let index = self.plan.norms.len();
         let normed = match self.is_single(raw) {
@@ -371,7 +310,7 @@ impl Lowering<'_> {
             }
             false => self.value(raw, Some(index)),
         };
-        self.plan.norms.push(Norm { raw, value: normed, info, affine, offset: 0, own_sums: 0 });
+        self.plan.norms.push(Norm { raw, value: normed, parts, offset: 0, own_sums: 0 });
         self.plain_view(normed)
     }
 
@@ -382,17 +321,17 @@ impl Lowering<'_> {
         )
     }
 
-    fn raw(&mut self, layout: Layout, height: usize, width: usize) -> RawId {
-        self.plan.raws.push(Raw { layout, height, width, part_of: None, made_by: None, level: 0 });
+    pub(super) fn raw(&mut self, layout: Layout, height: usize, width: usize) -> RawId {
+        self.plan.raws.push(Raw { layout, height, width, part_of: None, made_by: None, level: 0, place: self.place });
         self.plan.raws.len() - 1
     }
 
-    fn value(&mut self, raw: RawId, norm: Option<usize>) -> ValueId {
+    pub(super) fn value(&mut self, raw: RawId, norm: Option<usize>) -> ValueId {
         self.plan.values.push(Value { raw, norm, gradient: Gradient::Buffer });
         self.plan.values.len() - 1
     }
 
-    fn made(&mut self, step: Step, output: RawId) -> ValueId {
+    pub(super) fn made(&mut self, step: Step, output: RawId) -> ValueId {
         let value = match &step {
             Step::Import { .. } => self.value(output, None),
             Step::Unit(unit) => self.plan.units[*unit].value,
@@ -408,18 +347,18 @@ impl Lowering<'_> {
         value
     }
 
-    fn view(&mut self, value: ValueId, activation: Option<Activation>) -> ViewId {
+    pub(super) fn view(&mut self, value: ValueId, activation: Option<Activation>) -> ViewId {
         *self.view_ids.entry((value, activation)).or_insert_with(|| {
             self.plan.views.push(View { value, activation, pad: (0, 0) });
             self.plan.views.len() - 1
         })
     }
 
-    fn plain_view(&self, value: ValueId) -> Seen {
+    pub(super) fn plain_view(&self, value: ValueId) -> Seen {
         Seen::View { value, activation: None }
     }
 
-    fn layout(&self, value: ValueId) -> Layout {
+    pub(super) fn layout(&self, value: ValueId) -> Layout {
         self.plan.raws[self.plan.values[value].raw].layout.clone()
     }
 }

@@ -10,23 +10,37 @@
 //! * A **stage** is the steps that can run image by image without waiting for a batch statistic. Backward runs the
 //!   stages in reverse order: by then all gradients that flow into a stage's outputs are complete.
 //!
+//! * **Siblings** are narrow tensors that are made alike from one state for different sums, as the candidates of all edges
+//!   that leave a state are. They are packed side by side into one tensor's lanes, and a term of their sum has a mixing
+//!   weight a lane.
+//!
 //! The plan knows no device. It is the same for any batch size: buffers are placed per image.
 
+mod bundle;
+mod convolutions;
 mod geometry;
 mod layout;
+mod lives;
 mod lower;
 mod memory;
 mod open;
 mod placement;
+mod places;
 mod readers;
+mod recompute;
 mod schedule;
+mod selection;
+mod siblings;
+mod work;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
 pub use memory::{Memory, Place};
+pub use recompute::{Again, Training};
 
 use super::{Activation, Graph, Pool, Slot};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// Index of a raw tensor.
 pub type RawId = usize;
@@ -47,6 +61,8 @@ pub struct Raw {
     pub made_by: Option<usize>,
     /// The stage before which it is complete.
     pub level: usize,
+    /// The part of the network that it belongs to: index into [`Plan::places`].
+    pub place: usize,
 }
 
 impl Raw {
@@ -78,7 +94,7 @@ pub struct Value {
 pub enum Gradient {
     /// In a buffer of its own, to which every reader adds.
     Buffer,
-    /// Nowhere: all readers are sums, so it is Σ p[slot] · (the sum's gradient), formed where it is needed.
+    /// Nowhere: all readers are sums, so it is Σ factor · (the sum's gradient), formed where it is needed.
     Terms(Vec<GradientTerm>),
 }
 
@@ -86,7 +102,24 @@ pub enum Gradient {
 pub struct GradientTerm {
     /// Index into [`Plan::sums`].
     pub sum: usize,
-    pub slot: Option<Slot>,
+    pub mixing: Mixing,
+}
+
+/// What a term of a sum is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mixing {
+    One,
+    Slot(Slot),
+    /// A factor for each lane of the term's only block: index into [`Plan::lane_factors`].
+    Lanes(usize),
+}
+
+/// What one lane of a term is multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneFactor {
+    Zero,
+    One,
+    Slot(Slot),
 }
 
 /// A value seen through an activation, or as it is. Readers load it into a plane with `pad` pixels of zeros around.
@@ -103,15 +136,31 @@ pub struct View {
 pub struct Norm {
     pub raw: RawId,
     pub value: ValueId,
-    /// Index into the graph's norms.
-    pub info: usize,
-    /// Gamma and beta as indices into the graph's weights.
-    pub affine: Option<[usize; 2]>,
+    /// By sibling, equal shares of the channels; none where a share is empty. A norm shared by siblings comes several times.
+    pub parts: Vec<Option<NormPart>>,
     /// Where its per-lane coefficients begin in the coefficient table.
     pub offset: usize,
     /// Where Σ g and Σ g·y begin in the backward statistics, if the value's gradient is a buffer.
     pub own_sums: usize,
 }
+
+impl Norm {
+    pub fn is_affine(&self) -> bool {
+        self.parts.iter().flatten().any(|part| part.affine.is_some())
+    }
+}
+
+/// One norm of the graph.
+#[derive(Clone, Copy, Debug)]
+pub struct NormPart {
+    /// Index into the graph's norms.
+    pub info: usize,
+    /// Gamma and beta as indices into the graph's weights.
+    pub affine: Option<[usize; 2]>,
+}
+
+/// By sibling: indices of weights, none where a share of the channels is empty. A tensor of its own is its only sibling.
+pub type Weights<T> = Vec<Option<T>>;
 
 /// Activation → (depthwise) → (dense convolution), stored before the norm.
 #[derive(Clone, Debug)]
@@ -122,22 +171,21 @@ pub struct Unit {
     pub value: ValueId,
     /// Geometry of the part that looks at neighbours: the depthwise part if there is one, else the dense part.
     pub geometry: Geometry,
-    /// The weight of the depthwise part.
-    pub depthwise: Option<usize>,
+    /// The weights of the depthwise part.
+    pub depthwise: Option<Weights<usize>>,
     pub dense: Option<Dense>,
-    /// Index into the graph's weights.
-    pub bias: Option<usize>,
+    pub bias: Option<Weights<usize>>,
     /// Where the packed weights begin (see [`Packing`]).
     pub packing: Packing,
 }
 
-/// A dense convolution's weights, one matrix a tap.
+/// A dense convolution's weights, one matrix a tap; siblings know nothing of one another.
 #[derive(Clone, Debug)]
 pub enum Dense {
-    /// `weight` is out × in/groups × taps.
-    Conv { weight: usize, groups: usize },
-    /// Tap 0 makes the first half of the channels with `weights[0]`, tap 1 the second half with `weights[1]`.
-    Halve { weights: [usize; 2] },
+    /// Each weight is out × in/groups × taps.
+    Conv { weights: Weights<usize>, groups: usize },
+    /// Tap 0 makes the first half of the channels with the first weight, tap 1 the second half with the second.
+    Halve { weights: Weights<[usize; 2]> },
 }
 
 /// Offsets of a unit's weights, in floats, in the engine's packed weight buffers.
@@ -163,7 +211,7 @@ pub struct PoolStep {
     pub pool: Pool,
 }
 
-/// A weighted sum of values: Σ p[slot] · value.
+/// A weighted sum of values: Σ factor · value.
 #[derive(Clone, Debug)]
 pub struct Sum {
     pub terms: Vec<SumTerm>,
@@ -172,15 +220,15 @@ pub struct Sum {
     pub value: ValueId,
     /// Where the per-lane sums Σ g and Σ g·y (one for each of `dots`) begin in the backward statistics.
     pub statistics: usize,
-    /// The raw tensors of all terms, each once.
+    /// The raw tensors of the terms that have a mixing weight or a norm, each once.
     pub dots: Vec<RawId>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct SumTerm {
     pub value: ValueId,
-    pub slot: Option<Slot>,
-    /// The drop path that the term is on; never together with a slot. A dropped term's value has a gradient buffer, as
+    pub mixing: Mixing,
+    /// The drop path that the term is on; never together with a mixing weight. A dropped term's value has a gradient buffer, as
     /// sums over the batch know nothing of an image's factor.
     pub drop: Option<u32>,
 }
@@ -234,12 +282,14 @@ pub enum BackStep {
     OwnSums { value: ValueId },
     /// Σ g and Σ g·y for all terms of a sum, once the sum's gradient is complete.
     Dots { sum: usize },
-    /// p[slot] · g of a sum into a term whose gradient is a buffer.
+    /// Factor · g of a sum into a term whose gradient is a buffer.
     SumTerm { sum: usize, term: usize, first: bool },
     /// Through a norm of a tensor that has other readers too, into the tensor's own gradient.
     Norm { value: ValueId, into: ValueId, first: bool },
     /// The gradient of what a forward step made into its input (and weights).
     Step { step: usize, first: bool },
+    /// A forward step once more, for readers that follow: its output was not kept.
+    Again { step: usize },
     /// The images' gradient, back to channels first.
     Export,
 }
@@ -257,20 +307,24 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
+    /// Parts of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    pub places: Vec<String>,
     pub raws: Vec<Raw>,
     pub values: Vec<Value>,
     pub views: Vec<View>,
     pub norms: Vec<Norm>,
+    pub lane_factors: Vec<[LaneFactor; LANES]>,
     pub units: Vec<Unit>,
     pub pools: Vec<PoolStep>,
     pub sums: Vec<Sum>,
     pub steps: Vec<Step>,
     pub forward: Vec<Stage>,
+    /// The way back if everything is kept.
     pub backward: Vec<BackStage>,
     pub input: RawId,
     pub output: ValueId,
     /// Buffers when gradients will be asked for, and when not.
-    pub training: Memory,
+    pub training: Arc<Training>,
     pub inference: Memory,
     pub sizes: Sizes,
 }
@@ -306,8 +360,17 @@ impl Plan {
         }
         let mut plan = lower::lower(graph, output)?;
         schedule::schedule(&mut plan);
-        memory::place(&mut plan);
+        plan.inference = memory::place_inference(&plan);
+        plan.training = Arc::new(recompute::cheap(&plan));
         Ok(plan)
+    }
+
+    /// A pass with gradients in which one image's region is at most `len` floats.
+    ///
+    /// # Errors
+    /// Where there is none: the least that will do, in floats.
+    pub fn training_within(&self, len: usize) -> Result<Training, usize> {
+        recompute::within(self, len)
     }
 
     /// The tensor that holds `raw`'s floats, and the offset (floats) within it.
@@ -317,6 +380,25 @@ impl Plan {
             at = (parent, at.1 + block * self.raws[parent].pixels() * LANES);
         }
         at
+    }
+
+    /// Whether Σ g·y of a sum and one of its tensors is a part of what that tensor's norm waits for.
+    pub fn dot_feeds_norm(&self, sum: usize, raw: RawId) -> bool {
+        self.sums[sum]
+            .terms
+            .iter()
+            .map(|term| &self.values[term.value])
+            .any(|value| value.raw == raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_)))
+    }
+
+    /// Whether Σ g·y of a sum and one of its tensors is a part of a mixing weight's gradient.
+    pub fn dot_feeds_slot(&self, sum: usize, raw: RawId) -> bool {
+        let mixes = |mixing: Mixing| match mixing {
+            Mixing::One => false,
+            Mixing::Slot(_) => true,
+            Mixing::Lanes(lanes) => self.lane_factors[lanes].iter().any(|f| matches!(f, LaneFactor::Slot(_))),
+        };
+        self.sums[sum].terms.iter().any(|term| self.values[term.value].raw == raw && mixes(term.mixing))
     }
 
     /// The raw tensor that a step makes.

@@ -54,6 +54,12 @@ pub(super) fn place_tables(plan: &mut Plan) {
         sizes.padded_plane = sizes.padded_plane.max(raw.layout.len() * padded.0 * padded.1);
         sizes.halo_plane = sizes.halo_plane.max(widest * halo.0 * halo.1);
     }
+    // Units are not alone in loading views: an activation may be applied to a map larger than any that a unit reads.
+    for view in &plan.views {
+        let raw = &plan.raws[plan.values[view.value].raw];
+        let pixels = (raw.height + 2 * view.pad.0) * (raw.width + 2 * view.pad.1);
+        sizes.padded_plane = sizes.padded_plane.max(raw.layout.len() * pixels);
+    }
     for raw in &plan.raws {
         sizes.plane = sizes.plane.max(raw.len());
     }

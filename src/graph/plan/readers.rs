@@ -8,7 +8,16 @@ pub(super) struct Readers {
     pub all: usize,
     /// How many of them are norms.
     pub norms: usize,
+    /// How many only pick channels.
+    pub selections: usize,
     pub last: Option<Node>,
+}
+
+impl Readers {
+    /// Whether nobody reads the node but to pick channels.
+    pub fn only_selected(&self) -> bool {
+        self.all == self.selections
+    }
 }
 
 /// By node: whether the output depends on it. The images always count.
@@ -32,6 +41,7 @@ pub(super) fn count_readers(graph: &Graph, live: &[bool], output: Node) -> Vec<R
             let readers = &mut readers[input.index()];
             readers.all += 1;
             readers.norms += usize::from(matches!(graph.op(node), Op::Norm { .. }));
+            readers.selections += usize::from(matches!(graph.op(node), Op::Select { .. }));
             readers.last = Some(node);
         }
     }

@@ -103,7 +103,7 @@ fn choose_gradients(plan: &mut Plan) {
         match &plan.steps[step] {
             Step::Sum(sum) => {
                 for term in &plan.sums[*sum].terms {
-                    terms[term.value].push(GradientTerm { sum: *sum, slot: term.slot });
+                    terms[term.value].push(GradientTerm { sum: *sum, mixing: term.mixing });
                     read_whole[term.value] |= term.drop.is_some();
                 }
             }

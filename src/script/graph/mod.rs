@@ -299,6 +299,8 @@ fn cell(
         operations: &operations,
         mask: None,
         slots: &slots,
+        partial: 1,
+        edge_weights: None,
     };
     g.add(|graph| plan.build(graph, before, previous))
 }

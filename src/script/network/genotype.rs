@@ -23,7 +23,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         })
         .doc(
             "The genotype that a supernet's alphas lead to. Rule \"darts\": every node keeps the two edges whose best op other \
-             than \"none\" is strongest, each with that op (Liu et al. 2019, section 2.4). For a rule of your own read \
+             than \"none\" is strongest, each with that op (Liu et al. 2019, section 2.4); edge weights count as factors. For a rule of your own read \
              `net.alphas` and call `genotype`.",
         )
         .option("rule", "darts".to_string(), "\"darts\"")

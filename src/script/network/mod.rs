@@ -1,6 +1,7 @@
 //! The noun `network`: supernets, networks of a script's own, their weights and alphas, and genotypes.
 
 mod genotype;
+pub(super) mod memory;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
@@ -41,7 +42,10 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .doc(
             "The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on all \
              edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas \"normal\" and \
-             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed.",
+             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed. \
+             With `edge_weights` an edge counts by the softmax of its beta among the edges into its node (edges × 1); with \
+             `partial` channels it leaves all but the first part of the channels as they are, and shuffles them (PC-DARTS, \
+             Xu et al. 2020).",
         )
         .option("channels", 16_usize, "channels of the first cell; reductions double them")
         .option("layers", 8_usize, "cells")
@@ -49,22 +53,28 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "which cells are reductions, from 0")
         .option("stem", 3_usize, "the stem has this many times `channels`")
         .option("ops", op_names(), "the candidates of every edge, by name")
+        .option("partial", 1_usize, "candidates see channels / partial channels, the others pass by (PC-DARTS: 4)")
+        .option("edge_weights", false, "weights of the edges into a node, alphas \"betas_normal\" and \"betas_reduce\"")
         .optional::<Map>(
             "mask",
             "every op on every edge",
             "`#{ normal: …, reduce: … }`, each an array with, for every edge, the names of its ops or a bool for each op",
         )
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });\n\
              assert(net.parameters == 136182);\n\
-             assert(net.alphas.normal.shape == [14, 8]);",
+             assert(net.alphas.normal.shape == [14, 8]);\n\
+             let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 4, layers: 3, partial: 2, edge_weights: true });\n\
+             assert(net.alphas.betas_normal.shape == [14, 1]);",
         );
     library
-        .function("network", &["images", "build"], network)
+        .function("network", &["images", "build", "options"], network)
         .doc(
             "A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits, a \
              vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.",
         )
+        .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             "let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {\n    \
                  let y = g.relu(g.batch_norm(g.conv(x, 8)));\n    \
@@ -113,7 +123,10 @@ fn declare_properties(library: &mut Library) {
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
-        .doc("The architecture parameters: a map with one parameter a kind of cell, edges × ops.")
+        .doc(
+            "The architecture parameters: a map with one parameter a kind of cell, edges × ops, and with `edge_weights` one more \
+             a kind, \"betas_normal\" and \"betas_reduce\", edges × 1.",
+        )
         .example(small!("assert(net.alphas.normal.shape == [2, 8]);"));
     let host = library.host();
     library
@@ -289,13 +302,15 @@ fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &O
         stem_multiplier: options.get("stem")?,
         operations,
         masks,
+        partial: options.get("partial")?,
+        edge_weights: options.get("edge_weights")?,
     })?;
     let host = call.host();
     host.meter.admit(&[supernet.graph.parameters()], size_of::<f32>())?;
-    Network::supernet(supernet, network_seed(host), host.device())
+    memory::limited(call, options, Network::supernet(supernet, network_seed(host), host.device())?)
 }
 
-fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
+fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) -> Result<Network> {
     let Shape { channels, height, width } = images.shape;
     let mut graph = Graph::new(channels, height, width);
     let input = graph.input();
@@ -314,7 +329,7 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr) -> Result<Network> {
     graph.set_output(output);
     let host = call.host();
     host.meter.admit(&[graph.parameters()], size_of::<f32>())?;
-    Ok(images.explain(Network::new(graph, network_seed(host), host.device())?))
+    memory::limited(call, &options, images.explain(Network::new(graph, network_seed(host), host.device())?))
 }
 
 /// The k-th network of a script has the k-th seed.

@@ -1,0 +1,122 @@
+//! A limit on the memory that training takes, and the passes that keep within it.
+
+use super::cpu::CpuPlan;
+use crate::bytes::show_bytes;
+use crate::graph::Graph;
+use crate::graph::plan::{Again, Training};
+use crate::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who hears what a limit costs, one line at a time.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Vectors as long as the weights: weights, gradient, and what optimisers and their steps hold.
+const WEIGHT_VECTORS: u64 = 8;
+
+/// The program itself.
+const PROGRAM: u64 = 32_000_000;
+
+/// How many bytes training may take. What is counted: one pass's activations and gradients, the engine's tables and
+/// scratch, the batch's images, eight vectors as long as the weights, and the program itself.
+pub(super) struct Budget {
+    bytes: u64,
+    report: Report,
+    /// Passes that were chosen, by the largest batch that they are for.
+    chosen: Mutex<Vec<(usize, Arc<Training>)>>,
+}
+
+impl Budget {
+    /// # Errors
+    /// Where not even one image fits.
+    pub fn new(cpu: &CpuPlan, graph: &Graph, bytes: u64, report: Report) -> Result<Self> {
+        let budget = Self { bytes, report, chosen: Mutex::default() };
+        budget.find(cpu, graph, 1)?;
+        Ok(budget)
+    }
+
+    /// The pass for a batch: the same as for a larger one, where there has been one.
+    ///
+    /// # Errors
+    /// Where the batch cannot be trained with so little memory.
+    pub fn training(&self, cpu: &CpuPlan, graph: &Graph, batch: usize) -> Result<Arc<Training>> {
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, training)) = chosen.iter().filter(|(most, _)| batch <= *most).min_by_key(|(most, _)| most) {
+            return Ok(training.clone());
+        }
+        let training = self.find(cpu, graph, batch)?;
+        (self.report)(&self.cost(cpu, graph, batch, &training));
+        chosen.push((batch, training.clone()));
+        Ok(training)
+    }
+
+    fn find(&self, cpu: &CpuPlan, graph: &Graph, batch: usize) -> Result<Arc<Training>> {
+        if bytes_of(cpu, graph, &cpu.plan.training, batch) <= self.bytes {
+            return Ok(cpu.plan.training.clone());
+        }
+        let fixed = fixed_bytes(cpu, graph, batch);
+        let image = size_of::<f32>() as u64 * batch as u64;
+        let len = self.bytes.saturating_sub(fixed) / image;
+        cpu.plan.training_within(len as usize).map(Arc::new).map_err(|least| {
+            let need = fixed + least as u64 * image;
+            let images = if batch == 1 { "one image".into() } else { format!("a batch of {batch} images") };
+            let error = Error::user(format!(
+                "{images} cannot be trained within {}; the least memory that would do is {}",
+                show_bytes(self.bytes),
+                show_bytes(need)
+            ));
+            match self.bytes.saturating_sub(fixed) / (least as u64 * size_of::<f32>() as u64) {
+                0 => error,
+                fit => error.hint(format!("or take batches of at most {fit} images")),
+            }
+        })
+    }
+
+    /// What keeping within the limit costs, in one line.
+    fn cost(&self, cpu: &CpuPlan, graph: &Graph, batch: usize, training: &Training) -> String {
+        let usual = &cpu.plan.training;
+        let before = show_bytes(bytes_of(cpu, graph, usual, batch));
+        let after = show_bytes(bytes_of(cpu, graph, training, batch));
+        let limit = show_bytes(self.bytes);
+        let again = &training.again;
+        if again == &usual.again {
+            return format!("memory: {batch} images take {after}, within {limit} at no extra cost");
+        }
+        format!(
+            "memory: {batch} images take {after} instead of {before}, within {limit}; {} are computed again, {:.1} % more \
+             multiply-adds a step",
+            tensors(again),
+            100.0 * (again.share() - usual.again.share()).max(0.0)
+        )
+    }
+}
+
+/// "84 convolutions, 20 pools and 3 copies".
+fn tensors(again: &Again) -> String {
+    let counts = [(again.convolutions, "convolution"), (again.pools, "pool"), (again.copies, "copy")];
+    let words: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| match (count, *what) {
+            (1, what) => format!("1 {what}"),
+            (count, "copy") => format!("{count} copies"),
+            (count, what) => format!("{count} {what}s"),
+        })
+        .collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => "no outputs".into(),
+    }
+}
+
+fn bytes_of(cpu: &CpuPlan, graph: &Graph, training: &Training, batch: usize) -> u64 {
+    fixed_bytes(cpu, graph, batch) + (training.memory[0].len * size_of::<f32>()) as u64 * batch as u64
+}
+
+/// Everything that is counted but the images' regions.
+fn fixed_bytes(cpu: &CpuPlan, graph: &Graph, batch: usize) -> u64 {
+    let shape = graph.shape(graph.input());
+    let images = (batch * shape.channels * shape.pixels() * size_of::<f32>()) as u64;
+    let weights = (graph.parameters() * size_of::<f32>()) as u64;
+    PROGRAM + cpu.table_bytes(batch) as u64 + images + WEIGHT_VECTORS * weights
+}

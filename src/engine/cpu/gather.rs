@@ -1,0 +1,160 @@
+//! Moving channels between lanes: slices, shuffles, and a state's channels laid out once for each sibling.
+//!
+//! A block of the output is a sum of lane permutations of input blocks, each with zeros where the lane comes from
+//! elsewhere. The way back is the transposed permutations; where a channel was taken repeatedly they come in rounds, which
+//! add up.
+
+use super::lanes::kernel;
+use super::sums::Write;
+use crate::graph::plan::LANES;
+
+/// No lane: zero.
+const NONE: u32 = u32::MAX;
+
+/// One input block's part in an output block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub block: usize,
+    /// By output lane: the input's lane within the block; 16 and above for none.
+    pub lanes: [u32; LANES],
+}
+
+/// A gather, both ways.
+#[derive(Clone, Debug)]
+pub struct Moves {
+    /// By output block.
+    forward: Vec<Vec<Move>>,
+    /// By input block, from output blocks.
+    backward: Vec<Vec<Move>>,
+}
+
+impl Moves {
+    /// `lanes`: by output lane, over whole blocks, the input's lane.
+    pub fn new(lanes: &[Option<u32>], input_blocks: usize) -> Self {
+        let output_blocks = lanes.len().div_ceil(LANES);
+        let (mut forward, mut backward) = (vec![Vec::new(); output_blocks], vec![Vec::new(); input_blocks]);
+        for (to, from) in lanes.iter().enumerate().filter_map(|(to, from)| Some((to, (*from)? as usize))) {
+            put(&mut forward[to / LANES], from, to);
+            put(&mut backward[from / LANES], to, from);
+        }
+        Self { forward, backward }
+    }
+
+    /// output ← the gathered input; planes of n pixels.
+    ///
+    /// # Safety
+    /// `to` and `from` must be good for n pixels in each block.
+    pub unsafe fn forward(&self, isa: super::Isa, to: *mut f32, from: *const f32, n: usize) {
+        for (block, moves) in self.forward.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { permuted(isa, to.add(block * n * LANES), from, moves, n, Write::Over) };
+        }
+    }
+
+    /// The input's gradient ← or += the output's, scattered.
+    ///
+    /// # Safety
+    /// As for [`forward`](Self::forward), with `to` the input's gradient and `from` the output's.
+    pub unsafe fn backward(&self, isa: super::Isa, to: *mut f32, from: *const f32, n: usize, write: Write) {
+        for (block, moves) in self.backward.iter().enumerate() {
+            if moves.is_empty() && write == Write::Add {
+                continue;
+            }
+            // SAFETY: the caller's promise.
+            unsafe { permuted(isa, to.add(block * n * LANES), from, moves, n, write) };
+        }
+    }
+}
+
+/// Notes that lane `to` hears lane `from`, in the first move of that block whose lane `to` is free.
+fn put(moves: &mut Vec<Move>, from: usize, to: usize) {
+    let (block, to) = (from / LANES, to % LANES);
+    let free = moves.iter().position(|m| m.block == block && m.lanes[to] == NONE);
+    let index = free.unwrap_or_else(|| {
+        moves.push(Move { block, lanes: [NONE; LANES] });
+        moves.len() - 1
+    });
+    moves[index].lanes[to] = (from % LANES) as u32;
+}
+
+kernel! {
+    /// dst[i] = or += Σ_move permuted(src[move's block][i]), over planes of n pixels.
+    ///
+    /// # Safety
+    /// `dst` must be good for n pixels, `src` for n pixels in each block of the moves.
+    pub fn permuted(dst: *mut f32, src: *const f32, moves: &[Move], n: usize, write: Write)
+    work(moves.len() * 16 * n, (moves.len() + 1 + usize::from(write == Write::Add)) * 64 * n) {
+        #[inline(always)]
+        unsafe fn tile<V: Lanes, const N: usize>(
+            dst: *mut f32, src: *const f32, moves: &[Move], plane: usize, write: Write,
+        ) {
+            unsafe {
+                let mut sum: [V; N] = std::array::from_fn(|i| match write {
+                    Write::Over => V::splat(0.0),
+                    Write::Add => V::load(dst.add(16 * i)),
+                });
+                for step in moves {
+                    let from = src.add(step.block * plane);
+                    for (i, sum) in sum.iter_mut().enumerate() {
+                        *sum = sum.add(V::load(from.add(16 * i)).permuted(&step.lanes));
+                    }
+                }
+                for (i, sum) in sum.into_iter().enumerate() {
+                    sum.store(dst.add(16 * i));
+                }
+            }
+        }
+        let mut i = 0;
+        while i + T <= n {
+            tile::<V, T>(dst.add(16 * i), src.add(16 * i), moves, 16 * n, write);
+            i += T;
+        }
+        while i < n {
+            tile::<V, 1>(dst.add(16 * i), src.add(16 * i), moves, 16 * n, write);
+            i += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Isa;
+    use super::*;
+
+    /// A shuffle over two blocks into three with holes, in which channels come once, repeatedly and not at all.
+    fn lanes() -> Vec<Option<u32>> {
+        (0..48).map(|to| (to % 5 != 3).then_some((to * 7 % 29) as u32)).collect()
+    }
+
+    #[test]
+    fn gathers_and_their_transposes_move_every_lane() {
+        let (n, lanes) = (11, lanes());
+        let at = |lane: usize, pixel: usize| (lane / LANES * n + pixel) * LANES + lane % LANES;
+        let x: Vec<f32> = (0..2 * n * LANES).map(|v| v as f32 + 1.0).collect();
+        let dy: Vec<f32> = (0..3 * n * LANES).map(|v| (v * 37 % 101) as f32).collect();
+        let moves = Moves::new(&lanes, 2);
+        for isa in Isa::ALL.map(|(_, isa)| isa).into_iter().filter(|isa| isa.available()) {
+            let mut y = vec![f32::NAN; dy.len()];
+            let mut dx = vec![f32::NAN; x.len()];
+            let mut more = x.clone();
+            // SAFETY: two and three blocks of n pixels.
+            unsafe {
+                moves.forward(isa, y.as_mut_ptr(), x.as_ptr(), n);
+                moves.backward(isa, dx.as_mut_ptr(), dy.as_ptr(), n, Write::Over);
+                moves.backward(isa, more.as_mut_ptr(), dy.as_ptr(), n, Write::Add);
+            }
+            let mut expected = vec![0.0; x.len()];
+            for (to, from) in lanes.iter().enumerate() {
+                for pixel in 0..n {
+                    assert_eq!(y[at(to, pixel)], from.map_or(0.0, |from| x[at(from as usize, pixel)]), "{isa:?}");
+                    if let Some(from) = from {
+                        expected[at(*from as usize, pixel)] += dy[at(to, pixel)];
+                    }
+                }
+            }
+            assert_eq!(dx, expected, "{isa:?}");
+            let both: Vec<f32> = x.iter().zip(&expected).map(|(x, e)| x + e).collect();
+            assert_eq!(more, both, "{isa:?}");
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Where the time of passes goes: by kernel, by part of the network, and what lies between.
+//!
+//! While nothing records, a kernel call costs one look at a flag. While something does, each call is timed with the
+//! processor's own counter and added to tables that the thread at work holds alone; an image group takes a table when it
+//! begins and puts it back when it ends. What the timing itself costs is measured at the end and taken off.
+//!
+//! One recording sees all passes of the process: record where nothing else runs.
+
+use super::Run;
+use crate::graph::plan::{BackStep, RawId};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+static ON: AtomicBool = AtomicBool::new(false);
+/// Names of the kernels that were called while something recorded, by their number.
+static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+/// Tables that no thread holds.
+static TABLES: Mutex<Vec<Table>> = Mutex::new(Vec::new());
+/// Held by the recording.
+static RECORDER: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    static AT_WORK: RefCell<Option<Table>> = const { RefCell::new(None) };
+}
+
+#[inline(always)]
+pub fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// What a kernel's call does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    pub flops: usize,
+    pub bytes: usize,
+}
+
+/// A kernel's name and number.
+pub struct Kernel {
+    name: &'static str,
+    number: OnceLock<usize>,
+}
+
+impl Kernel {
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, number: OnceLock::new() }
+    }
+
+    fn number(&self) -> usize {
+        *self.number.get_or_init(|| {
+            let mut names = lock(&NAMES);
+            names.push(self.name);
+            names.len() - 1
+        })
+    }
+}
+
+/// Calls of one kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    pub calls: u64,
+    pub seconds: f64,
+    pub work: Work,
+    ticks: u64,
+}
+
+/// One direction through one part of the network.
+#[derive(Clone, Debug, Default)]
+struct Spot {
+    ticks: u64,
+    /// By kernel.
+    counts: Vec<Count>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By place and direction.
+    spots: Vec<Spot>,
+    /// Where the thread is, and the tick up to which its time is counted.
+    spot: Option<usize>,
+    since: u64,
+}
+
+impl Table {
+    fn spot(&mut self, index: usize) -> &mut Spot {
+        at(&mut self.spots, index)
+    }
+
+    /// Counts the time since it was last counted.
+    fn count_time(&mut self) {
+        let now = ticks();
+        let passed = now.saturating_sub(self.since);
+        self.since = now;
+        let index = self.spot.unwrap_or(0);
+        self.spot(index).ticks += passed;
+    }
+}
+
+/// The entry at `index`, which is made if it is not there yet.
+fn at<T: Clone + Default>(entries: &mut Vec<T>, index: usize) -> &mut T {
+    if entries.len() <= index {
+        entries.resize(index + 1, T::default());
+    }
+    &mut entries[index]
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs a kernel's call and counts it, if the thread is at work on an image group.
+pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
+    let start = ticks();
+    call();
+    let passed = ticks().saturating_sub(start);
+    AT_WORK.with_borrow_mut(|table| {
+        let Some(table) = table else { return };
+        let index = table.spot.unwrap_or(0);
+        let count = at(&mut table.spot(index).counts, kernel.number());
+        count.calls += 1;
+        count.ticks += passed;
+        count.work.flops += work.flops;
+        count.work.bytes += work.bytes;
+    });
+}
+
+/// While it lives, the thread works on an image group. None while nothing records.
+pub fn group() -> Option<Group> {
+    is_on().then(|| {
+        let table = lock(&TABLES).pop().unwrap_or_default();
+        AT_WORK.set(Some(Table { spot: None, since: ticks(), ..table }));
+        Group(())
+    })
+}
+
+pub struct Group(());
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(mut table) = AT_WORK.take() {
+            table.count_time();
+            lock(&TABLES).push(table);
+        }
+    }
+}
+
+/// Spans of the thread that leads a pass: all of it, its parallel sections, and the packing of weights before it.
+pub const PASSES: usize = 0;
+pub const SECTIONS: usize = 1;
+pub const PACKING: usize = 2;
+static SPANS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
+/// Counts a span while it lives. None while nothing records.
+pub fn span(which: usize) -> Option<Span> {
+    is_on().then(|| Span { which, start: ticks() })
+}
+
+pub struct Span {
+    which: usize,
+    start: u64,
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        SPANS[self.which].fetch_add(ticks().saturating_sub(self.start), Ordering::Relaxed);
+    }
+}
+
+impl Run<'_> {
+    /// What follows on this thread belongs to this forward step.
+    #[inline(always)]
+    pub(super) fn profile_step(&self, step: usize) {
+        if is_on() {
+            self.enter(self.plan().output_of(step), 0);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn profile_back_step(&self, step: &BackStep) {
+        if is_on() {
+            let plan = self.plan();
+            let raw = match step {
+                BackStep::Seed => plan.values[plan.output].raw,
+                BackStep::Clear { value } | BackStep::OwnSums { value } | BackStep::Norm { value, .. } => {
+                    plan.values[*value].raw
+                }
+                BackStep::Dots { sum } | BackStep::SumTerm { sum, .. } => plan.sums[*sum].output,
+                BackStep::Step { step, .. } | BackStep::Again { step } => plan.output_of(*step),
+                BackStep::Export => plan.input,
+            };
+            self.enter(raw, 1);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter(&self, raw: RawId, direction: usize) {
+        let spot = 2 * self.plan().raws[raw].place + direction;
+        AT_WORK.with_borrow_mut(|table| {
+            if let Some(table) = table
+                && table.spot != Some(spot)
+            {
+                // What came before the first step belongs to it.
+                if table.spot.is_some() {
+                    table.count_time();
+                }
+                table.spot = Some(spot);
+            }
+        });
+    }
+}
+
+/// What was recorded, in seconds; the cost of recording is taken off.
+#[derive(Debug)]
+pub struct Record {
+    /// From beginning to end.
+    pub wall: f64,
+    /// Of the leading thread: whole passes, their parallel sections, packing.
+    pub passes: f64,
+    pub sections: f64,
+    pub packing: f64,
+    /// Of all threads: what the recording itself cost.
+    pub recording: f64,
+    /// By kernel.
+    pub kernels: Vec<&'static str>,
+    /// By place: forward and backward.
+    pub places: Vec<[PlaceRecord; 2]>,
+}
+
+/// One direction through one part of the network; seconds of all threads.
+#[derive(Clone, Debug, Default)]
+pub struct PlaceRecord {
+    /// In and between kernels.
+    pub seconds: f64,
+    /// By kernel.
+    pub counts: Vec<Count>,
+}
+
+/// Records from its making until it is finished or dropped.
+pub struct Recorder {
+    _only: MutexGuard<'static, ()>,
+    start: Instant,
+    start_ticks: u64,
+}
+
+impl Recorder {
+    pub fn start() -> Self {
+        let only = lock(&RECORDER);
+        lock(&TABLES).clear();
+        SPANS.iter().for_each(|span| span.store(0, Ordering::Relaxed));
+        let recorder = Self { _only: only, start: Instant::now(), start_ticks: ticks() };
+        ON.store(true, Ordering::SeqCst);
+        recorder
+    }
+
+    pub fn finish(self) -> Record {
+        let wall = self.start.elapsed().as_secs_f64();
+        let tick = wall / ticks().saturating_sub(self.start_ticks).max(1) as f64;
+        let tables = std::mem::take(&mut *lock(&TABLES));
+        let spans: Vec<f64> = SPANS.iter().map(|span| span.load(Ordering::Relaxed) as f64 * tick).collect();
+        let cost = Cost::measure(tick);
+        let mut spots: Vec<Spot> = Vec::new();
+        for table in tables {
+            for (index, from) in table.spots.into_iter().enumerate() {
+                let spot = at(&mut spots, index);
+                spot.ticks += from.ticks;
+                for (kernel, count) in from.counts.into_iter().enumerate() {
+                    let sum = at(&mut spot.counts, kernel);
+                    sum.calls += count.calls;
+                    sum.ticks += count.ticks;
+                    sum.work.flops += count.work.flops;
+                    sum.work.bytes += count.work.bytes;
+                }
+            }
+        }
+        let mut places: Vec<[PlaceRecord; 2]> = Vec::new();
+        let mut recording = 0.0;
+        for (index, spot) in spots.into_iter().enumerate() {
+            let (mut counts, mut within) = (spot.counts, 0.0);
+            for count in &mut counts {
+                let ticks = count.ticks as f64 * tick;
+                count.seconds = (ticks - cost.inside * count.calls as f64).max(0.0);
+                within += count.seconds;
+            }
+            let all = spot.ticks as f64 * tick;
+            let calls: u64 = counts.iter().map(|count| count.calls).sum();
+            // Never less than what the kernels took: the cost is a mean.
+            let seconds = (all - cost.call * calls as f64).max(within).min(all);
+            recording += all - seconds;
+            at(&mut places, index / 2)[index % 2] = PlaceRecord { seconds, counts };
+        }
+        let kernels = lock(&NAMES).clone();
+        let [passes, sections, packing] = [PASSES, SECTIONS, PACKING].map(|which| spans[which]);
+        Record { wall, passes, sections, packing, recording, kernels, places }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        ON.store(false, Ordering::SeqCst);
+    }
+}
+
+/// What counting a call costs, in seconds: all of it, and the part that looks like the kernel's own time.
+struct Cost {
+    call: f64,
+    inside: f64,
+}
+
+impl Cost {
+    /// Of many rounds the cheapest, in which nothing came between.
+    fn measure(tick: f64) -> Self {
+        const ROUNDS: usize = 50;
+        const CALLS: u64 = 2000;
+        static NOTHING: Kernel = Kernel::new("nothing");
+        let round = |_| {
+            let group = group();
+            let start = ticks();
+            for _ in 0..CALLS {
+                timed(&NOTHING, Work::default(), || std::hint::black_box(()));
+            }
+            let all = ticks().saturating_sub(start);
+            drop(group);
+            let spots = std::mem::take(&mut *lock(&TABLES)).into_iter().flat_map(|table| table.spots);
+            let inside: u64 = spots.filter_map(|spot| spot.counts.get(NOTHING.number()).map(|count| count.ticks)).sum();
+            (all, inside)
+        };
+        let (all, inside) = (0..ROUNDS).map(round).min().unwrap_or_default();
+        let each = |ticks: u64| ticks as f64 * tick / CALLS as f64;
+        Self { call: each(all), inside: each(inside) }
+    }
+}
+
+/// What the kernels do that `call` calls on this thread.
+pub fn work_of(call: impl FnOnce()) -> Work {
+    let recorder = Recorder::start();
+    let group = group();
+    call();
+    drop(group);
+    let mut work = Work::default();
+    for count in recorder.finish().places.iter().flatten().flat_map(|place| &place.counts) {
+        work.flops += count.work.flops;
+        work.bytes += count.work.bytes;
+    }
+    work
+}
+
+#[inline(always)]
+fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has this counter.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static KERNEL: Kernel = Kernel::new("a test's kernel");
+    static OUTSIDE: Kernel = Kernel::new("another");
+
+    #[test]
+    fn a_recording_knows_calls_time_and_work() {
+        let recorder = Recorder::start();
+        let pass = span(PASSES);
+        let at_work = group();
+        for _ in 0..10 {
+            timed(&KERNEL, Work { flops: 3, bytes: 5 }, || std::thread::sleep(std::time::Duration::from_millis(2)));
+        }
+        drop(at_work);
+        drop(pass);
+        let record = recorder.finish();
+        let number = record.kernels.iter().position(|name| *name == "a test's kernel").unwrap();
+        let place = &record.places[0][0];
+        let count = &place.counts[number];
+        assert_eq!((count.calls, count.work), (10, Work { flops: 30, bytes: 50 }));
+        assert!(count.seconds >= 0.019 && count.seconds <= place.seconds, "{record:?}");
+        assert!(place.seconds <= record.passes && record.passes <= record.wall, "{record:?}");
+    }
+
+    #[test]
+    fn calls_outside_image_groups_are_no_part_of_a_recording() {
+        let recorder = Recorder::start();
+        timed(&OUTSIDE, Work { flops: 3, bytes: 5 }, || {});
+        let places = recorder.finish().places;
+        let counts: Vec<&Count> =
+            places.iter().flatten().filter_map(|place| place.counts.get(OUTSIDE.number())).collect();
+        assert!(counts.iter().all(|count| count.calls == 0), "{counts:?}");
+    }
+}

@@ -1,0 +1,194 @@
+//! When each buffer is written and read: the slots of time between which it must keep its place.
+//!
+//! Every step has two slots: it reads in the first and writes gradients in the second, so a gradient may lie where the
+//! step's own stored output lay (see the engine's backward steps).
+
+use super::{BackStep, Gradient, Plan, RawId, Step, ValueId};
+use crate::graph::PoolKind;
+
+/// The first and the last slot in which a buffer is needed.
+pub(super) type Span = (usize, usize);
+
+/// A reading of a raw tensor on the way back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reading {
+    pub slot: usize,
+    pub stage: usize,
+}
+
+/// The lives of all buffers of one use of a plan, if every tensor is kept until it is last read.
+pub(super) struct Lives {
+    /// By root: from its first part's writing to its last reading on the way forward.
+    pub forward: Vec<Option<Span>>,
+    /// By root, in order.
+    pub readings: Vec<Vec<Reading>>,
+    /// By owner (see [`Lives::owner`]).
+    pub gradients: Vec<Option<Span>>,
+    /// By backward stage: the slot of its first step.
+    pub stages: Vec<usize>,
+    pub slots: usize,
+    /// By raw tensor: its value without a norm.
+    plain: Vec<Option<ValueId>>,
+}
+
+/// What a backward step does to one buffer.
+pub(super) enum Touch {
+    Reads(RawId),
+    /// While gradients are being written already.
+    ReadsLate(RawId),
+    ReadsGradient(ValueId),
+    WritesGradient(ValueId),
+}
+
+impl Lives {
+    pub fn of(plan: &Plan, training: bool) -> Self {
+        let mut plain = vec![None; plan.raws.len()];
+        for (id, value) in plan.values.iter().enumerate().filter(|(_, value)| value.norm.is_none()).rev() {
+            plain[value.raw] = Some(id);
+        }
+        let mut lives = Lives {
+            forward: vec![None; plan.raws.len()],
+            readings: vec![Vec::new(); plan.raws.len()],
+            gradients: vec![None; plan.values.len()],
+            stages: Vec::new(),
+            slots: 0,
+            plain,
+        };
+        let mut now = 1;
+        for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
+            for raw in plan.raws_read(step).into_iter().chain([plan.output_of(step)]) {
+                widen(&mut lives.forward[plan.root(raw).0], now);
+            }
+            now += 2;
+        }
+        widen(&mut lives.forward[plan.root(plan.values[plan.output].raw).0], now);
+        if training {
+            for (stage, steps) in plan.backward.iter().enumerate() {
+                lives.stages.push(now);
+                for step in &steps.steps {
+                    touches(plan, step, &mut |touch| lives.note(plan, touch, now, stage));
+                    now += 2;
+                }
+            }
+        }
+        lives.slots = now + 2;
+        lives
+    }
+
+    /// The gradient buffer that a value's gradient lies in, and where: a part's lies within the whole's.
+    pub fn owner(&self, plan: &Plan, value: ValueId) -> (ValueId, usize) {
+        if plan.values[value].norm.is_some() {
+            return (value, 0);
+        }
+        let (root, offset) = plan.root(plan.values[value].raw);
+        (self.plain[root].unwrap_or(value), offset)
+    }
+
+    fn note(&mut self, plan: &Plan, touch: Touch, now: usize, stage: usize) {
+        match touch {
+            Touch::Reads(raw) => self.readings[plan.root(raw).0].push(Reading { slot: now, stage }),
+            Touch::ReadsLate(raw) => self.readings[plan.root(raw).0].push(Reading { slot: now + 1, stage }),
+            Touch::ReadsGradient(value) => {
+                let owner = self.owner(plan, value).0;
+                widen(&mut self.gradients[owner], now);
+            }
+            Touch::WritesGradient(value) => {
+                let owner = self.owner(plan, value).0;
+                widen(&mut self.gradients[owner], now + 1);
+            }
+        }
+    }
+}
+
+fn widen(span: &mut Option<Span>, slot: usize) {
+    let span = span.get_or_insert((slot, slot));
+    *span = (span.0.min(slot), span.1.max(slot));
+}
+
+impl Plan {
+    /// The raw tensors that a forward step reads.
+    pub fn raws_read(&self, step: usize) -> Vec<RawId> {
+        self.inputs_of(step).into_iter().map(|value| self.values[value].raw).collect()
+    }
+
+    /// The raw tensors that a backward step reads.
+    pub fn raws_read_back(&self, step: &BackStep) -> Vec<RawId> {
+        let mut read = Vec::new();
+        touches(self, step, &mut |touch| {
+            if let Touch::Reads(raw) = touch {
+                read.push(raw);
+            }
+        });
+        read
+    }
+}
+
+pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)) {
+    match step {
+        BackStep::Seed => note(Touch::WritesGradient(plan.output)),
+        BackStep::Clear { value } => note(Touch::WritesGradient(*value)),
+        BackStep::OwnSums { value } => {
+            reads_gradient(plan, *value, note);
+            note(Touch::Reads(plan.values[*value].raw));
+        }
+        BackStep::Dots { sum } => {
+            reads_gradient(plan, plan.sums[*sum].value, note);
+            let read = |raw: &&RawId| plan.dot_feeds_norm(*sum, **raw) || plan.dot_feeds_slot(*sum, **raw);
+            plan.sums[*sum].dots.iter().filter(read).for_each(|&raw| note(Touch::Reads(raw)));
+        }
+        BackStep::SumTerm { sum, term, .. } => {
+            reads_gradient(plan, plan.sums[*sum].value, note);
+            note(Touch::WritesGradient(plan.sums[*sum].terms[*term].value));
+        }
+        BackStep::Norm { value, into, .. } => {
+            reads_gradient(plan, *value, note);
+            note(Touch::Reads(plan.values[*value].raw));
+            note(Touch::WritesGradient(*into));
+        }
+        BackStep::Again { step } => {
+            plan.raws_read(*step).into_iter().for_each(|raw| note(Touch::Reads(raw)));
+        }
+        BackStep::Step { step, .. } => {
+            let value = match &plan.steps[*step] {
+                Step::Unit(unit) => plan.units[*unit].value,
+                Step::Pool(pool) => plan.pools[*pool].value,
+                Step::Apply { value, .. } | Step::Gather { value, .. } | Step::GlobalPool { value, .. } => *value,
+                Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {
+                    unreachable!("these have backward steps of their own")
+                }
+            };
+            reads_gradient(plan, value, note);
+            // What is stored has a part in its gradient only through a norm.
+            if plan.values[value].norm.is_some() {
+                note(Touch::Reads(plan.output_of(*step)));
+            }
+            for input in plan.inputs_of(*step) {
+                let raw = plan.values[input].raw;
+                match &plan.steps[*step] {
+                    Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raw)),
+                    // A maximum's place is looked up while the gradient is being written.
+                    Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => {
+                        note(Touch::Reads(raw));
+                        note(Touch::ReadsLate(raw));
+                    }
+                    _ => {}
+                }
+                note(Touch::WritesGradient(input));
+            }
+        }
+        BackStep::Export => {
+            if let Some(value) = plan.values.iter().position(|v| v.raw == plan.input && v.norm.is_none()) {
+                reads_gradient(plan, value, note);
+            }
+        }
+    }
+}
+
+fn reads_gradient(plan: &Plan, value: ValueId, note: &mut impl FnMut(Touch)) {
+    match &plan.values[value].gradient {
+        Gradient::Buffer => note(Touch::ReadsGradient(value)),
+        Gradient::Terms(terms) => {
+            terms.iter().for_each(|term| reads_gradient(plan, plan.sums[term.sum].value, note));
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Which tensors are made again on the way back instead of being kept.
+//!
+//! Memory is short at one moment of a pass: the fullest. There, of all tensors that only wait for a later reader, the one
+//! goes that costs the fewest multiply-adds a float; then the next fullest moment is looked at. A tensor that is made again
+//! may be kept from its first reader on the way back to its last, or, where that still is too long, be made anew in every
+//! stage that reads it. Making a tensor again takes the same floats through the same kernels, so no bit changes.
+
+use super::lives::{Lives, Reading, Span};
+use super::memory::{Memory, place_training};
+use super::{BackStage, BackStep, Plan, RawId, Step};
+use std::collections::BTreeMap;
+
+/// How long a tensor is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// From its making to its last reader.
+    Whole,
+    /// Until its last reader on the way forward; again from its first on the way back to its last.
+    TwoWays,
+    /// The same on the way forward; again in each stage of the way back that reads it.
+    Stages,
+}
+
+/// A pass with gradients: what is done on the way back, and where everything lies.
+#[derive(Clone, Debug, Default)]
+pub struct Training {
+    pub backward: Vec<BackStage>,
+    /// Places on the way forward and back.
+    pub memory: [Memory; 2],
+    pub again: Again,
+}
+
+/// What is made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Tensors: outputs of convolutions, of pools, and copies.
+    pub convolutions: usize,
+    pub pools: usize,
+    pub copies: usize,
+    /// Multiply-adds of one image, over all lanes: those of a step without making anything again, and those on top.
+    pub work: usize,
+    pub extra: usize,
+}
+
+impl Again {
+    /// The extra multiply-adds as a share of the step's.
+    pub fn share(&self) -> f64 {
+        self.extra as f64 / self.work.max(1) as f64
+    }
+}
+
+/// The share of a step's multiply-adds that may be spent where nobody asked for less memory.
+const CHEAP: f64 = 0.0175;
+
+/// A pass in which is made again what costs next to nothing.
+pub(super) fn cheap(plan: &Plan) -> Training {
+    let mut chooser = Chooser::new(plan);
+    chooser.descend(0, CHEAP);
+    chooser.training()
+}
+
+/// A pass in which one image's region is at most `len` floats; else the length of the smallest one.
+pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
+    let mut chooser = Chooser::new(plan);
+    let mut goal = len;
+    loop {
+        let reached = chooser.descend(goal, f64::INFINITY);
+        let training = chooser.training();
+        let found = training.memory[0].len;
+        if found <= len {
+            return Ok(training);
+        }
+        if !reached {
+            return Err(found);
+        }
+        // Buffers do not pack without gaps: the gaps have to go as well.
+        goal = (chooser.peak().min(goal)).saturating_sub(found - len);
+    }
+}
+
+/// Decides what to make again, one tensor after another.
+pub(super) struct Chooser<'p> {
+    plan: &'p Plan,
+    lives: Lives,
+    keep: Vec<Keep>,
+    /// By raw tensor: the step that makes it, where it may be made again.
+    step: Vec<Option<usize>>,
+    /// By root: tensors made from it that may be made again.
+    dependents: Vec<Vec<RawId>>,
+    /// By slot: floats that are needed.
+    needed: Vec<usize>,
+    again: Again,
+}
+
+impl<'p> Chooser<'p> {
+    pub fn new(plan: &'p Plan) -> Self {
+        let lives = Lives::of(plan, true);
+        let mut needed = vec![0; lives.slots];
+        for (value, span) in lives.gradients.iter().enumerate() {
+            let len = plan.raws[plan.values[value].raw].len();
+            span.iter().for_each(|span| needed[span.0..=span.1].iter_mut().for_each(|n| *n += len));
+        }
+        // Backward costs twice what forward costs: the inputs' gradients and the weights'.
+        let work = (0..plan.steps.len()).map(|step| 3 * plan.work_of(step)).sum();
+        let mut chooser = Self {
+            plan,
+            lives,
+            keep: vec![Keep::Whole; plan.raws.len()],
+            step: vec![None; plan.raws.len()],
+            dependents: vec![Vec::new(); plan.raws.len()],
+            needed,
+            again: Again { work, ..Again::default() },
+        };
+        for step in 0..plan.steps.len() {
+            let output = plan.output_of(step);
+            if plan.root(output).0 == output && plan.can_be_made_again(step) {
+                chooser.step[output] = Some(step);
+                plan.raws_read(step).into_iter().for_each(|raw| chooser.dependents[plan.root(raw).0].push(output));
+            }
+        }
+        for raw in 0..plan.raws.len() {
+            chooser.count(raw, true);
+        }
+        chooser
+    }
+
+    /// The floats needed at the fullest moment.
+    pub fn peak(&self) -> usize {
+        self.needed.iter().copied().max().unwrap_or(0)
+    }
+
+    /// Gives tensors up until the fullest moment needs no more than `goal` floats or the extra work would pass `share` of
+    /// the step's. False: nothing more can be given up.
+    pub fn descend(&mut self, goal: usize, share: f64) -> bool {
+        loop {
+            let Some((slot, peak)) = self.needed.iter().copied().enumerate().rev().max_by_key(|&(_, n)| n) else {
+                return false;
+            };
+            if peak <= goal {
+                return true;
+            }
+            let Some((raw, keep, extra)) = self.cheapest(slot) else { return false };
+            if (self.again.extra + extra) as f64 > share * self.again.work as f64 {
+                return false;
+            }
+            self.change(raw, keep);
+        }
+    }
+
+    /// What to give up so that less is needed at a slot: the tensor, how to keep it from now on, and the extra work.
+    fn cheapest(&self, slot: usize) -> Option<(RawId, Keep, usize)> {
+        let mut best: Option<(f64, RawId, Keep, usize)> = None;
+        for raw in (0..self.plan.raws.len()).filter(|&raw| self.step[raw].is_some()) {
+            let Some(step) = self.step[raw] else { continue };
+            let len = self.plan.raws[raw].len();
+            let now = self.spans(raw, self.keep[raw]);
+            if len == 0 || !now.iter().any(|span| (span.0..=span.1).contains(&slot)) {
+                continue;
+            }
+            let next = match self.keep[raw] {
+                Keep::Whole => [Keep::TwoWays, Keep::Stages].as_slice(),
+                Keep::TwoWays => &[Keep::Stages],
+                Keep::Stages => &[],
+            };
+            for &keep in next {
+                let spans = self.spans(raw, keep);
+                if spans.iter().any(|span| (span.0..=span.1).contains(&slot)) {
+                    continue;
+                }
+                let times = self.starts(raw, keep).len() - self.starts(raw, self.keep[raw]).len();
+                let extra = times * self.plan.work_of(step);
+                let ratio = extra as f64 / len as f64;
+                if best.is_none_or(|(least, ..)| ratio < least) {
+                    best = Some((ratio, raw, keep, extra));
+                }
+                break;
+            }
+        }
+        best.map(|(_, raw, keep, extra)| (raw, keep, extra))
+    }
+
+    /// Keeps a tensor in another way. What it is made from hears of it.
+    fn change(&mut self, raw: RawId, keep: Keep) {
+        let inputs = self.inputs(raw);
+        for &at in inputs.iter().chain([&raw]) {
+            self.count(at, false);
+        }
+        self.keep[raw] = keep;
+        for &at in inputs.iter().chain([&raw]) {
+            self.count(at, true);
+        }
+    }
+
+    /// The roots that are needed to make a tensor again, directly or not.
+    fn inputs(&self, raw: RawId) -> Vec<RawId> {
+        let mut found = Vec::new();
+        let mut stack = vec![raw];
+        while let Some(raw) = stack.pop() {
+            let Some(step) = self.step[raw] else { continue };
+            for input in self.plan.raws_read(step) {
+                let input = self.plan.root(input).0;
+                if !found.contains(&input) {
+                    found.push(input);
+                    if self.keep[input] != Keep::Whole {
+                        stack.push(input);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Adds a tensor's needs and work to the totals, or takes them away.
+    fn count(&mut self, raw: RawId, add: bool) {
+        let len = self.plan.raws[raw].len();
+        for span in self.spans(raw, self.keep[raw]) {
+            for needed in &mut self.needed[span.0..=span.1] {
+                *needed = if add { *needed + len } else { *needed - len };
+            }
+        }
+        let Some(step) = self.step[raw].filter(|_| self.keep[raw] != Keep::Whole) else { return };
+        let work = self.starts(raw, self.keep[raw]).len() * self.plan.work_of(step);
+        let kind = match &self.plan.steps[step] {
+            Step::Unit(_) => &mut self.again.convolutions,
+            Step::Pool(_) | Step::GlobalPool { .. } => &mut self.again.pools,
+            _ => &mut self.again.copies,
+        };
+        match add {
+            true => (*kind, self.again.extra) = (*kind + 1, self.again.extra + work),
+            false => (*kind, self.again.extra) = (*kind - 1, self.again.extra - work),
+        }
+    }
+
+    /// Who reads a tensor on the way back, in order; those that are made again from it among them.
+    fn readings(&self, raw: RawId) -> Vec<Reading> {
+        let mut readings = self.lives.readings[raw].clone();
+        for &dependent in &self.dependents[raw] {
+            if self.keep[dependent] != Keep::Whole {
+                readings.extend(self.starts(dependent, self.keep[dependent]));
+            }
+        }
+        readings.sort_unstable();
+        readings
+    }
+
+    /// Before which readers a tensor is made again.
+    fn starts(&self, raw: RawId, keep: Keep) -> Vec<Reading> {
+        let mut starts = self.readings(raw);
+        match keep {
+            Keep::Whole => starts.clear(),
+            Keep::TwoWays => starts.truncate(1),
+            Keep::Stages => starts.dedup_by_key(|reading| reading.stage),
+        }
+        starts
+    }
+
+    /// When a tensor is needed.
+    fn spans(&self, raw: RawId, keep: Keep) -> Vec<Span> {
+        let Some(forward) = self.lives.forward[raw] else { return Vec::new() };
+        match keep {
+            Keep::Whole => {
+                let last = self.readings(raw).last().map_or(0, |reading| reading.slot);
+                vec![(forward.0, last.max(forward.1))]
+            }
+            _ => [forward].into_iter().chain(self.spans_back(raw, keep)).collect(),
+        }
+    }
+
+    fn spans_back(&self, raw: RawId, keep: Keep) -> Vec<Span> {
+        let readings = self.readings(raw);
+        match keep {
+            Keep::Whole => Vec::new(),
+            Keep::TwoWays => readings.first().zip(readings.last()).map(|(a, b)| (a.slot, b.slot)).into_iter().collect(),
+            Keep::Stages => readings
+                .chunk_by(|one, other| one.stage == other.stage)
+                .map(|chunk| (chunk[0].slot, chunk[chunk.len() - 1].slot))
+                .collect(),
+        }
+    }
+
+    /// The pass as decided so far.
+    pub fn training(&self) -> Training {
+        let memory = place_training(self.plan, &self.lives, |raw| match self.keep[raw] {
+            Keep::Whole => (self.spans(raw, Keep::Whole), None),
+            keep => (self.lives.forward[raw].into_iter().collect(), Some(self.spans_back(raw, keep))),
+        });
+        let mut before: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for raw in 0..self.plan.raws.len() {
+            let Some(step) = self.step[raw] else { continue };
+            for start in self.starts(raw, self.keep[raw]) {
+                before.entry(start.slot).or_default().push(step);
+            }
+        }
+        let mut backward = Vec::new();
+        for (stage, &first) in self.plan.backward.iter().zip(&self.lives.stages) {
+            let mut steps = Vec::new();
+            for (index, step) in stage.steps.iter().enumerate() {
+                if let Some(made) = before.get_mut(&(first + 2 * index)) {
+                    // In the order of steps, inputs come first.
+                    made.sort_unstable();
+                    steps.extend(made.iter().map(|&step| BackStep::Again { step }));
+                }
+                steps.push(step.clone());
+            }
+            backward.push(BackStage { steps });
+        }
+        Training { backward, memory, again: self.again }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lives::{Touch, touches};
+    use super::*;
+    use crate::graph::{Graph, Shape};
+    use crate::space::{Discrete, DiscreteOptions, Supernet, SupernetOptions, catalogue};
+
+    /// What lies in an image's region: buffers by tag, from a place on.
+    #[derive(Default)]
+    struct Region(Vec<(usize, usize, String)>);
+
+    impl Region {
+        fn write(&mut self, place: usize, len: usize, tag: String) {
+            self.0.retain(|(at, other, old)| *old != tag && (at + other <= place || place + len <= *at));
+            self.0.push((place, len, tag));
+        }
+
+        fn read(&self, place: usize, tag: &str) {
+            assert!(self.0.iter().any(|(at, _, held)| *at == place && held == tag), "{tag} is not at {place}");
+        }
+    }
+
+    /// Goes through a pass and looks whether everything that is read is still where it was written.
+    fn replay(plan: &Plan, training: &Training) {
+        let lives = Lives::of(plan, true);
+        let mut region = Region::default();
+        let root = |raw: RawId| plan.root(raw).0;
+        let raw_at = |region: &mut Region, way: usize, raw: RawId, write: bool| {
+            let (place, tag) = (training.memory[way].raws[root(raw)], format!("raw {}", root(raw)));
+            match write {
+                true => region.write(place, plan.raws[root(raw)].len(), tag),
+                false => region.read(place, &tag),
+            }
+        };
+        let gradient_at = |region: &mut Region, value: usize, write: bool| {
+            let owner = lives.owner(plan, value).0;
+            let (place, tag) = (training.memory[1].gradients[owner], format!("gradient {owner}"));
+            match write {
+                true => region.write(place, plan.raws[plan.values[owner].raw].len(), tag),
+                false => region.read(place, &tag),
+            }
+        };
+        for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
+            plan.raws_read(step).into_iter().for_each(|raw| raw_at(&mut region, 0, raw, false));
+            raw_at(&mut region, 0, plan.output_of(step), true);
+        }
+        raw_at(&mut region, 0, plan.values[plan.output].raw, false);
+        for step in training.backward.iter().flat_map(|stage| &stage.steps) {
+            let mut writes = Vec::new();
+            touches(plan, step, &mut |touch| match touch {
+                Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, 1, raw, false),
+                Touch::ReadsGradient(value) => gradient_at(&mut region, value, false),
+                Touch::WritesGradient(value) => writes.push(value),
+            });
+            if let BackStep::Again { step } = step {
+                raw_at(&mut region, 1, plan.output_of(*step), true);
+            }
+            writes.into_iter().for_each(|value| gradient_at(&mut region, value, true));
+            touches(plan, step, &mut |touch| {
+                if let Touch::ReadsLate(raw) = touch {
+                    raw_at(&mut region, 1, raw, false);
+                }
+            });
+        }
+    }
+
+    fn supernet(channels: usize, layers: usize) -> Graph {
+        let options = SupernetOptions { channels, layers, ..SupernetOptions::new(Shape::new(3, 32, 32), 10) };
+        Supernet::build(&options).unwrap().graph
+    }
+
+    fn discrete() -> Graph {
+        let options = DiscreteOptions {
+            channels: 6,
+            layers: 5,
+            auxiliary: true,
+            drop_path: true,
+            ..DiscreteOptions::new(Shape::new(3, 32, 32), 10)
+        };
+        Discrete::build(&catalogue::genotype("DARTS_V2").unwrap(), &options).unwrap().graph
+    }
+
+    #[test]
+    fn whatever_is_read_is_still_there_within_any_budget() {
+        for graph in [supernet(16, 4), discrete()] {
+            let plan = Plan::new(&graph).unwrap();
+            let everything = Chooser::new(&plan).training();
+            let least = plan.training_within(0).unwrap_err();
+            let most = everything.memory[0].len;
+            assert!(least < most / 2 && plan.training.memory[0].len < most, "{least} {most}");
+            replay(&plan, &everything);
+            replay(&plan, &plan.training);
+            for part in 0..=8 {
+                let len = least + (most - least) * part / 8;
+                let training = plan.training_within(len).unwrap();
+                assert!(training.memory[0].len <= len);
+                replay(&plan, &training);
+            }
+            assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
+        }
+    }
+
+    #[test]
+    fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
+        let plan = Plan::new(&supernet(16, 8)).unwrap();
+        let most = Chooser::new(&plan).training().memory[0].len;
+        let shares: Vec<f64> =
+            [100, 80, 60, 40, 20].map(|part| plan.training_within(most * part / 100).unwrap().again.share()).into();
+        assert_eq!(shares[0], 0.0);
+        assert!(shares.is_sorted() && shares[4] < 0.35, "{shares:?}");
+        assert!(plan.training.again.share() <= CHEAP);
+    }
+}

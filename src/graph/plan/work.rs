@@ -1,0 +1,34 @@
+//! What it costs to run a step, and whether it may run a second time.
+
+use super::{LANES, Plan, Step};
+
+impl Plan {
+    /// Steps whose inputs are few: a sum of many would need all of them at once. Images are gone by then.
+    pub(super) fn can_be_made_again(&self, step: usize) -> bool {
+        match &self.steps[step] {
+            Step::Import { .. } | Step::Noise { .. } => false,
+            Step::Sum(sum) => self.sums[*sum].terms.len() == 1,
+            _ => true,
+        }
+    }
+
+    /// Multiply-adds (or comparisons) of a forward step for one image, over all lanes.
+    pub(super) fn work_of(&self, step: usize) -> usize {
+        let output = &self.raws[self.output_of(step)];
+        match &self.steps[step] {
+            Step::Import { .. } | Step::Noise { .. } | Step::Apply { .. } | Step::Gather { .. } => output.len(),
+            Step::Sum(sum) => output.len() * self.sums[*sum].terms.len(),
+            Step::GlobalPool { input, .. } => self.raws[self.values[*input].raw].len(),
+            Step::Pool(pool) => output.len() * self.pools[*pool].pool.kernel.pow(2),
+            Step::Unit(index) => {
+                let unit = &self.units[*index];
+                let lanes = self.raws[self.values[self.views[unit.input].value].raw].layout.blocks() * LANES;
+                let taps = unit.geometry.taps.len();
+                let depthwise = if unit.depthwise.is_some() { taps * lanes * output.pixels() } else { 0 };
+                let matrices = if unit.depthwise.is_some() { 1 } else { taps };
+                let dense = if unit.dense.is_some() { matrices * lanes * output.len() } else { 0 };
+                depthwise + dense
+            }
+        }
+    }
+}
