@@ -3,8 +3,8 @@
 mod shared;
 
 use candlewick::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Figure, HeatMap, Matrix, Op, Palette, Panel, Rect, Series, lay_out, png, save,
-    state_name, svg,
+    Alphas, Cell, Cells, Curves, Edge, Entry, Figure, Group, Groups, HeatMap, Matrix, Op, Palette, Panel, Rect, Series,
+    Sheet, lay_out, png, save, state_name, svg,
 };
 use candlewick::run::cells_from_genotype;
 use serde_json::{Value, json};
@@ -296,4 +296,30 @@ fn an_op_keeps_its_colour_and_new_ops_get_different_ones() {
     assert_eq!(alone.color("sep_conv_3x3"), among.color("sep_conv_3x3"));
     let colors = ["mine", "yours", "theirs"].map(|op| among.color(op));
     assert!(colors[0] != colors[1] && colors[1] != colors[2] && colors[0] != colors[2]);
+}
+
+#[test]
+fn groups_and_sheets_are_drawn_whatever_they_hold() {
+    let group = |name: &str, values: &[f64]| Group { name: name.into(), values: values.to_vec() };
+    assert_eq!(group("", &[]).moments(), None);
+    assert_eq!(group("", &[0.5]).moments(), Some((0.5, 0.0)));
+    assert_eq!(group("", &[1.0, 3.0, f64::NAN]).moments(), Some((2.0, 2f64.sqrt())));
+    let long = "a name that is far longer than the room that a sheet has for it, on any page whatsoever";
+    let some = vec![group("searched", &[0.9, 0.9, 0.9, 0.9, 0.9, 0.9]), group(long, &[]), group("c", &[0.1])];
+    let cells = lay_out(&Cell::default()).nodes.len();
+    assert_eq!(cells, 0);
+    for figure in [
+        Figure::Groups(Groups::default()),
+        Figure::Groups(Groups { title: "Results".into(), x: "accuracy".into(), groups: some }),
+        Figure::Sheet(Sheet::default()),
+        Figure::Sheet(Sheet {
+            title: String::new(),
+            columns: 3,
+            entries: vec![Entry { name: long.into(), cells: vec![Cell::default()] }, Entry::default()],
+        }),
+    ] {
+        let text = svg(&figure).expect("it is drawn");
+        assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
+        assert!(!png(&figure).expect("it is drawn").is_empty());
+    }
 }

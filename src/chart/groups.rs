@@ -64,7 +64,8 @@ impl Groups {
         let names = self.groups.iter().map(|group| letters.semi_bold().width(&group.name)).fold(60.0, f64::max);
         let left = (EDGE + names + 24.0).min(WIDTH / 2.0);
         let area = Rect::new(left, self.top(), WIDTH - EDGE - left, self.groups.len() as f64 * ROW);
-        let (low, high) = bounds(self.groups.iter().flat_map(|group| &group.values).copied());
+        let bands = self.groups.iter().filter_map(Group::moments).flat_map(|(mean, std)| [mean - std, mean + std]);
+        let (low, high) = bounds(self.groups.iter().flat_map(|group| &group.values).copied().chain(bands));
         let axis = Axis::rounded(low, high, 8);
         for tick in axis.ticks() {
             let at = axis.place(tick, area.left, area.right);

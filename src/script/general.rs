@@ -43,6 +43,19 @@ pub fn declare(library: &mut Library) {
         .doc("Waits. rhai's own `sleep` would not hear Ctrl-C.")
         .example("sleep(0.01);");
     library
+        .function("refuse", &["message", "hint"], |message: String, hint: Option<String>| -> Result<()> {
+            let error = Error::user(message);
+            Err(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            })
+        })
+        .doc("Stops the script because what it was given is wrong (a parameter, a file); the process then exits with code 2.")
+        .example(
+            "let flip = param(\"flip\", \"no\", \"yes or no\");\n\
+             if flip != \"yes\" && flip != \"no\" { refuse(`flip is \"yes\" or \"no\", not \"${flip}\"`); }",
+        );
+    library
         .function("fixed", &["number", "digits"], |number: f64, digits: usize| match digits {
             0..=15 => Ok(format!("{number:.digits$}")),
             _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),
