@@ -135,7 +135,7 @@ fn a_search_s_journal_a_file_and_a_text_give_the_cell() {
                    "reduce":[["max_pool_3x3",0],["max_pool_3x3",1]],"reduce_concat":[2]}"#
         .replace('\n', "");
     let old = json.replace("sep_conv_3x3", "sep_conv_5x5");
-    std::fs::write(folder.path().join("journal.jsonl"), line(&old) + line(&json).as_str()).unwrap();
+    std::fs::write(folder.path().join("journal.jsonl"), [line(&old), line(&json)].concat()).unwrap();
     std::fs::write(folder.path().join("empty.jsonl"), "{\"epoch\":0,\"step\":0,\"time\":1.0}\n").unwrap();
     let script = format!(
         "let cell = genotype(\"{text}\");\n\

@@ -5,13 +5,13 @@
 
 use super::budget::{Budget, Report};
 use super::cpu::profile;
-use super::cpu::{CpuPlan, Isa, Live, Pools, Run, Tape, Wanted};
+use super::cpu::{CpuPlan, Isa, Pools, Run, Tape, Wanted, Work};
 use super::{NormMode, Pass};
 use crate::graph::Graph;
 use crate::graph::plan::{Memory, Plan, Training};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// The two ways of a pass, as indices of [`Training::memory`].
 const FORWARD: usize = 0;
@@ -28,13 +28,40 @@ struct Inner {
     graph: Graph,
     cpu: CpuPlan,
     pools: Pools,
+    /// The work of recent passes, the latest last: a search takes turns with few kinds.
+    works: Mutex<Vec<(Weak<Training>, Arc<Work>)>>,
+}
+
+/// Kinds of passes whose work is kept.
+const KINDS: usize = 8;
+
+impl Inner {
+    fn work(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Arc<Work> {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = works
+            .iter()
+            .position(|(of, work)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(training)) && work.is_for(active, wanted));
+        if let Some(known) = known {
+            works[known..].rotate_left(1);
+        } else {
+            if works.len() >= KINDS {
+                works.remove(0);
+            }
+            let work = Work::new(&self.cpu.plan, &training.backward, active, wanted);
+            works.push((Arc::downgrade(training), Arc::new(work)));
+        }
+        works[works.len() - 1].1.clone()
+    }
 }
 
 impl Engine {
     /// Lowers a graph. Its output must be set and be a feature vector.
     pub fn compile(graph: Graph) -> Result<Engine> {
         let cpu = CpuPlan::new(Plan::new(&graph)?);
-        Ok(Engine { inner: Arc::new(Inner { graph, cpu, pools: Pools::default() }), budget: None })
+        Ok(Engine {
+            inner: Arc::new(Inner { graph, cpu, pools: Pools::default(), works: Mutex::default() }),
+            budget: None,
+        })
     }
 
     /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
@@ -124,12 +151,13 @@ impl Engine {
         }
         let tracked = x.track_op() || w.track_op() || p.track_op();
         let training = if tracked { self.training(x.dims()[0])? } else { self.plan().training.clone() };
+        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
         let operation = Operation {
             inner: self.inner.clone(),
+            work: self.inner.work(&training, pass.active.as_deref(), wanted),
             training,
             pass: pass.clone(),
             isa: Isa::choose()?,
-            live: Live::new(&self.inner.cpu.plan, pass.active.as_deref()),
             factors: pass.draws.path_factors(graph.drop_count(), x.dims()[0]),
             tracked,
             tape: Mutex::new(None),
@@ -146,7 +174,7 @@ struct Operation {
     training: Arc<Training>,
     pass: Pass,
     isa: Isa,
-    live: Live,
+    work: Arc<Work>,
     /// By path and image, see [`Draws::path_factors`](super::Draws::path_factors).
     factors: Vec<f32>,
     tracked: bool,
@@ -155,7 +183,7 @@ struct Operation {
 
 impl Operation {
     fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
-        let Inner { cpu, graph, pools } = &*self.inner;
+        let Inner { cpu, graph, pools, .. } = &*self.inner;
         let mut tape = pools.take(cpu, self.memory(FORWARD), batch, self.tracked)?;
         let packing = profile::span(profile::PACKING);
         tape.packed.fill(&cpu.plan, graph, w, self.tracked);
@@ -184,9 +212,9 @@ impl Operation {
         norm: &'a NormMode,
     ) -> Run<'a> {
         let Inner { cpu, graph, .. } = &*self.inner;
-        let (memory, backward) = (self.memory(way), &self.training.backward);
+        let (memory, work) = (self.memory(way), &*self.work);
         let (draws, factors) = (&self.pass.draws, &self.factors);
-        Run { cpu, graph, isa: self.isa, tape, memory, backward, live: &self.live, draws, factors, batch, w, p, norm }
+        Run { cpu, graph, isa: self.isa, tape, memory, work, draws, factors, batch, w, p, norm }
     }
 
     /// What backward runs with: running statistics are not updated a second time.
@@ -257,7 +285,7 @@ impl CustomOp3 for Operation {
         };
         let gradients = {
             let _profiled = profile::span(profile::PASSES);
-            self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy, wanted)
+            self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy)
         };
         self.inner.pools.give_back(tape);
         let gradients = gradients?;

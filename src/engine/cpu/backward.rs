@@ -7,7 +7,7 @@ use super::forward::lane_at;
 use super::pool::pool_backward;
 use super::sums::{Slope, Write, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Crew, Image, Run, Section, Wanted, shifted};
+use super::{Crew, Image, Run, Section, Work, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{BackStep, GradientTerm, LANES, RawId, Step, ValueId};
@@ -24,134 +24,69 @@ pub struct Gradients {
 
 /// What backward steps need to know besides the run.
 pub(super) struct Back<'a> {
-    pub wanted: Wanted,
-    /// By raw tensor.
-    pub needs: Vec<bool>,
     dy: &'a [f32],
-    dx: Mutex<Vec<f32>>,
+    dx: Mutex<&'a mut [f32]>,
 }
 
 impl Run<'_> {
     /// Gradients of whatever is wanted, from the output's gradient (images × channels). Uses up the tape's activations.
-    pub fn backward(&self, dy: &[f32], wanted: Wanted) -> Result<Gradients> {
-        Crew::with(|crew| self.backward_stages(dy, wanted, Section::new(crew)))
+    pub fn backward(&self, dy: &[f32]) -> Result<Gradients> {
+        let wanted = self.work.wanted;
+        let input = &self.plan().raws[self.plan().input];
+        let len = |wanted: bool, len: usize| if wanted { len } else { 0 };
+        let mut gradients = Gradients {
+            x: vec![0.0; len(wanted.x, self.batch * input.layout.channels() * input.pixels())],
+            w: vec![0.0; len(wanted.w, self.w.len())],
+            p: vec![0.0; len(wanted.p, self.p.len())],
+        };
+        self.backward_into(dy, &mut gradients)?;
+        Ok(gradients)
     }
 
-    fn backward_stages(&self, dy: &[f32], wanted: Wanted, mut section: Section) -> Result<Gradients> {
-        let plan = self.plan();
-        let mut result = Gradients {
-            x: Vec::new(),
-            w: vec![0.0; if wanted.w { self.w.len() } else { 0 }],
-            p: vec![0.0; if wanted.p { self.p.len() } else { 0 }],
-        };
-        let input = &plan.raws[plan.input];
-        let dx_len = if wanted.x { self.batch * input.layout.channels() * input.pixels() } else { 0 };
-        let back = Back { wanted, needs: self.live.needs(plan, wanted), dy, dx: Mutex::new(vec![0.0; dx_len]) };
-        for steps in self.work(&back) {
-            if steps.is_empty() {
+    /// The same into vectors of zeros (those that are not wanted may be empty). Allocates nothing.
+    pub fn backward_into(&self, dy: &[f32], gradients: &mut Gradients) -> Result<()> {
+        Crew::with(|crew| self.backward_stages(dy, gradients, Section::new(crew)))
+    }
+
+    fn backward_stages(&self, dy: &[f32], gradients: &mut Gradients, mut section: Section) -> Result<()> {
+        let Gradients { x: dx, w: dw, p: dp } = gradients;
+        let back = Back { dy, dx: Mutex::new(dx) };
+        for stage in &self.work.backward {
+            if stage.steps.is_empty() {
                 continue;
             }
-            if steps.iter().all(|step| matches!(step, BackStep::Again { .. })) {
+            if stage.steps.iter().all(|step| matches!(step, BackStep::Again { .. })) {
                 // The sections that sum up take the same turns as if nothing had to be made again.
                 section.turned = !section.turned;
             }
-            for step in &steps {
+            for step in &stage.steps {
                 if let BackStep::Step { step, .. } = step
-                    && self.runs(*step, &back)
+                    && self.work.runs(self.plan(), *step)
                 {
-                    self.prepare_norm(self.value_made_by(*step), wanted, &mut result.w);
+                    self.prepare_norm(self.plan().value_made_by(*step), dw);
                 } else if let BackStep::Norm { value, .. } = step {
-                    self.prepare_norm(*value, wanted, &mut result.w);
+                    self.prepare_norm(*value, dw);
                 }
             }
             self.each_image(&mut section, |image, scratch| {
-                for step in &steps {
+                for step in &stage.steps {
                     self.back_step(step, image, scratch, &back);
                 }
             })?;
-            for step in &steps {
-                self.add_up(step, &back, &mut result.p);
+            for step in &stage.steps {
+                self.add_up(step, dp);
             }
-            if wanted.w {
-                self.add_weight_gradients(&section, &steps, &back, &mut result.w);
-            }
+            self.add_weight_gradients(&section, &stage.units, dw);
         }
-        result.x = back.dx.into_inner().unwrap_or_default();
-        Ok(result)
+        Ok(())
     }
 
-    pub(super) fn needs_value(&self, value: ValueId, back: &Back) -> bool {
-        let value = &self.plan().values[value];
-        back.needs[value.raw] || (back.wanted.w && value.norm.is_some_and(|n| self.plan().norms[n].is_affine()))
-    }
-
-    /// Whether a forward step has a gradient to pass on.
-    pub(super) fn runs(&self, step: usize, back: &Back) -> bool {
-        self.live.steps[step] && self.needs_value(self.value_made_by(step), back)
-    }
-
-    pub(super) fn value_made_by(&self, step: usize) -> ValueId {
-        match &self.plan().steps[step] {
-            Step::Import { output } => self.plan().values.iter().position(|v| v.raw == *output).unwrap_or(0),
-            Step::Noise { value, .. } => *value,
-            Step::Unit(unit) => self.plan().units[*unit].value,
-            Step::Pool(pool) => self.plan().pools[*pool].value,
-            Step::Sum(sum) => self.plan().sums[*sum].value,
-            Step::Apply { value, .. } | Step::Gather { value, .. } | Step::GlobalPool { value, .. } => *value,
-        }
-    }
-
-    /// By stage of the way back: the steps that have work this time.
-    fn work(&self, back: &Back) -> Vec<Vec<&BackStep>> {
-        let mut read = vec![false; self.plan().raws.len()];
-        let mut stages = Vec::new();
-        for stage in self.backward.iter().rev() {
-            let mut steps = Vec::new();
-            for step in stage.steps.iter().rev() {
-                let has_work = match step {
-                    BackStep::Again { step } => {
-                        self.live.steps[*step] && std::mem::take(&mut read[self.plan().output_of(*step)])
-                    }
-                    step => self.has_work(step, back),
-                };
-                if has_work {
-                    self.plan().raws_read_back(step).into_iter().for_each(|raw| read[raw] = true);
-                    steps.push(step);
-                }
-            }
-            steps.reverse();
-            stages.push(steps);
-        }
-        stages.reverse();
-        stages
-    }
-
-    fn has_work(&self, step: &BackStep, back: &Back) -> bool {
-        match step {
-            BackStep::Seed => self.needs_value(self.plan().output, back),
-            BackStep::Clear { value } | BackStep::OwnSums { value } => {
-                self.needs_value(*value, back) && self.step_is_live(self.plan().values[*value].raw)
-            }
-            BackStep::Dots { sum } => self.sum_runs(*sum, back),
-            BackStep::SumTerm { sum, term, .. } => self.needs_value(self.plan().sums[*sum].terms[*term].value, back),
-            BackStep::Norm { value, .. } => {
-                self.needs_value(*value, back) && self.step_is_live(self.plan().values[*value].raw)
-            }
-            BackStep::Step { step, .. } => {
-                self.runs(*step, back) || self.plan().inputs_of(*step).iter().any(|&v| self.needs_value(v, back))
-            }
-            BackStep::Again { .. } => true,
-            BackStep::Export => back.wanted.x && self.step_is_live(self.plan().input),
-        }
-    }
-
-    pub(super) fn sum_runs(&self, sum: usize, back: &Back) -> bool {
-        let output = self.plan().sums[sum].output;
-        back.needs[output] && self.step_is_live(output)
+    pub(super) fn needs_value(&self, value: ValueId) -> bool {
+        self.work.needs_value(self.plan(), value)
     }
 
     pub(super) fn gradient_term_is_live(&self, term: &GradientTerm) -> bool {
-        self.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
+        self.work.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
     }
 
     fn back_step(&self, step: &BackStep, image: &Image, scratch: &mut Scratch, back: &Back) {
@@ -164,26 +99,23 @@ impl Run<'_> {
                 let Some(norm) = plan.values[*value].norm else { return };
                 let raw = plan.values[*value].raw;
                 let g = self.gradient(image, *value);
-                self.add_dots(g, raw, &[raw], plan.norms[norm].own_sums, image, scratch);
+                self.add_dots(g, raw, &[raw], |_, _| true, plan.norms[norm].own_sums, image, scratch);
             }
             BackStep::Dots { sum: index } => {
                 let sum = &plan.sums[*index];
                 let g = self.gradient(image, sum.value);
-                let mut wanted: Vec<RawId> = sum.dots.clone();
-                for (dot, raw) in wanted.iter_mut().enumerate() {
-                    let used = self.step_is_live(*raw)
-                        && ((back.wanted.p && self.cpu.dot_feeds_slot[*index][dot])
-                            || (self.cpu.dot_feeds_norm[*index][dot] && (back.needs[*raw] || back.wanted.w)));
-                    if !used {
-                        *raw = usize::MAX;
-                    }
-                }
-                self.add_dots(g, sum.output, &wanted, sum.statistics, image, scratch);
+                let Work { wanted, needs, .. } = self.work;
+                let used = |dot: usize, raw: RawId| {
+                    let feeds_slot = wanted.p && self.cpu.dot_feeds_slot[*index][dot];
+                    let feeds_norm = self.cpu.dot_feeds_norm[*index][dot] && (needs[raw] || wanted.w);
+                    self.step_is_live(raw) && (feeds_slot || feeds_norm)
+                };
+                self.add_dots(g, sum.output, &sum.dots, used, sum.statistics, image, scratch);
             }
             BackStep::SumTerm { sum: index, term, first } => {
                 let sum = &plan.sums[*index];
                 let term = &sum.terms[*term];
-                if !self.sum_runs(*index, back) || !self.live.term(plan, term) {
+                if !self.work.sum_runs(plan, *index) || !self.work.live.term(plan, term) {
                     return self.clear_if(*first, term.value, image);
                 }
                 scratch.coefficients[0] = self.weights_of(term, image);
@@ -209,12 +141,12 @@ impl Run<'_> {
                 }
             }
             BackStep::Step { step, first } => {
-                let input = plan.inputs_of(*step)[0];
-                if !self.runs(*step, back) {
+                let input = self.cpu.inputs[*step][0];
+                if !self.work.runs(plan, *step) {
                     return self.clear_if(*first, input, image);
                 }
                 match &plan.steps[*step] {
-                    Step::Unit(unit) => self.unit_backward(self.unit(*unit), image, scratch, back, *first),
+                    Step::Unit(unit) => self.unit_backward(self.unit(*unit), image, scratch, *first),
                     Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {}
                     _ => self.small_backward(*step, input, image, scratch, *first),
                 }
@@ -229,7 +161,7 @@ impl Run<'_> {
         let channels = raw.layout.channels();
         let to = self.gradient(image, self.plan().output);
         self.clear(self.plan().output, image);
-        for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
+        for (channel, &lane) in raw.layout.positions().iter().enumerate() {
             // SAFETY: the output's gradient is one pixel within the image's region.
             unsafe { *to.add(lane) = back.dy[image.index * channels + channel] };
         }
@@ -241,7 +173,7 @@ impl Run<'_> {
         let (Some(value), Ok(mut dx)) = (value, back.dx.lock()) else { return };
         let (pixels, channels) = (raw.pixels(), raw.layout.channels());
         let from = self.gradient(image, value);
-        for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
+        for (channel, &lane) in raw.layout.positions().iter().enumerate() {
             for pixel in 0..pixels {
                 // SAFETY: within the input's gradient.
                 let value = unsafe { *from.add(lane_at(lane, pixel, pixels)) };
@@ -267,7 +199,7 @@ impl Run<'_> {
         let plan = self.plan();
         let (from, output) = (plan.values[input].raw, plan.output_of(step));
         let (plane, from_plane) = (self.plane(output), self.plane(from));
-        let value = self.value_made_by(step);
+        let value = plan.value_made_by(step);
         let dy = scratch.strip.at(0);
         let stored = self.stored_gradient(value, image, scratch);
         for block in 0..plan.raws[output].layout.blocks() {

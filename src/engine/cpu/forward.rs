@@ -21,18 +21,23 @@ pub(super) const STRIP: usize = 64;
 impl Run<'_> {
     /// The output (images × channels) of a batch (images × channels × height × width).
     pub fn forward(&self, x: &[f32]) -> Result<Vec<f32>> {
-        Crew::with(|crew| self.forward_stages(x, Section::new(crew)))
+        let mut out = vec![0.0; self.batch * self.plan().raws[self.output()].layout.channels()];
+        self.forward_into(x, &mut out)?;
+        Ok(out)
     }
 
-    fn forward_stages(&self, x: &[f32], mut section: Section) -> Result<Vec<f32>> {
+    /// The same into a vector of that length. Allocates nothing.
+    pub fn forward_into(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
+        Crew::with(|crew| self.forward_stages(x, Section::new(crew)))?;
+        self.read_output(out);
+        Ok(())
+    }
+
+    fn forward_stages(&self, x: &[f32], mut section: Section) -> Result<()> {
         self.load_running_statistics();
-        for (index, stage) in self.plan().forward.iter().enumerate() {
-            let steps: Vec<usize> = stage.steps.iter().copied().filter(|&s| self.live.steps[s]).collect();
-            if steps.is_empty() {
-                continue;
-            }
+        for (index, steps) in self.work.forward.iter().enumerate().filter(|(_, steps)| !steps.is_empty()) {
             self.each_image(&mut section, |image, scratch| {
-                for &step in &steps {
+                for &step in steps {
                     self.forward_step(step, image, scratch, Some(x));
                 }
             })?;
@@ -40,19 +45,22 @@ impl Run<'_> {
                 self.finish_statistics(index);
             }
         }
-        Ok(self.read_output())
+        Ok(())
     }
 
-    fn read_output(&self) -> Vec<f32> {
-        let raw = self.plan().values[self.plan().output].raw;
-        let positions = self.plan().raws[raw].layout.positions();
-        let mut out = Vec::with_capacity(self.batch * positions.len());
-        for image in 0..self.batch {
+    fn output(&self) -> RawId {
+        self.plan().values[self.plan().output].raw
+    }
+
+    fn read_output(&self, out: &mut [f32]) {
+        let positions = self.plan().raws[self.output()].layout.positions();
+        for (image, out) in out.chunks_exact_mut(positions.len()).enumerate() {
             let base = self.tape.image(self.memory, image);
-            // SAFETY: the output is one pixel within the image's region.
-            out.extend(positions.iter().map(|&lane| unsafe { *base.add(self.memory.raws[raw] + lane) }));
+            for (out, &lane) in out.iter_mut().zip(positions) {
+                // SAFETY: the output is one pixel within the image's region.
+                *out = unsafe { *base.add(self.memory.raws[self.output()] + lane) };
+            }
         }
-        out
     }
 
     /// Writes a step's output and gathers its statistics. Without the images `x` it is run again: the output is the same,
@@ -119,7 +127,7 @@ impl Run<'_> {
         // SAFETY: the tensor is `raw.len()` floats within the image's region.
         let to = unsafe { std::slice::from_raw_parts_mut(to, raw.len()) };
         to.fill(0.0);
-        for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
+        for (channel, &lane) in raw.layout.positions().iter().enumerate() {
             for pixel in 0..pixels {
                 to[lane_at(lane, pixel, pixels)] = x[channel * pixels + pixel];
             }
@@ -132,7 +140,7 @@ impl Run<'_> {
         // SAFETY: the tensor is `raw.len()` floats within the image's region.
         let to = unsafe { std::slice::from_raw_parts_mut(self.raw(image, output), raw.len()) };
         to.fill(0.0);
-        let places = raw.layout.positions().into_iter().flat_map(|lane| (0..pixels).map(move |pixel| (lane, pixel)));
+        let places = raw.layout.positions().iter().flat_map(|&lane| (0..pixels).map(move |pixel| (lane, pixel)));
         for ((lane, pixel), value) in places.zip(self.draws.noise(id, image.index)) {
             to[lane_at(lane, pixel, pixels)] = value;
         }
@@ -149,7 +157,7 @@ impl Run<'_> {
         let raw = &self.plan().raws[from];
         let padded = (raw.height + 2 * view.pad.0) * (raw.width + 2 * view.pad.1) * LANES;
         let source = self.raw(image, from);
-        for (block, filled) in raw.layout.filled().into_iter().enumerate() {
+        for (block, &filled) in raw.layout.filled().iter().enumerate() {
             let (scale, shift) = self.norm_block(view.value, block);
             let plane =
                 LoadPlane { size: (raw.height, raw.width), pad: view.pad, scale, shift, activation: view.activation };
@@ -319,7 +327,7 @@ impl Run<'_> {
         for block in 0..self.plan().raws[sum.output].layout.blocks() {
             let mut bias = [0.0f32; LANES];
             scratch.terms.clear();
-            let terms = sum.terms.iter().filter(|t| self.live.term(self.plan(), t));
+            let terms = sum.terms.iter().filter(|t| self.work.live.term(self.plan(), t));
             for (term, coefficients) in terms.zip(&mut scratch.coefficients) {
                 *coefficients = self.weights_of(term, image);
                 let (scale, shift) = self.norm_block(term.value, block);

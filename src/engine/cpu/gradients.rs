@@ -1,20 +1,21 @@
 //! What gradients are made of: sums over pixels while images run, sums over image groups afterwards, and from these the
 //! gradient of a stored tensor, formed where it is needed.
 
-use super::backward::Back;
 use super::pack::unpack_gradient;
 use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
 use super::{Image, Isa, Run, Section, prefetch, shifted};
-use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, Unit, ValueId};
+use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, ValueId};
 
 impl Run<'_> {
-    /// Adds Σ g and Σ g·y (y: the tensors named, MAX for none) to the group's sums from `at` on.
+    /// Adds Σ g and Σ g·y (y: those of the tensors named that are used) to the group's sums from `at` on.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn add_dots(
         &self,
         g: *const f32,
         like: RawId,
         ys: &[RawId],
+        used: impl Fn(usize, RawId) -> bool,
         at: usize,
         image: &Image,
         scratch: &mut Scratch,
@@ -29,7 +30,7 @@ impl Run<'_> {
         for block in 0..raw.layout.blocks() {
             scratch.planes.clear();
             scratch.products.clear();
-            for (k, &y) in ys.iter().enumerate().filter(|(_, y)| **y != usize::MAX) {
+            for (k, &y) in ys.iter().enumerate().filter(|&(k, &y)| used(k, y)) {
                 // SAFETY: a plane within the image's region.
                 scratch.planes.push(unsafe { self.raw(image, y).add(block * plane) });
                 scratch.products.push(self.tape.partial.at(base + (1 + k) * lanes + block * LANES));
@@ -84,7 +85,7 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' sums of a step into the totals, and the mixing weights' gradients.
-    pub(super) fn add_up(&self, step: &BackStep, back: &Back, dp: &mut [f32]) {
+    pub(super) fn add_up(&self, step: &BackStep, dp: &mut [f32]) {
         let plan = self.plan();
         let Ok(mut totals) = self.tape.totals.lock() else { return };
         let mut total = |from: usize, len: usize| {
@@ -101,14 +102,14 @@ impl Run<'_> {
                     total(plan.norms[norm].own_sums, 2 * plan.raws[plan.norms[norm].raw].layout.len());
                 }
             }
-            BackStep::Dots { sum } if self.sum_runs(*sum, back) => {
+            BackStep::Dots { sum } if self.work.sum_runs(plan, *sum) => {
                 let sum = &plan.sums[*sum];
                 let lanes = plan.raws[sum.output].layout.len();
                 total(sum.statistics, lanes * (1 + sum.dots.len()));
-                if !back.wanted.p {
+                if !self.work.wanted.p {
                     return;
                 }
-                for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.live.term(plan, t)) {
+                for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.work.live.term(plan, t)) {
                     let raw = plan.values[term.value].raw;
                     let dot = sum.dots.iter().position(|&r| r == raw).unwrap_or(0);
                     let (g, gy) =
@@ -128,7 +129,7 @@ impl Run<'_> {
                         Mixing::Lanes(factors) => {
                             for chunk in lane_runs(&plan.lane_factors[factors]) {
                                 if let (LaneFactor::Slot(slot), lanes) = chunk
-                                    && self.live.slot(slot)
+                                    && self.work.live.slot(slot)
                                 {
                                     dp[slot.0 as usize] += lanes.map(of_lane).sum::<f64>() as f32;
                                 }
@@ -142,16 +143,10 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    pub(super) fn add_weight_gradients(&self, section: &Section, steps: &[&BackStep], back: &Back, dw: &mut [f32]) {
-        let units: Vec<&Unit> = steps
-            .iter()
-            .filter_map(|step| match step {
-                BackStep::Step { step, .. } if self.runs(*step, back) => self.unit_of(*step),
-                _ => None,
-            })
-            .collect();
+    pub(super) fn add_weight_gradients(&self, section: &Section, units: &[usize], dw: &mut [f32]) {
+        let units = units.iter().map(|&unit| &self.plan().units[unit]);
         section.crew.each(units.len(), |index, _| {
-            let unit = units[index];
+            let Some(unit) = units.clone().nth(index) else { return };
             let len = unit.packing.gradient_len;
             let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
             // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.

@@ -1,7 +1,7 @@
 //! What has to be done this time: steps whose outputs somebody uses, and tensors whose gradients somebody wants.
 
 use crate::graph::Slot;
-use crate::graph::plan::{LaneFactor, Mixing, Plan, Step, SumTerm};
+use crate::graph::plan::{LaneFactor, Mixing, Plan, RawId, Step, SumTerm};
 
 /// Which of the three inputs gradients are wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -52,6 +52,16 @@ impl Live {
             }
         }
         live
+    }
+
+    /// Whether these are the flags of such a mask.
+    pub fn is_for(&self, active: Option<&[bool]>) -> bool {
+        self.active.as_deref() == active
+    }
+
+    /// Whether a tensor is made, or needs no making.
+    pub fn raw(&self, plan: &Plan, raw: RawId) -> bool {
+        plan.raws[raw].made_by.is_none_or(|step| self.steps[step])
     }
 
     pub fn term(&self, plan: &Plan, term: &SumTerm) -> bool {

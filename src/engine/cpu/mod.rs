@@ -24,15 +24,18 @@ pub(crate) mod profile;
 pub(crate) mod sums;
 mod tape;
 mod unit_backward;
+mod work;
 
+pub use backward::Gradients;
 pub use lanes::Isa;
 pub use live::{Live, Wanted};
 pub use tape::{Pools, Tape};
+pub use work::Work;
 
 use crate::engine::{Draws, NormMode};
 use crate::graph::Graph;
 use crate::graph::plan::{
-    BackStage, Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
+    Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
 };
 use crate::{Result, interrupt};
 use crew::Crew;
@@ -52,6 +55,8 @@ pub struct CpuPlan {
     norms_of_stage: Vec<Vec<usize>>,
     /// By stage: floats of an image that it writes.
     stage_len: Vec<usize>,
+    /// By step: the values that it reads.
+    inputs: Vec<Vec<ValueId>>,
     /// By sum and dot: whether a norm waits for the product.
     dot_feeds_norm: Vec<Vec<bool>>,
     /// By sum and dot: whether a mixing weight's gradient is made of the product.
@@ -131,8 +136,8 @@ impl UnitShape {
         Self {
             input_blocks: input.blocks(),
             output_blocks: output.blocks(),
-            input_filled: input.filled(),
-            output_filled: output.filled(),
+            input_filled: input.filled().to_vec(),
+            output_filled: output.filled().to_vec(),
             taps: unit.geometry.taps.iter().map(|&(r, c)| (r * width + c) * LANES).collect(),
             matrix: input.len() * output.len(),
             grids: TapGrid::of(unit),
@@ -186,6 +191,7 @@ impl CpuPlan {
             _ => None,
         });
         let moves = moves.collect();
+        let inputs = (0..plan.steps.len()).map(|step| plan.inputs_of(step)).collect();
         let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
         let stage_len = plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect();
         Self {
@@ -193,6 +199,7 @@ impl CpuPlan {
             statistics_of,
             norms_of_stage,
             stage_len,
+            inputs,
             dot_feeds_norm,
             dot_feeds_slot,
             most_terms,
@@ -211,9 +218,7 @@ pub struct Run<'a> {
     pub tape: &'a Tape,
     /// Places on the way that the run goes: forward or back.
     pub memory: &'a Memory,
-    /// The stages of the way back.
-    pub backward: &'a [BackStage],
-    pub live: &'a Live,
+    pub work: &'a Work,
     pub draws: &'a Draws,
     /// By path and image; empty where nothing is dropped.
     pub factors: &'a [f32],
@@ -284,7 +289,7 @@ impl Run<'_> {
             Mixing::Slot(slot) => self.p[slot.0 as usize],
             Mixing::Lanes(factors) => match self.plan().lane_factors[factors][lane % LANES] {
                 LaneFactor::One => 1.0,
-                LaneFactor::Slot(slot) if self.live.slot(slot) => self.p[slot.0 as usize],
+                LaneFactor::Slot(slot) if self.work.live.slot(slot) => self.p[slot.0 as usize],
                 LaneFactor::Zero | LaneFactor::Slot(_) => 0.0,
             },
         }
@@ -310,19 +315,12 @@ impl Run<'_> {
     }
 
     fn step_is_live(&self, raw: RawId) -> bool {
-        self.plan().raws[raw].made_by.is_none_or(|step| self.live.steps[step])
+        self.work.live.raw(self.plan(), raw)
     }
 
     /// Whether batch statistics are used (and gradients flow through them).
     fn batch_norms(&self) -> bool {
         !matches!(self.norm, NormMode::Running(_))
-    }
-
-    fn unit_of(&self, step: usize) -> Option<&Unit> {
-        match self.plan().steps[step] {
-            Step::Unit(unit) => Some(&self.plan().units[unit]),
-            _ => None,
-        }
     }
 
     fn unit(&self, index: usize) -> UnitView<'_> {

@@ -4,9 +4,9 @@
 //! with S1 = Σ g and S2 = Σ g·y a channel over n values: Σ g·x̂ = s(S2 − m·S1) and
 //! dy = scale·g + B·y + D, B = −scale·s²·(S2 − m·S1)/n, D = −scale·S1/n − B·m. So nothing is stored but y.
 
-use super::{Run, Wanted};
+use super::Run;
 use crate::engine::NormMode;
-use crate::graph::plan::{Gradient, LANES, Norm, NormPart, ValueId};
+use crate::graph::plan::{Gradient, LANES, NormPart, ValueId};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
@@ -17,16 +17,16 @@ impl Run<'_> {
     /// Coefficients of all norms from running statistics.
     pub(super) fn load_running_statistics(&self) {
         let NormMode::Running(running) = self.norm else { return };
-        let values = running.values();
-        for norm in &self.plan().norms {
-            let places = self.norm_places(norm);
-            self.set_norm(norm, |channel| {
-                let Some((part, within)) = places[channel] else { return (0.0, 1.0) };
-                let info = &self.graph.norms()[part.info];
-                let (mean, variance) = (values[info.mean()][within], values[info.variance()][within]);
-                (f64::from(mean), f64::from(variance))
-            });
-        }
+        running.update(|values| {
+            for index in 0..self.plan().norms.len() {
+                self.set_norm(index, |channel| {
+                    let Some((part, within)) = self.norm_place(index, channel) else { return (0.0, 1.0) };
+                    let info = &self.graph.norms()[part.info];
+                    let (mean, variance) = (values[info.mean()][within], values[info.variance()][within]);
+                    (f64::from(mean), f64::from(variance))
+                });
+            }
+        });
     }
 
     /// Coefficients of the norms that a stage completes, from the batch; the groups' sums are added in their order.
@@ -45,31 +45,23 @@ impl Run<'_> {
                     .map(|g| f64::from(unsafe { *self.tape.partial.at(g * self.tape.partial_len + at) }))
                     .sum()
             };
-            let moments: Vec<(f64, f64)> = positions
-                .iter()
-                .map(|&lane| {
-                    let mean = sum(2 * norm.offset + lane) / n;
-                    let square = sum(2 * norm.offset + raw.layout.len() + lane) / n;
-                    (mean, (square - mean * mean).max(0.0))
-                })
-                .collect();
-            self.set_norm(norm, |channel| moments[channel]);
+            let moments = |channel: usize| {
+                let mean = sum(2 * norm.offset + positions[channel]) / n;
+                let square = sum(2 * norm.offset + raw.layout.len() + positions[channel]) / n;
+                (mean, (square - mean * mean).max(0.0))
+            };
+            self.set_norm(index, moments);
             if let NormMode::BatchUpdating(running) = self.norm {
                 let unbiased = n / (n - 1.0).max(1.0);
-                let places = self.norm_places(norm);
                 running.update(|values| {
-                    for (channel, &(mean, variance)) in moments.iter().enumerate() {
-                        let Some((part, within)) = places[channel] else { continue };
+                    for channel in 0..positions.len() {
+                        let Some((part, within)) = self.norm_place(index, channel) else { continue };
                         // A norm that siblings share moves once.
-                        if norm
-                            .parts
-                            .iter()
-                            .flatten()
-                            .find(|p| p.info == part.info)
-                            .is_some_and(|p| !std::ptr::eq(p, part))
-                        {
+                        let first = norm.parts.iter().flatten().find(|p| p.info == part.info);
+                        if first.is_some_and(|p| !std::ptr::eq(p, part)) {
                             continue;
                         }
+                        let (mean, variance) = moments(channel);
                         let info = &self.graph.norms()[part.info];
                         let old = &mut values[info.mean()][within];
                         *old += MOMENTUM * (mean as f32 - *old);
@@ -81,20 +73,20 @@ impl Run<'_> {
         }
     }
 
-    /// By channel: the norm of the graph that it belongs to, and which of that norm's channels it is.
-    fn norm_places<'n>(&self, norm: &'n Norm) -> Vec<Option<(&'n NormPart, usize)>> {
-        let channels = self.plan().raws[norm.raw].layout.channels();
-        let share = (channels / norm.parts.len()).max(1);
-        (0..channels).map(|channel| Some((norm.parts[channel / share].as_ref()?, channel % share))).collect()
+    /// The norm of the graph that a channel belongs to, and which of that norm's channels it is.
+    fn norm_place(&self, norm: usize, channel: usize) -> Option<(&NormPart, usize)> {
+        let norm = &self.plan().norms[norm];
+        let share = (self.plan().raws[norm.raw].layout.channels() / norm.parts.len()).max(1);
+        Some((norm.parts[channel / share].as_ref()?, channel % share))
     }
 
-    fn set_norm(&self, norm: &Norm, moments: impl Fn(usize) -> (f64, f64)) {
+    fn set_norm(&self, index: usize, moments: impl Fn(usize) -> (f64, f64)) {
         let weights = self.graph.weights();
-        let places = self.norm_places(norm);
-        for (channel, lane) in self.plan().raws[norm.raw].layout.positions().into_iter().enumerate() {
+        let norm = &self.plan().norms[index];
+        for (channel, &lane) in self.plan().raws[norm.raw].layout.positions().iter().enumerate() {
             let (mean, variance) = moments(channel);
             let inverse = 1.0 / (variance + EPSILON).sqrt();
-            let (gamma, beta) = match places[channel] {
+            let (gamma, beta) = match self.norm_place(index, channel) {
                 Some((NormPart { affine: Some([gamma, beta]), .. }, within)) => {
                     let of = |weight: usize| f64::from(self.w[weights[weight].offset + within]);
                     (of(*gamma), of(*beta))
@@ -113,7 +105,8 @@ impl Run<'_> {
     }
 
     /// Backward coefficients of a value's norm, once Σ g and Σ g·y are known; gamma's and beta's gradients into `dw`.
-    pub(super) fn prepare_norm(&self, value: ValueId, wanted: Wanted, dw: &mut [f32]) {
+    pub(super) fn prepare_norm(&self, value: ValueId, dw: &mut [f32]) {
+        let wanted = self.work.wanted;
         let Some(index) = self.plan().values[value].norm else { return };
         if !self.batch_norms() && !wanted.w {
             return;
@@ -122,8 +115,7 @@ impl Run<'_> {
         let raw = &self.plan().raws[norm.raw];
         let n = (self.batch * raw.pixels()) as f64;
         let Ok(totals) = self.tape.totals.lock() else { return };
-        let places = self.norm_places(norm);
-        for (channel, lane) in raw.layout.positions().into_iter().enumerate() {
+        for (channel, &lane) in raw.layout.positions().iter().enumerate() {
             let (mut s1, mut s2) = (0.0, 0.0);
             match &self.plan().values[value].gradient {
                 Gradient::Buffer => {
@@ -150,7 +142,7 @@ impl Run<'_> {
                 *self.tape.back_y.at(at) = back_y as f32;
                 *self.tape.back_constant.at(at) = (-scale * s1 / n - back_y * mean) as f32;
                 if let (true, Some((NormPart { affine: Some([gamma, beta]), .. }, within))) =
-                    (wanted.w, places[channel])
+                    (wanted.w, self.norm_place(index, channel))
                 {
                     dw[self.graph.weights()[*gamma].offset + within] += (inverse * centred) as f32;
                     dw[self.graph.weights()[*beta].offset + within] += s1 as f32;

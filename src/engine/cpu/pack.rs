@@ -64,14 +64,14 @@ pub fn unpack_gradient(plan: &Plan, graph: &Graph, unit: &Unit, packed: &[f32], 
 pub struct UnitMap<'a> {
     graph: &'a Graph,
     unit: &'a Unit,
-    inputs: Vec<usize>,
-    outputs: Vec<usize>,
+    inputs: &'a [usize],
+    outputs: &'a [usize],
     input_lanes: usize,
     output_lanes: usize,
 }
 
 impl<'a> UnitMap<'a> {
-    pub fn new(plan: &Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
+    pub fn new(plan: &'a Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
         let input = &plan.raws[plan.values[plan.views[unit.input].value].raw].layout;
         let output = &plan.raws[unit.output].layout;
         Self {
@@ -98,7 +98,7 @@ impl<'a> UnitMap<'a> {
 
     fn each_depthwise(&self, mut f: impl FnMut(usize, usize)) {
         let taps = self.unit.geometry.taps.len();
-        for (sibling, info) in self.siblings(self.unit.depthwise.iter().flatten()) {
+        for (sibling, info) in self.siblings(self.unit.depthwise.iter().flatten().copied()) {
             let channels = info.shape[0];
             for channel in 0..channels {
                 let lane = self.inputs[sibling * channels + channel];
@@ -120,7 +120,7 @@ impl<'a> UnitMap<'a> {
             None => {}
             Some(Dense::Conv { weights, groups }) => {
                 let taps = self.dense_taps();
-                for (sibling, info) in self.siblings(weights) {
+                for (sibling, info) in self.siblings(weights.iter().copied()) {
                     let (outputs, per_input) = (info.shape[0], info.shape[1]);
                     let (inputs, per_output) = (per_input * groups, outputs / groups);
                     for output in 0..outputs {
@@ -136,8 +136,7 @@ impl<'a> UnitMap<'a> {
             }
             Some(Dense::Halve { weights }) => {
                 for tap in 0..2 {
-                    let of_tap: Vec<Option<usize>> = weights.iter().map(|both| both.map(|both| both[tap])).collect();
-                    for (sibling, info) in self.siblings(&of_tap) {
+                    for (sibling, info) in self.siblings(weights.iter().map(|both| both.map(|both| both[tap]))) {
                         let (half, inputs) = (info.shape[0], info.shape[1]);
                         for output in 0..half {
                             for input in 0..inputs {
@@ -152,7 +151,7 @@ impl<'a> UnitMap<'a> {
     }
 
     fn each_bias(&self, mut f: impl FnMut(usize, usize)) {
-        for (sibling, info) in self.siblings(self.unit.bias.iter().flatten()) {
+        for (sibling, info) in self.siblings(self.unit.bias.iter().flatten().copied()) {
             let channels = info.shape[0];
             for channel in 0..channels {
                 f(self.outputs[sibling * channels + channel], info.offset + channel);
@@ -161,11 +160,7 @@ impl<'a> UnitMap<'a> {
     }
 
     /// The weights that are there, with the places of their channels among equal shares.
-    fn siblings<'w>(
-        &self,
-        weights: impl IntoIterator<Item = &'w Option<usize>>,
-    ) -> impl Iterator<Item = (usize, &'a WeightInfo)> {
-        let weights = weights.into_iter().enumerate();
-        weights.filter_map(|(sibling, &weight)| Some((sibling, &self.graph.weights()[weight?])))
+    fn siblings(&self, weights: impl Iterator<Item = Option<usize>>) -> impl Iterator<Item = (usize, &'a WeightInfo)> {
+        weights.enumerate().filter_map(|(sibling, weight)| Some((sibling, &self.graph.weights()[weight?])))
     }
 }

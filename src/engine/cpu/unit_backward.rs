@@ -3,7 +3,7 @@
 //! The gradient of what the unit's taps made lies in a plane with zeros around, wide enough that the way back through the
 //! taps never asks whether it is still inside.
 
-use super::backward::{Back, write};
+use super::backward::write;
 use super::dense::{DenseTap, Store, Strides, dense, dense_gradient};
 use super::depthwise::{Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows};
 use super::forward::STRIP;
@@ -14,17 +14,17 @@ use crate::graph::plan::{BackwardTap, LANES, ValueId};
 use std::ptr::null;
 
 impl Run<'_> {
-    pub(super) fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, back: &Back, first: bool) {
+    pub(super) fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, first: bool) {
         let plan = self.plan();
         let input = plan.views[unit.input].value;
-        let needs_input = self.needs_value(input, back);
+        let needs_input = self.needs_value(input);
         self.load_view(unit.input, image, scratch, needs_input);
-        let gradient = self.tape.gradients.at(if back.wanted.w {
+        let gradient = self.tape.gradients.at(if self.work.wanted.w {
             image.group * self.tape.gradients_len + unit.packing.gradient
         } else {
             0
         });
-        if back.wanted.w && image.first {
+        if self.work.wanted.w && image.first {
             // SAFETY: this group's gradients of this unit.
             unsafe { std::slice::from_raw_parts_mut(gradient, unit.packing.gradient_len).fill(0.0) };
         }
@@ -32,11 +32,11 @@ impl Run<'_> {
         let blocks = if unit.depthwise.is_some() { unit.shape.input_blocks } else { unit.shape.output_blocks };
         self.clear_frame(unit, blocks, scratch);
         if unit.depthwise.is_some() && unit.dense.is_some() {
-            self.pointwise_backward(unit, gradient, image, scratch, back.wanted.w);
+            self.pointwise_backward(unit, gradient, image, scratch, self.work.wanted.w);
         } else {
             self.plain_gradient_plane(unit, image, scratch);
         }
-        if back.wanted.w {
+        if self.work.wanted.w {
             match unit.depthwise {
                 Some(_) => self.depthwise_weights(unit, gradient, scratch),
                 None => self.dense_weights(unit, gradient, scratch),
@@ -130,7 +130,7 @@ impl Run<'_> {
                 }
             }
             // SAFETY: rows of the halo plane's interior and of the strip, in every block; the row buffer holds a strip.
-            unsafe { self.into_halo(unit, dy, strides, strip, &transposed, scratch) };
+            unsafe { self.fill_halo(unit, dy, strides, strip, &transposed, scratch) };
         }
     }
 
@@ -139,7 +139,7 @@ impl Run<'_> {
     ///
     /// # Safety
     /// `dy` must be good for the strip.
-    unsafe fn into_halo(
+    unsafe fn fill_halo(
         &self,
         unit: UnitView,
         dy: *const f32,

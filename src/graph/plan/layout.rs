@@ -8,13 +8,16 @@ pub const LANES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     lanes: Vec<Option<u32>>,
+    /// What is asked for in every pass.
+    positions: Vec<usize>,
+    filled: Vec<usize>,
 }
 
 impl Layout {
     /// Channels in order, the last block filled up with empty lanes.
     pub fn dense(channels: usize) -> Self {
         let lanes = channels.div_ceil(LANES) * LANES;
-        Self { lanes: (0..lanes).map(|l| (l < channels).then_some(l as u32)).collect() }
+        Self::of((0..lanes).map(|l| (l < channels).then_some(l as u32)).collect())
     }
 
     /// The parts' blocks one after another; channels are numbered on.
@@ -25,7 +28,7 @@ impl Layout {
             lanes.extend(part.lanes.iter().map(|lane| lane.map(|c| c + first)));
             first += part.channels() as u32;
         }
-        Self { lanes }
+        Self::of(lanes)
     }
 
     pub fn blocks(&self) -> usize {
@@ -51,18 +54,23 @@ impl Layout {
     }
 
     /// The lane of each channel.
-    pub fn positions(&self) -> Vec<usize> {
-        let mut positions = vec![0; self.channels()];
-        for (lane, channel) in self.lanes.iter().enumerate() {
+    pub fn positions(&self) -> &[usize] {
+        &self.positions
+    }
+
+    /// How many lanes of each block are filled; they come first.
+    pub fn filled(&self) -> &[usize] {
+        &self.filled
+    }
+
+    fn of(lanes: Vec<Option<u32>>) -> Self {
+        let mut positions = vec![0; lanes.iter().flatten().count()];
+        for (lane, channel) in lanes.iter().enumerate() {
             if let Some(channel) = channel {
                 positions[*channel as usize] = lane;
             }
         }
-        positions
-    }
-
-    /// How many lanes of each block are filled; they come first.
-    pub fn filled(&self) -> Vec<usize> {
-        self.lanes.chunks(LANES).map(|block| block.iter().flatten().count()).collect()
+        let filled = lanes.chunks(LANES).map(|block| block.iter().flatten().count()).collect();
+        Self { lanes, positions, filled }
     }
 }

@@ -415,6 +415,20 @@ impl Plan {
         }
     }
 
+    /// The value through which a step's output is read (for the images, which may have several, the first).
+    pub fn value_made_by(&self, step: usize) -> ValueId {
+        match &self.steps[step] {
+            Step::Import { output } => self.values.iter().position(|v| v.raw == *output).unwrap_or(0),
+            Step::Unit(unit) => self.units[*unit].value,
+            Step::Pool(pool) => self.pools[*pool].value,
+            Step::Sum(sum) => self.sums[*sum].value,
+            Step::Noise { value, .. }
+            | Step::Apply { value, .. }
+            | Step::Gather { value, .. }
+            | Step::GlobalPool { value, .. } => *value,
+        }
+    }
+
     /// The values that a step reads.
     pub fn inputs_of(&self, step: usize) -> Vec<ValueId> {
         match &self.steps[step] {

@@ -1,0 +1,97 @@
+//! What a pass has to do, worked out once for a mask and the gradients that are wanted, and kept.
+
+use super::live::{Live, Wanted};
+use crate::graph::plan::{BackStage, BackStep, Plan, Step, ValueId};
+
+/// The live steps forward, and what has work on the way back, by stage.
+pub struct Work {
+    pub live: Live,
+    pub wanted: Wanted,
+    pub forward: Vec<Vec<usize>>,
+    /// By raw tensor: whether anything wanted depends on its gradient.
+    pub needs: Vec<bool>,
+    pub backward: Vec<BackWork>,
+}
+
+/// One stage of the way back.
+pub struct BackWork {
+    pub steps: Vec<BackStep>,
+    /// The units whose weights get gradients.
+    pub units: Vec<usize>,
+}
+
+impl Work {
+    /// `backward` is the plan's way back with or without tensors that are made again.
+    pub fn new(plan: &Plan, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
+        let live = Live::new(plan, active);
+        let steps_of = |steps: &[usize]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
+        let forward = plan.forward.iter().map(|stage| steps_of(&stage.steps)).collect();
+        let needs = live.needs(plan, wanted);
+        let mut work = Self { live, wanted, forward, needs, backward: Vec::new() };
+        // From the end, as only what is still read needs to be made again.
+        let mut read = vec![false; plan.raws.len()];
+        for stage in backward.iter().rev() {
+            let mut steps = Vec::new();
+            for step in stage.steps.iter().rev() {
+                let has_work = match step {
+                    BackStep::Again { step } => {
+                        work.live.steps[*step] && std::mem::take(&mut read[plan.output_of(*step)])
+                    }
+                    step => work.has_work(plan, step),
+                };
+                if has_work {
+                    plan.raws_read_back(step).into_iter().for_each(|raw| read[raw] = true);
+                    steps.push(step.clone());
+                }
+            }
+            steps.reverse();
+            let unit = |step: &BackStep| match step {
+                BackStep::Step { step, .. } if wanted.w && work.runs(plan, *step) => match plan.steps[*step] {
+                    Step::Unit(unit) => Some(unit),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let units = steps.iter().filter_map(unit).collect();
+            work.backward.push(BackWork { steps, units });
+        }
+        work.backward.reverse();
+        work
+    }
+
+    /// Whether this is the work of such a pass.
+    pub fn is_for(&self, active: Option<&[bool]>, wanted: Wanted) -> bool {
+        self.wanted == wanted && self.live.is_for(active)
+    }
+
+    pub fn needs_value(&self, plan: &Plan, value: ValueId) -> bool {
+        let value = &plan.values[value];
+        self.needs[value.raw] || (self.wanted.w && value.norm.is_some_and(|n| plan.norms[n].is_affine()))
+    }
+
+    /// Whether a forward step has a gradient to pass on.
+    pub fn runs(&self, plan: &Plan, step: usize) -> bool {
+        self.live.steps[step] && self.needs_value(plan, plan.value_made_by(step))
+    }
+
+    /// Whether a sum has one.
+    pub fn sum_runs(&self, plan: &Plan, sum: usize) -> bool {
+        let output = plan.sums[sum].output;
+        self.needs[output] && self.live.raw(plan, output)
+    }
+
+    fn has_work(&self, plan: &Plan, step: &BackStep) -> bool {
+        let needs = |value: ValueId| self.needs_value(plan, value);
+        match step {
+            BackStep::Seed => needs(plan.output),
+            BackStep::Clear { value } | BackStep::OwnSums { value } | BackStep::Norm { value, .. } => {
+                needs(*value) && self.live.raw(plan, plan.values[*value].raw)
+            }
+            BackStep::Dots { sum } => self.sum_runs(plan, *sum),
+            BackStep::SumTerm { sum, term, .. } => needs(plan.sums[*sum].terms[*term].value),
+            BackStep::Step { step, .. } => self.runs(plan, *step) || plan.inputs_of(*step).into_iter().any(needs),
+            BackStep::Again { .. } => true,
+            BackStep::Export => self.wanted.x && self.live.raw(plan, plan.input),
+        }
+    }
+}
