@@ -7,7 +7,7 @@
 #
 #   first     a first-order search step, 16 channels, 8 cells, batch 64 (the default)
 #   second    the same to second order
-#   partial   first order on partial channels (PC-DARTS), K = 4, batch 256
+#   partial   first order on partial channels (PC-DARTS), K = 4, batch 256; candlewick within 2 GB
 #   eval      a training step of DARTS_V2, 36 channels, 20 cells, batch 32
 #   small     a first-order search step on 8×8 images
 #   all       every one of them
@@ -49,14 +49,14 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 cargo build --release --quiet
 
-# The row's command ("step" or "eval") and its options, in `what` and `options`.
+# The row's command ("step" or "eval") and its options, in `what` and `options`, and what only candlewick gets, in `ours`.
 choose() {
     local -A set
-    what=step
+    what=step ours=()
     case $1 in
         first) set=([--order]=1 [--batch]=64 [--channels]=16 [--layers]=8) ;;
         second) set=([--order]=2 [--batch]=64 [--channels]=16 [--layers]=8) ;;
-        partial) set=([--order]=1 [--batch]=256 [--channels]=16 [--layers]=8 [--partial]=4) ;;
+        partial) ours=(--memory 2GB) set=([--order]=1 [--batch]=256 [--channels]=16 [--layers]=8 [--partial]=4) ;;
         eval) what=eval set=([--batch]=32 [--channels]=36 [--layers]=20) ;;
         small) set=([--order]=1 [--batch]=64 [--channels]=16 [--layers]=8 [--size]=8) ;;
     esac
@@ -81,13 +81,13 @@ run() { # row, side, command …
 failed=()
 for row in "${rows[@]}"; do
     choose "$row"
-    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}"
+    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}" "${ours[@]}"
     run "$row" eager "$venv/bin/python" benches/torch_darts.py "$what" "${options[@]}"
     run "$row" channels-last "$venv/bin/python" benches/torch_darts.py "$what" --channels-last "${options[@]}"
     if $compile; then
         run "$row" compile "$venv/bin/python" benches/torch_darts.py "$what" --compile "${options[@]}" || failed+=("$row")
     fi
-    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}"
+    run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}" "${ours[@]}"
 done
 
 "$venv/bin/python" - "$out" ${failed[@]+"${failed[@]}"} <<'PYTHON'

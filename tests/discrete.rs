@@ -249,8 +249,9 @@ fn paths_are_dropped_in_training_only_and_alike_after_a_resume() {
     let logits = |net: &Network, mode| values(&net.forward(&images.images, None, mode, None).unwrap());
     let (plain, dropping) = (small(false, false), small(true, false));
     assert_eq!(dropping.parameters(), plain.parameters());
-    // At probability 0 nothing is dropped.
-    assert_eq!(logits(&plain, Mode::Trial), logits(&dropping, Mode::Trial));
+    // At probability 0 nothing is dropped. (Sums with paths that may be dropped are added in another order.)
+    let alike = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-4 * a.abs().max(0.1));
+    assert!(alike(logits(&plain, Mode::Trial), logits(&dropping, Mode::Trial)));
     let flat = |net: &Network| values(&weight_gradient(net, &images, None).unwrap().1);
     let (without, with) = (flat(&plain), flat(&dropping));
     let largest = without.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
@@ -260,10 +261,8 @@ fn paths_are_dropped_in_training_only_and_alike_after_a_resume() {
     let first = [logits(&dropping, Mode::Trial), logits(&dropping, Mode::Trial)];
     assert_ne!(first[0], first[1], "every pass draws anew");
     assert_ne!(first[0], logits(&plain, Mode::Trial));
-    assert_eq!(logits(&dropping, Mode::Evaluation), {
-        plain.restore(&state[..2]).unwrap();
-        logits(&plain, Mode::Evaluation)
-    });
+    plain.restore(&state[..2]).unwrap();
+    assert!(alike(logits(&dropping, Mode::Evaluation), logits(&plain, Mode::Evaluation)));
     let resumed = small(true, false);
     resumed.restore(&state).unwrap();
     assert_eq!(resumed.drop_path(), 0.3);

@@ -6,9 +6,12 @@ mod common;
 use candle_core::{Device, Tensor};
 use candlewick::engine::{Draws, Engine, NormMode, Pass};
 use candlewick::graph::plan::{Plan, Step};
-use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape, Slot};
+use candlewick::graph::{Activation, Conv, Graph, Init, Node, Pool, PoolKind, Shape, Slot};
+use candlewick::random::Seed;
 use candlewick::space::cell::{CellKind, SearchCell, edge_count};
-use candlewick::space::{Mask, Operation, Operations, Supernet, SupernetOptions};
+use candlewick::space::{
+    Discrete, DiscreteOptions, Mask, Mode, Network, Operation, Operations, Supernet, SupernetOptions, catalogue,
+};
 use common::check::{check, check_with};
 use common::{noise, reference};
 
@@ -262,4 +265,28 @@ fn the_search_network_of_partial_channels_has_the_reference_counts_and_packs_its
     let (narrow, middle, wide) = (5 * 6 + 2, 8 * 6 + 2, 14 * 6 + 2);
     let halved = 4 + 8;
     assert_eq!(units, 2 * narrow + 3 * middle + 3 * wide + halved + 2);
+}
+
+/// A batch's statistics, followed long enough, are the running ones: both ways to see the batch agree, but for the variance's
+/// bias. A norm that siblings copy must be taken once.
+#[test]
+fn evaluation_sees_what_training_saw() {
+    let genotype = catalogue::genotype("SNAS_aggressive").unwrap();
+    let options = DiscreteOptions { channels: 8, layers: 5, ..DiscreteOptions::new(Shape::new(3, 16, 16), 10) };
+    let network = Network::discrete(Discrete::build(&genotype, &options).unwrap(), Seed(1), &Device::Cpu).unwrap();
+    let mut w: Vec<f32> = network.weights().as_detached_tensor().to_vec1().unwrap();
+    for info in network.graph().weights().iter().filter(|info| matches!(info.init, Init::Constant(_))) {
+        // Gammas and betas that a second norm would not undo.
+        w[info.range()].iter_mut().enumerate().for_each(|(i, v)| *v += 0.4 * ((i * 7 % 5) as f32 / 2.0 - 1.0));
+    }
+    network.weights().set(&Tensor::from_vec(w.clone(), w.len(), &Device::Cpu).unwrap()).unwrap();
+    let pixels: Vec<f32> = (0..32 * 3 * 256).map(|i| ((i * 37 % 101) as f32 / 50.0) - 1.0).collect();
+    let x = Tensor::from_vec(pixels, (32, 3, 16, 16), &Device::Cpu).unwrap();
+    let logits =
+        |mode| -> Vec<f32> { network.forward(&x, None, mode, None).unwrap().flatten_all().unwrap().to_vec1().unwrap() };
+    (0..120).for_each(|_| drop(logits(Mode::Training)));
+    let (trial, evaluation) = (logits(Mode::Trial), logits(Mode::Evaluation));
+    let largest = trial.iter().fold(0f32, |largest, v| largest.max(v.abs()));
+    let worst = trial.iter().zip(&evaluation).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(worst < 0.02 * largest, "off by {worst} at logits up to {largest}");
 }

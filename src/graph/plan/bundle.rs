@@ -2,6 +2,7 @@
 //! running totals over them (see `siblings.rs`).
 
 use super::lower::{Lowering, Seen};
+use super::selection::copied_whole;
 use super::siblings::Family;
 use super::{LANES, LaneFactor, Layout, Mixing, NormPart, SumTerm, ValueId, Weights};
 use crate::graph::{Node, Op};
@@ -101,7 +102,7 @@ impl Lowering<'_> {
         }
         let graph = self.graph;
         let seen = match graph.op(node) {
-            Op::Norm { input, .. } => {
+            Op::Norm { input, .. } if !copied_whole(graph, node) => {
                 let seen = self.copies(*input, copies);
                 let value = self.plain_of(seen);
                 let part = Some(self.norm_part(node));

@@ -53,9 +53,21 @@ fn want_channels(graph: &Graph, readers: &[Readers], node: Node, wanted: &mut [b
     }
 }
 
+/// Whether copies of a node are copies of what it has become, and not made of copies of its input: what belongs to no
+/// chain, and a convolution with its norm, which are one value.
+pub(super) fn copied_whole(graph: &Graph, node: Node) -> bool {
+    match graph.op(node) {
+        Op::Norm { input, .. } => {
+            matches!(graph.op(*input), Op::Conv { .. } | Op::Depthwise { .. } | Op::Halve { .. })
+        }
+        Op::Activate { .. } | Op::Pool { .. } => false,
+        _ => true,
+    }
+}
+
 fn want_copied(graph: &Graph, readers: &[Readers], node: Node, wanted: &mut [bool]) {
     match graph.op(node) {
-        Op::Norm { input, .. } | Op::Activate { input, .. } | Op::Pool { input, .. } => {
+        Op::Norm { input, .. } | Op::Activate { input, .. } | Op::Pool { input, .. } if !copied_whole(graph, node) => {
             want_copied(graph, readers, *input, wanted);
         }
         _ => want_channels(graph, readers, node, wanted),
