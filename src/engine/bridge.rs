@@ -66,8 +66,8 @@ impl Engine {
 
     /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
     /// others again on the way back. Counted are one pass's activations and gradients, the engine's tables, the batch's
-    /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes. Whenever a larger batch than before
-    /// comes, `report` hears in one line what the limit costs.
+    /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes.
+    /// Whenever a larger batch than before comes, `report` hears in one line what the limit costs.
     ///
     /// # Errors
     /// Where not even one image fits; a batch that does not is an error of its forward pass.
@@ -263,7 +263,7 @@ impl CustomOp3 for Operation {
         _out: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
+        let wanted = self.work.wanted;
         // The weights are long: they are borrowed, not copied.
         let (w_storage, w_layout) = w.storage_and_layout();
         let Storage::Cpu(w_storage) = &*w_storage else {
