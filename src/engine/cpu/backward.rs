@@ -7,7 +7,7 @@ use super::forward::lane_at;
 use super::pool::pool_backward;
 use super::sums::{Slope, Write, through_activation, weighted_sum};
 use super::tape::Scratch;
-use super::{Crew, Image, Run, Section, Work, shifted};
+use super::{Image, Run, Work, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{BackStep, GradientTerm, LANES, RawId, Step, ValueId};
@@ -45,10 +45,11 @@ impl Run<'_> {
 
     /// The same into vectors of zeros (those that are not wanted may be empty). Allocates nothing.
     pub fn backward_into(&self, dy: &[f32], gradients: &mut Gradients) -> Result<()> {
-        Crew::with(|crew| self.backward_stages(dy, gradients, Section::new(crew)))
+        rayon::scope(|_| self.backward_stages(dy, gradients))
     }
 
-    fn backward_stages(&self, dy: &[f32], gradients: &mut Gradients, mut section: Section) -> Result<()> {
+    fn backward_stages(&self, dy: &[f32], gradients: &mut Gradients) -> Result<()> {
+        let mut turned = true;
         let Gradients { x: dx, w: dw, p: dp } = gradients;
         let back = Back { dy, dx: Mutex::new(dx) };
         for stage in &self.work.backward {
@@ -57,7 +58,7 @@ impl Run<'_> {
             }
             if stage.steps.iter().all(|step| matches!(step, BackStep::Again { .. })) {
                 // The sections that sum up take the same turns as if nothing had to be made again.
-                section.turned = !section.turned;
+                turned = !turned;
             }
             for step in &stage.steps {
                 if let BackStep::Step { step, .. } = step
@@ -68,7 +69,7 @@ impl Run<'_> {
                     self.prepare_norm(*value, dw);
                 }
             }
-            self.each_image(&mut section, |image, scratch| {
+            self.each_image(&mut turned, |image, scratch| {
                 for step in &stage.steps {
                     self.back_step(step, image, scratch, &back);
                 }
@@ -76,7 +77,7 @@ impl Run<'_> {
             for step in &stage.steps {
                 self.add_up(step, dp);
             }
-            self.add_weight_gradients(&section, &stage.units, dw);
+            self.add_weight_gradients(&stage.units, dw);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::load::{LoadPlane, load};
 use super::pool::{PoolPlane, pool};
 use super::sums::{Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Crew, Image, Run, Section, UnitShape, UnitView, prefetch, shifted};
+use super::{Image, Run, UnitShape, UnitView, prefetch, shifted};
 use crate::Result;
 use crate::graph::Activation;
 use crate::graph::plan::{LANES, RawId, Step, Unit, ViewId};
@@ -28,15 +28,17 @@ impl Run<'_> {
 
     /// The same into a vector of that length. Allocates nothing.
     pub fn forward_into(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
-        Crew::with(|crew| self.forward_stages(x, Section::new(crew)))?;
+        // On a thread of the pool, so that no section has to be handed over.
+        rayon::scope(|_| self.forward_stages(x))?;
         self.read_output(out);
         Ok(())
     }
 
-    fn forward_stages(&self, x: &[f32], mut section: Section) -> Result<()> {
+    fn forward_stages(&self, x: &[f32]) -> Result<()> {
+        let mut turned = true;
         self.load_running_statistics();
         for (index, steps) in self.work.forward.iter().enumerate().filter(|(_, steps)| !steps.is_empty()) {
-            self.each_image(&mut section, |image, scratch| {
+            self.each_image(&mut turned, |image, scratch| {
                 for &step in steps {
                     self.forward_step(step, image, scratch, Some(x));
                 }

@@ -4,8 +4,9 @@
 use super::pack::unpack_gradient;
 use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use super::tape::Scratch;
-use super::{Image, Isa, Run, Section, prefetch, shifted};
+use super::{Image, Isa, Run, prefetch, shifted};
 use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, ValueId};
+use rayon::prelude::*;
 
 impl Run<'_> {
     /// Adds Σ g and Σ g·y (y: those of the tensors named that are used) to the group's sums from `at` on.
@@ -143,10 +144,9 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    pub(super) fn add_weight_gradients(&self, section: &Section, units: &[usize], dw: &mut [f32]) {
-        let units = units.iter().map(|&unit| &self.plan().units[unit]);
-        section.crew.each(units.len(), |index, _| {
-            let Some(unit) = units.clone().nth(index) else { return };
+    pub(super) fn add_weight_gradients(&self, units: &[usize], dw: &mut [f32]) {
+        let unit = |&unit: &usize| &self.plan().units[unit];
+        units.par_iter().map(unit).for_each(|unit| {
             let len = unit.packing.gradient_len;
             let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
             // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
@@ -157,7 +157,7 @@ impl Run<'_> {
                 total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
             }
         });
-        for unit in units {
+        for unit in units.iter().map(unit) {
             let len = unit.packing.gradient_len;
             // SAFETY: as above; the sums are complete.
             let packed = unsafe { std::slice::from_raw_parts(self.tape.gradients.at(unit.packing.gradient), len) };

@@ -1,11 +1,10 @@
 //! Plans on processors: kernels over sixteen lanes, run image by image in parallel.
 //!
 //! A pass goes stage by stage. Within a stage the batch is cut into image groups, the same for any number of threads;
-//! groups run side by side (`crew.rs`), and what they sum up (statistics, weight gradients) is added in the groups' order
+//! groups run side by side, and what they sum up (statistics, weight gradients) is added in the groups' order
 //! afterwards. So the bits do not depend on the number of threads.
 
 mod backward;
-mod crew;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 mod forward;
@@ -38,8 +37,8 @@ use crate::graph::plan::{
     Gradient, LANES, LaneFactor, Memory, Mixing, Plan, RawId, Step, SumTerm, Unit, Value, ValueId,
 };
 use crate::{Result, interrupt};
-use crew::Crew;
 use gather::Moves;
+use rayon::prelude::*;
 use sums::Shifted;
 use tape::Scratch;
 
@@ -242,14 +241,15 @@ impl Run<'_> {
     }
 
     /// Runs `work` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
-    /// that each begins with what the last one left in the cache.
-    fn each_image(&self, section: &mut Section, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
+    /// that each begins with what the last one left in the cache: `turned` says whether the last one began at the end.
+    fn each_image(&self, turned: &mut bool, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
-        section.turned = !section.turned;
+        *turned = !*turned;
         let _profiled = profile::span(profile::SECTIONS);
-        let (groups, turned) = (self.groups(), section.turned);
+        let (groups, turned) = (self.groups(), *turned);
         let turn = |index: usize, count: usize| if turned { count - 1 - index } else { index };
-        section.crew.each(groups, |index, thread| {
+        (0..groups).into_par_iter().with_max_len(1).for_each(|index| {
+            let thread = rayon::current_thread_index().unwrap_or(0);
             let group = turn(index, groups);
             let Ok(mut scratch) = self.tape.scratch[thread % self.tape.scratch.len()].lock() else { return };
             scratch.loaded = None;
@@ -340,19 +340,6 @@ impl std::ops::Deref for UnitView<'_> {
 
     fn deref(&self) -> &Unit {
         self.unit
-    }
-}
-
-/// The parallel sections of a pass.
-struct Section<'a> {
-    crew: &'a Crew,
-    /// Whether the last one went through the batch from its end.
-    turned: bool,
-}
-
-impl<'a> Section<'a> {
-    fn new(crew: &'a Crew) -> Self {
-        Self { crew, turned: true }
     }
 }
 
