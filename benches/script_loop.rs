@@ -119,7 +119,7 @@ fn native(turns: usize) -> Result<f64> {
 }
 
 fn begin(folder: &Path) -> Result<Run> {
-    Run::start(RunFolder::begin(folder, &RunInfo::default(), None)?, Progress::hidden())
+    Run::start(RunFolder::begin(folder, &RunInfo::default(), None)?, Progress::hidden(), vec![], Entry::new())
 }
 
 fn main() -> Result<()> {

@@ -7,7 +7,7 @@ use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number, read};
 fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let info = RunInfo { script: "search.rhai".into(), ..RunInfo::default() };
-    let run = Run::start(RunFolder::begin(folder.path(), &info, None)?, Progress::hidden())?;
+    let run = Run::start(RunFolder::begin(folder.path(), &info, None)?, Progress::hidden(), vec![], Entry::new())?;
     let mut stop = None;
     'run: for epoch in run.epochs(5) {
         let epoch = epoch?;

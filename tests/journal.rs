@@ -15,7 +15,7 @@ fn info() -> RunInfo {
 }
 
 fn run_in(folder: &Path) -> candlewick::Result<Run> {
-    Run::start(RunFolder::begin(folder, &info(), Some("print(1);\n"))?, Progress::hidden())
+    Run::start(RunFolder::begin(folder, &info(), Some("print(1);\n"))?, Progress::hidden(), vec![], Entry::new())
 }
 
 fn fields(value: Value) -> Entry {
@@ -215,7 +215,7 @@ fn without_a_terminal_progress_is_plain_lines() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let sink = Sink::default();
     let run_folder = RunFolder::begin(folder.path(), &info(), None)?;
-    search(&Run::start(run_folder, Progress::lines(Box::new(sink.clone())))?)?;
+    search(&Run::start(run_folder, Progress::lines(Box::new(sink.clone())), vec![], Entry::new())?)?;
     let text = String::from_utf8(sink.0.lock().map_err(|e| anyhow::anyhow!("{e}"))?.clone())?;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "one summary an epoch, and quick steps are not worth a line: {text}");

@@ -3,8 +3,10 @@
 use super::device::DeviceName;
 use super::workers::start_workers;
 use super::{Outcome, subcommand};
+use crate::error::Blame;
 use crate::random::Seed;
-use crate::script::{self, Host, Param, Script, Setup};
+use crate::run::{self, RunFolder};
+use crate::script::{self, Host, Page, Param, Script, Setup};
 use crate::{Error, Result, interrupt};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -26,12 +28,15 @@ pub struct Arguments {
     /// Worker threads; by default one for every core.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// The seed of every random number.
-    #[arg(long, default_value_t = 2)]
-    seed: u64,
+    /// The seed of every random number; by default 2.
+    #[arg(long)]
+    seed: Option<u64>,
     /// The run folder; by default a new one in runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with an interrupted run, with its seed and settings: the one in --out, or the script's newest in runs/.
+    #[arg(long)]
+    resume: bool,
     /// A folder the script may read; repeatable.
     #[arg(long, value_name = "DIR")]
     data: Vec<PathBuf>,
@@ -42,6 +47,9 @@ pub struct Arguments {
     #[arg(short, long)]
     help: bool,
 }
+
+/// The seed where none is given.
+const SEED: u64 = 2;
 
 fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -61,7 +69,18 @@ pub fn run(arguments: Arguments) -> Outcome {
     script::quiet_panics();
     listen_for_ctrl_c()?;
     let host = host(arguments, path)?;
-    Ok(script::on_script_thread(|| Script::load(host)?.run())??)
+    let ended = script::on_script_thread(|| Script::load(host.clone())?.run())?;
+    Ok(ended.map_err(|page| way_on(page, &host))?)
+}
+
+/// Adds to the page of a run that was interrupted or failed how to go on with it.
+fn way_on(mut page: Box<Page>, host: &Host) -> Box<Page> {
+    let folder = host.begun_run().filter(|folder| RunFolder::has_checkpoint(folder));
+    if let (None, Blame::Interrupt | Blame::Run, Some(folder)) = (&page.hint, page.blame, folder) {
+        let script = host.setup.script.display();
+        page.hint = Some(format!("go on with: candlewick run {script} --resume --out {}", folder.display()));
+    }
+    page
 }
 
 /// Validates what the command line gave and starts the worker threads.
@@ -79,17 +98,39 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
             return Err(Error::user(format!("--set {name} is given twice")));
         }
     }
-    let threads = start_workers(arguments.threads)?;
-    Ok(Host::new(Setup {
-        script,
-        seed: Seed(arguments.seed),
+    let mut setup = Setup {
+        seed: Seed(arguments.seed.unwrap_or(SEED)),
         device: arguments.device.open()?,
-        threads,
+        threads: start_workers(arguments.threads)?,
         out: arguments.out,
+        resume: None,
         settings,
         data: arguments.data,
         memory: arguments.memory << 30,
-    }))
+        script,
+    };
+    if arguments.resume {
+        resume(&mut setup, arguments.seed)?;
+    }
+    Ok(Host::new(setup))
+}
+
+/// Fills in what the run that is to go on was begun with; what the command line gives goes before it.
+fn resume(setup: &mut Setup, seed: Option<u64>) -> Result<()> {
+    let folder = match &setup.out {
+        Some(out) => out.clone(),
+        None => run::newest(&setup.script.file_stem().unwrap_or_default().to_string_lossy())?,
+    };
+    let before = RunFolder::info(&folder)?;
+    if let Some(seed) = seed.filter(|seed| *seed != before.seed) {
+        return Err(Error::user(format!("the run in {} has the seed {}, not {seed}", folder.display(), before.seed))
+            .hint("a resumed run keeps its seed; without --resume a new one begins"));
+    }
+    setup.seed = Seed(before.seed);
+    setup.settings = before.settings.into_iter().chain(std::mem::take(&mut setup.settings)).collect();
+    setup.data.extend(before.data);
+    setup.resume = Some(folder);
+    Ok(())
 }
 
 /// The first Ctrl-C asks the run to stop in good order; the second does not ask.
@@ -104,7 +145,7 @@ fn listen_for_ctrl_c() -> Result<()> {
 }
 
 /// Prints what the script's leading comment says and its parameters.
-fn help(path: &Path) -> Result<(), Box<script::Page>> {
+fn help(path: &Path) -> Result<(), Box<Page>> {
     let script = Script::load(Host::new(Setup { script: path.into(), ..Setup::default() }))?;
     let mut text = format!("{}\n", script.about());
     let listing = script.params();

@@ -1,23 +1,31 @@
-//! The run folder: the script as it ran, `run.json`, the journal, and `plots/`.
+//! The run folder: the script as it ran, `run.json`, the journal, `checkpoint/` and `plots/`.
 
-use crate::{Error, Result};
-use serde::Serialize;
+use super::checkpoint::Checkpoints;
+use super::journal::check_free;
+use crate::{Error, Result, files};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 const INFO: &str = "run.json";
 const JOURNAL: &str = "journal.jsonl";
+const CHECKPOINTS: &str = "checkpoint";
 const PLOTS: &str = "plots";
 
 /// What `run.json` says about a run: enough to repeat it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
     /// The script's file name.
     pub script: String,
     /// The script's parameters as it read them.
     pub parameters: Map<String, Value>,
+    /// What `--set` gave, as it was written.
+    pub settings: BTreeMap<String, String>,
+    /// The folders that `--data` gave.
+    pub data: Vec<PathBuf>,
     pub seed: u64,
     /// "cpu", "cuda:0".
     pub device: String,
@@ -29,19 +37,29 @@ pub struct RunInfo {
 }
 
 /// `run.json` as it is written.
-#[derive(Serialize)]
-struct Record<'a> {
+#[derive(Serialize, Deserialize)]
+struct Record {
     #[serde(flatten)]
-    info: &'a RunInfo,
-    candlewick: &'static str,
+    info: RunInfo,
+    /// The version that wrote it.
+    candlewick: String,
     /// RFC 3339, UTC.
     started: String,
+    /// When it went on, if it was interrupted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    resumed: Vec<String>,
 }
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+}
+
+/// Whether a path inside a run folder is one of those that only the run itself writes.
+pub fn is_own(path: &Path) -> bool {
+    let first = path.components().find(|part| *part != Component::CurDir);
+    first.is_some_and(|first| [INFO, JOURNAL, CHECKPOINTS].iter().any(|own| first.as_os_str() == *own))
 }
 
 /// Makes the folder for a run: `out` if given, else the first free one of `runs/STEM`, `runs/STEM-2` …; two processes
@@ -71,6 +89,31 @@ fn claim_in(runs: &Path, stem: &str) -> Result<PathBuf> {
     Err(Error::run(format!("{}: no free name for a run of {stem}", runs.display())))
 }
 
+/// The folder of the newest run of the script STEM in `runs/`: the one of the largest number.
+///
+/// # Errors
+/// There is none.
+pub fn newest(stem: &str) -> Result<PathBuf> {
+    newest_in(Path::new("runs"), stem)
+}
+
+fn newest_in(runs: &Path, stem: &str) -> Result<PathBuf> {
+    let number = |name: &str| match name.strip_prefix(stem)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('-')?.parse::<u64>().ok(),
+    };
+    let entries = std::fs::read_dir(runs).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let numbered = entries.filter_map(|path| Some((number(path.file_name()?.to_str()?)?, path)));
+    numbered.filter(|(_, path)| path.join(INFO).is_file()).max().map(|(_, path)| path).ok_or_else(|| {
+        Error::user(format!("{} holds no run of {stem}", runs.display()))
+            .hint("--resume goes on with the newest run of the script, or with the one whose folder --out names")
+    })
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
 fn refuse_a_run(path: &Path) -> Result<()> {
     match [INFO, JOURNAL].iter().any(|name| path.join(name).exists()) {
         true => Err(Error::user(format!("{} already holds a run", path.display())).hint(
@@ -89,18 +132,66 @@ impl RunFolder {
         refuse_a_run(path)?;
         std::fs::create_dir_all(path.join(PLOTS)).map_err(|e| Error::file(path, &e))?;
         let folder = Self { path: path.to_path_buf() };
-        let script = path.join(Path::new(&info.script).file_name().unwrap_or("script.rhai".as_ref()));
-        if let Some(source) = source {
-            std::fs::write(&script, source).map_err(|e| Error::file(&script, &e))?;
-        }
-
-        let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let record = Record { info, candlewick: env!("CARGO_PKG_VERSION"), started };
-        let text = serde_json::to_string_pretty(&record).map_err(|e| Error::run(format!("{INFO}: {e}")))?;
-        let path = folder.path.join(INFO);
-        let mut file = std::fs::File::create_new(&path).map_err(|e| Error::file(&path, &e))?;
-        writeln!(file, "{text}").map_err(|e| Error::file(&path, &e))?;
+        folder.copy_script(info, source)?;
+        let (candlewick, started) = (env!("CARGO_PKG_VERSION").into(), now());
+        folder.write(&Record { info: info.clone(), candlewick, started, resumed: Vec::new() })?;
         Ok(folder)
+    }
+
+    /// Opens the folder of a run that is to go on, now as `info` says. Also tells whether `source` is another script than
+    /// the one before, whose copy it replaces.
+    ///
+    /// # Errors
+    /// The folder holds no run, or cannot be written; another process is writing it.
+    pub fn reopen(path: &Path, info: &RunInfo, source: Option<&str>) -> Result<(Self, bool)> {
+        let folder = Self { path: path.to_path_buf() };
+        let mut record = folder.record()?;
+        check_free(&folder.journal())?;
+        let before = std::fs::read_to_string(folder.script(&record.info)).ok();
+        let changed = source.is_some() && before.as_deref() != source;
+        if changed {
+            folder.copy_script(info, source)?;
+        }
+        record.resumed.push(now());
+        folder.write(&Record { info: info.clone(), ..record })?;
+        Ok((folder, changed))
+    }
+
+    /// What `run.json` in the folder `path` says.
+    ///
+    /// # Errors
+    /// The folder holds no run.
+    pub fn info(path: &Path) -> Result<RunInfo> {
+        Ok(Self { path: path.to_path_buf() }.record()?.info)
+    }
+
+    /// Whether the run in the folder `path` can go on.
+    pub fn has_checkpoint(path: &Path) -> bool {
+        Self { path: path.to_path_buf() }.checkpoints().newest(u64::MAX).is_ok()
+    }
+
+    fn record(&self) -> Result<Record> {
+        let path = self.path.join(INFO);
+        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::user(format!("{} holds no run", self.path.display()))
+                .hint(format!("a run's folder has a file {INFO}")),
+            _ => Error::file(&path, &e),
+        })?;
+        serde_json::from_str(&text).map_err(|e| Error::user(format!("{}: {e}", path.display())))
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
+        let text = serde_json::to_string_pretty(record).map_err(|e| Error::run(format!("{INFO}: {e}")))?;
+        files::replace(&self.path.join(INFO), format!("{text}\n").as_bytes())
+    }
+
+    fn script(&self, info: &RunInfo) -> PathBuf {
+        self.path.join(Path::new(&info.script).file_name().unwrap_or("script.rhai".as_ref()))
+    }
+
+    fn copy_script(&self, info: &RunInfo, source: Option<&str>) -> Result<()> {
+        let script = self.script(info);
+        source.map_or(Ok(()), |text| std::fs::write(&script, text).map_err(|e| Error::file(&script, &e)))
     }
 
     pub fn path(&self) -> &Path {
@@ -109,6 +200,24 @@ impl RunFolder {
 
     pub fn journal(&self) -> PathBuf {
         self.path.join(JOURNAL)
+    }
+
+    /// Where the run's state is kept.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join(CHECKPOINTS))
+    }
+
+    /// Puts the journal aside as `journal-1.jsonl`, `journal-2.jsonl` …, for the run begins anew.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn put_journal_aside(&self) -> Result<()> {
+        let names = (1u64..).map(|number| self.path.join(format!("journal-{number}.jsonl")));
+        let free = names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.journal());
+        match std::fs::rename(self.journal(), &free) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&free, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Where charts go.
@@ -126,6 +235,12 @@ mod tests {
         let runs = tempfile::tempdir().map_err(|e| Error::run(e.to_string()))?;
         let names: Vec<PathBuf> = (0..3).map(|_| claim_in(runs.path(), "darts")).collect::<Result<_>>()?;
         assert_eq!(names, ["darts", "darts-2", "darts-3"].map(|name| runs.path().join(name)));
+        assert!(newest_in(runs.path(), "darts").is_err(), "none of them holds a run");
+        for name in &names[..2] {
+            RunFolder::begin(name, &RunInfo::default(), None)?;
+        }
+        RunFolder::begin(&runs.path().join("darts_against_random"), &RunInfo::default(), None)?;
+        assert_eq!(newest_in(runs.path(), "darts")?, names[1]);
         Ok(())
     }
 }

@@ -8,10 +8,10 @@ use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A line's fields, or those to be logged.
 pub type Entry = Map<String, Value>;
@@ -25,6 +25,8 @@ pub struct Journal {
     path: PathBuf,
     started: Instant,
     names: BTreeSet<String>,
+    /// Whether lines are only checked, because a run that is resumed logs them a second time.
+    shut: bool,
 }
 
 #[derive(Serialize)]
@@ -43,7 +45,43 @@ impl Journal {
     /// The file exists or cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
         let file = File::create_new(path).map_err(|e| Error::file(path, &e))?;
-        Ok(Self { file, path: path.to_path_buf(), started: Instant::now(), names: BTreeSet::new() })
+        lock(&file, path)?;
+        Ok(Self { file, path: path.to_path_buf(), started: Instant::now(), names: BTreeSet::new(), shut: false })
+    }
+
+    /// The journal of a run that is to go on: it stays as it is until [`go_on`](Self::go_on).
+    ///
+    /// # Errors
+    /// There is no such file, it is no journal, or another process writes it.
+    pub fn reopen(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::file(path, &e))?;
+        lock(&file, path)?;
+        let names =
+            read(path)?.into_iter().flatten().map(|(name, _)| name).filter(|name| !OWN.contains(&name.as_str()));
+        Ok(Self { file, path: path.to_path_buf(), started: Instant::now(), names: names.collect(), shut: true })
+    }
+
+    /// Goes on after the first `length` bytes; what was written after them is cut off. The run had taken `elapsed`.
+    pub fn go_on(&mut self, length: u64, elapsed: Duration) -> Result<()> {
+        self.file.set_len(length).map_err(|e| Error::file(&self.path, &e))?;
+        self.started = Instant::now().checked_sub(elapsed).unwrap_or_else(Instant::now);
+        self.shut = false;
+        Ok(())
+    }
+
+    /// The bytes written so far.
+    pub fn length(&mut self) -> Result<u64> {
+        self.file.seek(SeekFrom::End(0)).map_err(|e| Error::file(&self.path, &e))
+    }
+
+    /// Sees what was written to the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::file(&self.path, &e))
+    }
+
+    /// The time since the run started, what it took before it was resumed included.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Writes one line.
@@ -60,6 +98,9 @@ impl Journal {
         let mut line = serde_json::to_vec(&Line { epoch, step, fields, time })
             .map_err(|e| Error::run(format!("{}: {e}", self.path.display())))?;
         line.push(b'\n');
+        if self.shut {
+            return Ok(());
+        }
         self.file
             .write_all(&line)
             .map_err(|e| Error { blame: crate::error::Blame::Run, ..Error::file(&self.path, &e) })?;
@@ -89,6 +130,25 @@ impl Journal {
     /// The names of all fields logged so far.
     pub fn names(&self) -> &BTreeSet<String> {
         &self.names
+    }
+}
+
+/// Sees that no process writes the journal, if there is one.
+///
+/// # Errors
+/// One does.
+pub fn check_free(path: &Path) -> Result<()> {
+    File::open(path).map_or(Ok(()), |file| lock(&file, path))
+}
+
+/// Sees that no other process writes the run, and keeps others from it as long as the file is open.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::user(format!("another process is writing {}", path.display())).hint("one run, one process"))
+        }
+        // Some file systems have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
 }
 

@@ -1,12 +1,18 @@
-//! A run in progress: where the loop is, what it logs, which charts it wants.
+//! A run in progress: where the loop is, what it logs, which charts it wants, what it keeps.
 
+mod loops;
+
+pub use loops::{Epochs, Steps};
+
+use super::checkpoint::{Header, Lasting};
 use super::folder::RunFolder;
 use super::journal::{Entry, Journal, read, value_of};
+use super::keeper::Keeper;
 use super::plots::{MixingWeights, Plot, Results, figures};
 use super::progress::Progress;
 use crate::error::Blame;
 use crate::{Error, Result, chart, interrupt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -49,16 +55,49 @@ struct State {
     genotype: Option<Value>,
     put_off: BTreeSet<Plot>,
     drawing: Duration,
+    keeper: Keeper,
+    /// Loops over epochs begun so far.
+    loops: u64,
 }
 
 impl Run {
-    /// A run that writes into `folder`.
+    /// A run that writes into `folder`; what `lasting` and `kept` (the script's values) hold is in its checkpoints.
     ///
     /// # Errors
     /// The folder holds a journal already, or cannot be written.
-    pub fn start(folder: RunFolder, progress: Progress) -> Result<Self> {
+    pub fn start(
+        folder: RunFolder,
+        progress: Progress,
+        lasting: Vec<Box<dyn Lasting>>,
+        kept: Map<String, Value>,
+    ) -> Result<Self> {
         let journal = Journal::create(&folder.journal())?;
-        Ok(Self(Arc::new(Mutex::new(State {
+        let keeper = Keeper::new(folder.checkpoints(), lasting, kept, None);
+        Ok(Self::with(folder, journal, progress, keeper))
+    }
+
+    /// A run that goes on from its newest checkpoint, as soon as its loop over epochs begins. Until then nothing is
+    /// written: it has been.
+    ///
+    /// # Errors
+    /// There is no whole checkpoint; another process writes the run.
+    pub fn resume(
+        folder: RunFolder,
+        mut progress: Progress,
+        lasting: Vec<Box<dyn Lasting>>,
+        kept: Map<String, Value>,
+    ) -> Result<Self> {
+        let mut journal = Journal::reopen(&folder.journal())?;
+        let (saved, passed) = folder.checkpoints().newest(journal.length()?)?;
+        for path in passed {
+            progress.note(&format!("warning: {} is damaged; the checkpoint before it is taken", path.display()));
+        }
+        let keeper = Keeper::new(folder.checkpoints(), lasting, kept, Some(saved));
+        Ok(Self::with(folder, journal, progress, keeper))
+    }
+
+    fn with(folder: RunFolder, journal: Journal, progress: Progress, keeper: Keeper) -> Self {
+        Self(Arc::new(Mutex::new(State {
             folder,
             journal,
             progress,
@@ -72,7 +111,9 @@ impl Run {
             genotype: None,
             put_off: BTreeSet::new(),
             drawing: Duration::ZERO,
-        }))))
+            keeper,
+            loops: 0,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,14 +145,25 @@ impl Run {
         self.state().step
     }
 
-    /// The numbers of `count` epochs, from 0. Ends with an error once Ctrl-C was pressed.
+    /// The values that the script keeps, by name.
+    pub fn kept(&self) -> Map<String, Value> {
+        self.state().keeper.kept.clone()
+    }
+
+    /// Sets the values that the script keeps.
+    pub fn keep(&self, values: Map<String, Value>) {
+        self.state().keeper.kept = values;
+    }
+
+    /// The numbers of `count` epochs, from 0, or in a resumed run from where its checkpoint stands. Between two epochs of
+    /// the run's first such loop its state is kept. Ends with an error once Ctrl-C was pressed.
     pub fn epochs(&self, count: u64) -> Epochs {
-        Epochs { run: self.clone(), next: 0, count }
+        Epochs::new(self.clone(), count)
     }
 
     /// The items of `items`, one a step; `count` of them if that is known. Ends with an error once Ctrl-C was pressed.
     pub fn steps<T, I: Iterator<Item = Result<T>>>(&self, items: I, count: Option<u64>) -> Steps<I> {
-        Steps { run: self.clone(), items, count, begun: false }
+        Steps::new(self.clone(), items, count)
     }
 
     /// Writes a line into the journal and shows its numbers.
@@ -210,6 +262,44 @@ fn check_chart_name(name: &str) -> Result<()> {
 }
 
 impl State {
+    /// Puts the state back that a resumed run goes on from: its next epoch.
+    fn restore(&mut self) -> Result<Option<u64>> {
+        let Some(header) = self.keeper.restore()? else { return Ok(None) };
+        self.journal.go_on(header.journal, Duration::from_secs_f64(header.elapsed))?;
+        (self.epoch, self.step, self.begun) = (header.epoch.saturating_sub(1), header.step, header.begun);
+        (self.genotype, self.put_off) = (header.genotype, header.put_off);
+        let place = if header.epoch == 0 { "before epoch 1".into() } else { format!("after epoch {}", header.epoch) };
+        self.progress.note(&format!("{} goes on {place}", self.folder.path().display()));
+        Ok(Some(header.epoch))
+    }
+
+    /// Keeps the state that epoch `epoch` begins with.
+    fn keep(&mut self, epoch: u64) -> Result<()> {
+        let elapsed = self.journal.elapsed();
+        let header = Header {
+            epoch,
+            step: self.step,
+            begun: self.begun,
+            journal: self.journal.length()?,
+            elapsed: elapsed.as_secs_f64(),
+            genotype: self.genotype.clone(),
+            put_off: self.put_off.clone(),
+            ..Header::default()
+        };
+        self.keeper.take(header)?;
+        if self.keeper.is_due(elapsed) { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Writes the state kept last.
+    fn checkpoint(&mut self) -> Result<()> {
+        if self.keeper.is_pending() {
+            // A checkpoint must not know of lines that a power cut can take.
+            self.journal.sync()?;
+            self.keeper.write()?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, fields: &Entry) -> Result<()> {
         if let Some(genotype) = fields.get("genotype") {
             self.genotype = Some(genotype.clone());
@@ -220,6 +310,9 @@ impl State {
     /// Draws a chart if drawing has been cheap so far, or else puts it off.
     fn want(&mut self, plot: Plot) -> Result<()> {
         self.put_off.insert(plot);
+        if self.keeper.waits() {
+            return Ok(());
+        }
         match self.drawing.as_secs_f64() <= DRAWING_SHARE * self.started.elapsed().as_secs_f64() {
             true => self.draw_all(),
             false => Ok(()),
@@ -257,78 +350,14 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
+        if let Err(error) = self.checkpoint() {
+            eprintln!("warning: {error}");
+        }
         // Who presses Ctrl-C waits for nothing: the charts can be redrawn from the journal.
         if !interrupt::requested()
             && let Err(error) = self.finish()
         {
             eprintln!("warning: {error}");
         }
-    }
-}
-
-/// The epochs of a run; see [`Run::epochs`].
-pub struct Epochs {
-    run: Run,
-    next: u64,
-    count: u64,
-}
-
-impl Iterator for Epochs {
-    type Item = Result<u64>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let state = &mut *self.run.state();
-        state.end_step();
-        state.progress.end_steps();
-        if self.next >= self.count {
-            return None;
-        }
-        if let Err(stop) = interrupt::check() {
-            self.next = self.count;
-            return Some(Err(stop));
-        }
-        let epoch = self.next;
-        self.next += 1;
-        state.epoch = epoch;
-        state.sums.clear();
-        state.progress.begin_epoch(epoch, Some(self.count));
-        Some(Ok(epoch))
-    }
-}
-
-/// The steps of a loop; see [`Run::steps`].
-pub struct Steps<I> {
-    run: Run,
-    items: I,
-    count: Option<u64>,
-    begun: bool,
-}
-
-impl<T, I: Iterator<Item = Result<T>>> Iterator for Steps<I> {
-    type Item = Result<T>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        {
-            let state = &mut *self.run.state();
-            state.end_step();
-            if !std::mem::replace(&mut self.begun, true) {
-                state.progress.begin_steps(self.count);
-            }
-        }
-        // The lock is free while the item is made: making it may take long, or log.
-        let item = match interrupt::check() {
-            Ok(()) => self.items.next(),
-            Err(stop) => Some(Err(stop)),
-        };
-        let state = &mut *self.run.state();
-        match &item {
-            Some(Ok(_)) => {
-                state.step = state.begun;
-                state.begun += 1;
-                state.in_step = true;
-            }
-            _ => state.progress.end_steps(),
-        }
-        item
     }
 }

@@ -1,16 +1,21 @@
-//! Runs: the folder that holds one, its journal, its progress on the terminal, and the loop that ties them together.
+//! Runs: the folder that holds one, its journal, its checkpoints, its progress on the terminal, and the loop that ties them
+//! together.
 //!
 //! The journal is the one source of truth: every number a chart shows was written there first, so charts can be redrawn
 //! from a run folder alone, and two runs are compared by their journals.
 
+mod checkpoint;
 mod folder;
 mod journal;
+mod keeper;
 mod live;
 mod plots;
 mod progress;
 
-pub use folder::{RunFolder, RunInfo, claim};
+pub use checkpoint::{Checkpoints, Lasting, Snapshot};
+pub use folder::{RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
+pub use keeper::Keeper;
 pub use live::{Epochs, Run, Steps, WeakRun};
 pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};
 pub use progress::Progress;

@@ -12,6 +12,7 @@ use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the command line decides before a script runs.
@@ -24,6 +25,8 @@ pub struct Setup {
     pub threads: usize,
     /// Where `--out` wants the run folder.
     pub out: Option<PathBuf>,
+    /// The folder of the run that is to go on, where one is.
+    pub resume: Option<PathBuf>,
     /// `--set` values by parameter name, unparsed.
     pub settings: BTreeMap<String, String>,
     /// Folders named with `--data`.
@@ -40,6 +43,7 @@ impl Default for Setup {
             device: Device::Cpu,
             threads: 1,
             out: None,
+            resume: None,
             settings: BTreeMap::new(),
             data: vec![],
             memory: 8 << 30,
@@ -83,6 +87,7 @@ pub struct Host {
     params: Mutex<Vec<ParamValue>>,
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
+    resumed: AtomicBool,
 }
 
 impl Host {
@@ -93,13 +98,15 @@ impl Host {
     /// A host whose scripts print into `sink`.
     pub fn with_sink(setup: Setup, sink: Box<dyn Write + Send>) -> Arc<Self> {
         let meter = Arc::new(Meter::new(setup.memory));
+        let run_folder = Mutex::new(setup.resume.clone());
         Arc::new(Self {
             setup,
             meter,
             sink: Mutex::new(sink),
             params: Mutex::default(),
             draws: Mutex::default(),
-            run_folder: Mutex::default(),
+            run_folder,
+            resumed: AtomicBool::new(false),
             notes: Arc::default(),
         })
     }
@@ -166,6 +173,16 @@ impl Host {
         Ok(path)
     }
 
+    /// The run folder, if there is one by now.
+    pub fn begun_run(&self) -> Option<PathBuf> {
+        lock(&self.run_folder).clone()
+    }
+
+    /// Whether the run that a script starts goes on with an old one; true once, for the first.
+    pub fn take_resume(&self) -> bool {
+        self.setup.resume.is_some() && !self.resumed.swap(true, Ordering::Relaxed)
+    }
+
     /// The path a script may read under the name `path`, looked up in the script's folder, then from where the command
     /// was started, then among what the run wrote.
     ///
@@ -222,6 +239,9 @@ impl Host {
         let named = Path::new(path);
         if !is_inside(named) || named.as_os_str().is_empty() {
             return Err(outside(path, "write"));
+        }
+        if crate::run::is_own(named) {
+            return Err(Error::user(format!("\"{path}\" belongs to the run itself")).hint("choose another name"));
         }
         let folder = self.run_folder()?;
         let target = folder.join(named);

@@ -53,6 +53,7 @@ mod host;
 mod imports;
 mod inputs;
 mod json;
+mod lasting;
 pub mod learn;
 mod library;
 mod meter;
@@ -67,6 +68,7 @@ pub mod saved;
 mod session;
 mod sheet;
 pub mod tensor;
+mod unkept;
 mod value;
 
 pub use engine::engine;

@@ -1,12 +1,14 @@
 //! The noun `runs`: the run folder, the loops over epochs and steps, the journal and its charts, as scripts see them. The
 //! work is done in [`crate::run`].
 
+mod start;
+
 use super::json::to_json;
-use super::value::{describe_value, type_name};
-use super::{Argument, Host, Library, ScriptType};
+use super::lasting::{kept, restored};
+use super::value::describe_value;
+use super::{Argument, Library, Options, ScriptType};
 use crate::data::Batches;
-use crate::engine::cpu::Isa;
-use crate::run::{Entry, MixingWeights, Progress, Run, RunFolder, RunInfo};
+use crate::run::{Entry, MixingWeights, Run};
 use crate::space::{CellKind, Network};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, Map};
@@ -25,12 +27,18 @@ pub fn declare(library: &mut Library) {
 fn declare_start(library: &mut Library) {
     let host = library.host();
     library
-        .function("start_run", &["state"], move |state: Option<Array>| start(&host, &state.unwrap_or_default()))
+        .function("start_run", &["state", "options"], move |state: Option<Array>, options: Options| {
+            start::start(&host, &state.unwrap_or_default(), &options.find("keep")?.unwrap_or_default())
+        })
         .doc(
             "Begins a run: makes its folder (`--out`, or the first free one of `runs/SCRIPT`, `runs/SCRIPT-2` …) and keeps in \
              it the script as it runs and `run.json` with parameters, seed, device, threads and versions. `state` lists the \
-             networks, optimizers and batches that the loop changes.",
+             networks, optimizers, batches and parameters that the loop changes: `candlewick run SCRIPT --resume` goes on \
+             with an interrupted run where the epoch began that was running, bit for bit as if it had never stopped. The \
+             script runs again up to its first loop over `run.epochs`; there the state is put back. Variables of the \
+             script's own that outlast an epoch belong into `run.kept`.",
         )
+        .optional::<Map>("keep", "nothing", "first values of `run.kept`")
         .example(
             "let data = images(\"digits\");\n\
              let train = data.train.batches(512);\n\
@@ -39,6 +47,23 @@ fn declare_start(library: &mut Library) {
              \x20   for batch in run.steps(train) { run.log(#{ train_loss: 1.0 / batch.len() }); }\n\
              \x20   run.log(#{ valid_accuracy: 0.5 });\n\
              }",
+        );
+    library
+        .property("kept", |run: Run| restored(run.kept()))
+        .writable(|run: Run, values: Map| kept(&values).map(|values| run.keep(values)))
+        .doc(
+            "A map of values that a resumed run finds again: numbers, strings, genotypes, arrays and maps. Change its \
+             entries in place.",
+        )
+        .example(
+            "let run = start_run([], #{ keep: #{ best: 0.0, scores: [] } });\n\
+             for epoch in run.epochs(3) {\n\
+             \x20   let score = 0.5 + 0.1 * epoch;\n\
+             \x20   run.kept.scores.push(score);\n\
+             \x20   if score > run.kept.best { run.kept.best = score; }\n\
+             }\n\
+             assert_equal(run.kept.scores.len(), 3);\n\
+             assert(run.kept.best > 0.6);",
         );
     library
         .property("folder", |run: Run| Ok(run.folder().display().to_string()))
@@ -149,34 +174,6 @@ fn declare_charts(library: &mut Library) {
              \x20   normal_concat: [2, 3],\n\
              });",
         );
-}
-
-fn start(host: &Host, state: &[Dynamic]) -> Result<Run> {
-    let plain = |value: &&Dynamic| value.is_unit() || value.is_int() || value.is_float() || value.is_string();
-    if let Some(value) = state.iter().find(plain) {
-        return Err(Error::user(format!("start_run: {} has no state that the loop changes", describe_value(value)))
-            .hint("list networks, optimizers and batches: start_run([net, w_opt, a_opt, train, valid])"));
-    }
-    let parameters: Result<Entry> = host.params().into_iter().map(|p| Ok((p.name, to_json(&p.value)?))).collect();
-    let script = &host.setup.script;
-    let info = RunInfo {
-        script: script.file_name().map_or("script.rhai".into(), |name| name.to_string_lossy().into_owned()),
-        parameters: parameters?,
-        seed: host.seed().0,
-        device: match host.device().location() {
-            candle_core::DeviceLocation::Cpu => "cpu".into(),
-            candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-            candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-        },
-        threads: host.setup.threads,
-        simd: Isa::choose()?.name().into(),
-        state: state.iter().map(type_name).collect(),
-    };
-    // A script typed in rather than read from a file has nothing to copy.
-    let source = std::fs::read_to_string(script).ok();
-    let run = Run::start(RunFolder::begin(&host.run_folder()?, &info, source.as_deref())?, Progress::on_stderr())?;
-    host.notes.follow(&run);
-    Ok(run)
 }
 
 fn entry(fields: &Map) -> Result<Entry> {

@@ -7,6 +7,7 @@ use super::imports::{Sources, locate};
 use super::library::{Catalogue, Library};
 use super::page::Page;
 use super::param::Listing;
+use super::unkept::unkept;
 use crate::Error;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Stmt};
 use std::sync::Arc;
@@ -113,6 +114,14 @@ impl Script {
     /// Whatever goes wrong, as a page; nothing has run yet where `--set` does not fit the parameters.
     pub fn run(&self) -> Result<(), Box<Page>> {
         self.params().check(&self.host.setup.settings).map_err(Page::from)?;
+        for (name, position) in unkept(&self.ast) {
+            let line = position.line().unwrap_or_default();
+            self.host.notes.show(&format!(
+                "warning: {}:{line}: `{name}` changes in the loop over epochs: a resumed run would begin it anew, but finds \
+                 run.kept.{name} again",
+                self.file
+            ));
+        }
         self.engine
             .run_ast_with_scope(&mut Scope::new(), &self.ast)
             .map_err(|error| Page::from_rhai(&error, &self.file, &self.sources, &self.catalogue).into())

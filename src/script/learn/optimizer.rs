@@ -211,6 +211,11 @@ impl Optimizer {
         names.iter().map(part).collect()
     }
 
+    /// The parameters that it moves.
+    pub fn variables(&self) -> Vec<Var> {
+        self.lock().steps().variables().to_vec()
+    }
+
     /// Its memory as named tensors.
     pub fn state(&self) -> Result<Vec<(String, candle_core::Tensor)>> {
         self.lock().steps().state()
