@@ -4,9 +4,11 @@
 mod binary;
 
 use binary::{Ended, candlewick, folder_with, run, run_with, shipped};
+use candlewick::export::proto::ModelProto;
 use candlewick::run::{Entry, read};
 use candlewick::space::SavedNetwork;
 use image::{DynamicImage, GrayImage, RgbImage};
+use prost::Message;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
@@ -311,7 +313,7 @@ fn a_folder_of_images_becomes_a_trained_network() {
         "size 12×12: resized: multiples of 4",
         "batch 16: about 6 steps an epoch",
         "mirrored: colour images of named classes",
-        "candlewick export run --onnx",
+        "for other programs: run/network.onnx, input: pixels from 0 to 1, 3 × 12 × 12",
     ] {
         assert!(ended.stdout.contains(text), "no {text:?} in {}", ended.stdout);
     }
@@ -319,6 +321,11 @@ fn a_folder_of_images_becomes_a_trained_network() {
     assert!(accuracy > 0.9, "standing and lying bars are not hard: {}", ended.stdout);
     let saved = SavedNetwork::read(&folder.path().join("run/last.safetensors")).unwrap();
     assert_eq!(saved.network.legend().unwrap().classes, ["lying", "upright"]);
+    let exported =
+        ModelProto::decode(std::fs::read(folder.path().join("run/network.onnx")).unwrap().as_slice()).unwrap();
+    assert!(
+        exported.metadata_props.iter().any(|entry| entry.key == "classes" && entry.value == "[\"lying\",\"upright\"]")
+    );
     // It knows a bar that it never saw, of another size and in grey.
     bar(true, 5, (24, 24), false).save(folder.path().join("new.png")).unwrap();
     let asked = script(folder.path(), "predict.rhai", "asked", &["network=run/last.safetensors", "images=new.png"]);

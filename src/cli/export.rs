@@ -1,10 +1,10 @@
 //! `candlewick export RUN --onnx FILE`: a trained network for other runtimes.
 
 use super::Outcome;
-use crate::export::{self, INPUT, IR_VERSION, Normalisation, OPSET, OUTPUT, OnnxOptions, Source};
-use crate::space::{Legend, Network, SavedNetwork};
+use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
+use crate::script::onnx::Exported;
+use crate::space::{Legend, SavedNetwork};
 use crate::{Error, Result, files};
-use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// What scripts save in a run's folder, in the order in which they are looked for.
@@ -35,13 +35,15 @@ pub fn export(arguments: Arguments) -> Outcome {
         Some(legend) => legend.clone(),
         None => Legend::plain(network.classes(), network.graph().shape(network.graph().input()).channels),
     };
-    let options = OnnxOptions {
+    let exported = Exported {
+        network,
+        legend: &legend,
+        about: &saved.about,
         name: onnx.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
         fold_norms,
-        normalise: normalise.then(|| Normalisation { mean: legend.mean.clone(), std: legend.std.clone() }),
-        metadata: metadata(&saved, &legend, normalise),
+        normalise,
     };
-    let bytes = onnx_bytes(network, &options)?;
+    let bytes = exported.bytes()?;
     files::replace(&onnx, &bytes)?;
     println!("{}: {} bytes, opset {OPSET}, IR version {IR_VERSION}", onnx.display(), bytes.len());
     println!("from {}", from.display());
@@ -61,37 +63,6 @@ pub fn export(arguments: Arguments) -> Outcome {
         );
     }
     Ok(())
-}
-
-fn onnx_bytes(network: &Network, options: &OnnxOptions) -> Result<Vec<u8>> {
-    let Some(logits) = network.logits() else { return Err(Error::user("this network has no output")) };
-    let weights = network.weights().as_detached_tensor().to_vec1::<f32>()?;
-    let statistics = network.statistics().values();
-    let source = Source { graph: network.graph(), logits, weights: &weights, statistics: &statistics, mixing: &[] };
-    export::encode(&export::model(source, options)?)
-}
-
-/// What the file says about itself, for whoever runs it; lists are JSON.
-fn metadata(saved: &SavedNetwork, legend: &Legend, normalise: bool) -> Vec<(String, String)> {
-    let mut entries = vec![("candlewick_version", env!("CARGO_PKG_VERSION").to_string())];
-    if let Some(recipe) = saved.network.recipe() {
-        entries.push(("network", recipe.to_string()));
-        entries.extend(recipe.genotype().map(|genotype| ("genotype", genotype.to_string())));
-    }
-    let input = match normalise {
-        true => "pixels from 0 to 1; the graph normalises them",
-        false => "pixels from 0 to 1, less mean, divided by std, channel by channel",
-    };
-    entries.extend([
-        ("classes", json!(legend.classes).to_string()),
-        ("mean", json!(legend.mean).to_string()),
-        ("std", json!(legend.std).to_string()),
-        ("input", input.to_string()),
-    ]);
-    if !saved.about.is_empty() {
-        entries.push(("about", json!(saved.about).to_string()));
-    }
-    entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }
 
 /// The saved network that `run` means: the file itself, or the best or else the last of a run's folder.

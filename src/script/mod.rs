@@ -59,6 +59,7 @@ mod library;
 mod meter;
 mod native;
 pub mod network;
+pub mod onnx;
 mod options;
 mod page;
 mod param;
@@ -96,6 +97,7 @@ pub fn declare(library: &mut Library) {
     catalogue::declare(library);
     discrete::declare(library, &registry);
     saved::declare(library, &registry);
+    onnx::declare(library);
     learn::declare(library);
     graph::declare(library, &registry);
     run::declare(library);

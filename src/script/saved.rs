@@ -32,14 +32,7 @@ fn declare_files(library: &mut Library, registry: &Registry) {
     let host = library.host();
     library
         .method("save", &["net", "file", "options"], move |net: Network, file: String, options: Options| {
-            let about = match options.find::<Map>("about")? {
-                Some(map) => map
-                    .iter()
-                    .map(|(name, value)| Ok((name.to_string(), super::json::to_json(value)?)))
-                    .collect::<Result<_>>()?,
-                None => serde_json::Map::new(),
-            };
-            let legend = legend(&net, &options)?;
+            let (legend, about) = (legend(&net, &options)?, about(&options)?);
             SavedNetwork::write(&host.writable(&file)?, &net, &legend, &about)
         })
         .doc(
@@ -137,9 +130,9 @@ fn declare_prediction(library: &mut Library) {
         ));
 }
 
-/// The names and numbers to save: the network's own, and what the script gives in their place.
-fn legend(net: &Network, options: &Options) -> Result<Legend> {
-    let channels = net.recipe().map_or(1, |recipe| recipe.input()[0]);
+/// The names and numbers to write beside a network: the network's own, and what the script gives in their place.
+pub(super) fn legend(net: &Network, options: &Options) -> Result<Legend> {
+    let channels = net.graph().shape(net.graph().input()).channels;
     let mut legend = net.legend().cloned().unwrap_or_else(|| Legend::plain(net.classes(), channels));
     if let Some(classes) = options.find::<List<String>>("classes")? {
         legend.classes = classes.0;
@@ -151,7 +144,14 @@ fn legend(net: &Network, options: &Options) -> Result<Legend> {
     if let Some(std) = options.find::<List<f64>>("std")? {
         legend.std = single(std);
     }
+    legend.check(net.classes(), channels)?;
     Ok(legend)
+}
+
+/// What the maker of a network noted about it.
+pub(super) fn about(options: &Options) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let noted = options.find::<Map>("about")?.unwrap_or_default();
+    noted.iter().map(|(name, value)| Ok((name.to_string(), super::json::to_json(value)?))).collect()
 }
 
 /// What a network expects of images.

@@ -4,12 +4,13 @@
 //! How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates that an
 //! edge carries.
 
-use super::alphas::{Alphas, alpha, softmax_by_node};
+mod mixing;
+
+use super::alphas::{Alphas, alpha};
 use super::cell::CellKind;
 use super::chance::Chance;
 use super::densenet::{DenseNetOptions, densenet};
 use super::discrete::{AUXILIARY, Discrete};
-use super::genotype::Genotype;
 use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
@@ -204,46 +205,6 @@ impl Network {
         self.chance.set_drop_path(probability)
     }
 
-    /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that over
-    /// the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge without
-    /// candidates.
-    pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
-        let relaxed =
-            alphas.tensors().into_iter().zip(self.presence.iter()).enumerate().map(|(block, (alpha, presence))| {
-                let softmax = |alpha: &Tensor| match self.edge_weights() {
-                    Some(nodes) if block >= CellKind::BOTH.len() => softmax_by_node(alpha, nodes),
-                    _ => Ok(candle_nn::ops::softmax(alpha, 1)?),
-                };
-                match presence {
-                    None => softmax(&alpha),
-                    Some(presence) => {
-                        let absent = presence.affine(1e30, -1e30)?;
-                        // The product clears edges that carry nothing at all, whose softmax would be uniform.
-                        Ok((softmax(&(alpha + absent)?)? * presence)?)
-                    }
-                }
-            });
-        relaxed.collect()
-    }
-
-    /// The nodes of a cell, where its edges have weights of their own.
-    fn edge_weights(&self) -> Option<usize> {
-        self.space().filter(|space| space.edge_weights).map(|space| space.nodes)
-    }
-
-    /// Candidates' mixing weights, edges × operations for each kind of cell, times the edges' own where there are any;
-    /// what else there is follows.
-    fn weighted_by_edge(&self, p: &[Tensor]) -> Result<Vec<Tensor>> {
-        let mut p = p.to_vec();
-        if self.edge_weights().is_some() {
-            for kind in CellKind::BOTH {
-                let (own, of_edge) = (kind as usize, kind as usize + CellKind::BOTH.len());
-                p[own] = p[own].broadcast_mul(&p[of_edge])?;
-            }
-        }
-        Ok(p)
-    }
-
     /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
     /// order (none: the default relaxation of the network's alphas). `active`: which slots run (none: all).
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
@@ -274,37 +235,6 @@ impl Network {
             true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
             false => Ok(output),
         }
-    }
-
-    /// Sees that there is one matrix of mixing weights for every block, in its shape.
-    fn check_mixing(&self, p: &[Tensor]) -> Result<()> {
-        let blocks = self.graph().slot_blocks();
-        if p.len() != blocks.len() {
-            return Err(Error::user(format!("{} blocks of mixing weights for {} slot blocks", p.len(), blocks.len())));
-        }
-        for (block, p) in blocks.iter().zip(p) {
-            if p.dims() != [block.rows, block.columns] {
-                return Err(Error::user(format!(
-                    "mixing weights \"{}\" must be {} edges × {} operations, not {:?}",
-                    block.name,
-                    block.rows,
-                    block.columns,
-                    p.dims()
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The blocks' mixing weights as the one flat vector that the engine takes.
-    fn flat_mixing(&self, p: &[Tensor]) -> Result<Tensor> {
-        self.check_mixing(p)?;
-        if p.is_empty() {
-            return Ok(Tensor::zeros(1, DType::F32, self.weights.device())?);
-        }
-        let p = self.weighted_by_edge(p)?;
-        let flat = p.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&flat, 0)?)
     }
 
     /// One weight in its own shape, tracked: gradients flow back into the flat vector.
@@ -359,25 +289,6 @@ impl Network {
     /// What each candidate costs, edges × operations of each kind of cell.
     pub fn costs(&self, cost: Cost) -> Result<Costs> {
         Ok(self.needs_space("costs")?.costs(self.graph(), cost))
-    }
-
-    /// The genotype by the published rule. `p`: the mixing weights of every block (none: the default relaxation).
-    pub fn derive(&self, p: Option<&[Tensor]>) -> Result<Genotype> {
-        let space = self.needs_space("derive")?;
-        let relaxed;
-        let p = match p {
-            Some(p) => p,
-            None => {
-                relaxed = self.relax(&self.alphas)?;
-                &relaxed
-            }
-        };
-        self.check_mixing(p)?;
-        let p = self.weighted_by_edge(p)?;
-        let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
-            Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
-        };
-        space.derive(&rows(CellKind::Normal)?, &rows(CellKind::Reduction)?)
     }
 
     fn needs_space(&self, what: &str) -> Result<&Space> {

@@ -114,17 +114,23 @@ fn compare(cases: &[Case]) {
             None => x,
         };
         let logits = network.forward(&x, None, Mode::Evaluation, None).unwrap();
-        let expected = values(&logits);
-        assert_eq!(expected.len(), got.len(), "{name}");
-        let largest = expected.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
-        let error = expected.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-        assert!(error <= 1e-5 * largest, "{name}: off by {error:e} at logits up to {largest}");
+        let largest = close(&name, &values(&logits), &got);
         if let [first, second, ..] = &logits.to_vec2::<f32>().unwrap()[..] {
             // Logits that hardly heed the images would agree whatever the file says.
             let spread = first.iter().zip(second).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             assert!(spread > 1e-3 * largest, "{name}: two images differ by {spread:e} at logits up to {largest}");
         }
     }
+}
+
+/// Sees that logits agree to 1e-5 of the largest, which it gives.
+#[track_caller]
+fn close(name: &str, expected: &[f32], got: &[f32]) -> f32 {
+    assert_eq!(expected.len(), got.len(), "{name}");
+    let largest = expected.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
+    let error = expected.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!(error <= 1e-5 * largest, "{name}: off by {error:e} at logits up to {largest}");
+    largest
 }
 
 #[test]
@@ -163,6 +169,47 @@ fn supernets_keep_their_mixing_weights() {
         alpha.set(&Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()).unwrap();
     }
     compare(&[case("a supernet", settled(network))]);
+}
+
+/// Of a script's own making: an operation in a supernet with edge weights, and a network without cells.
+const SCRIPTED: &str = r#"
+define_op("squeezed", |g, x, channels, stride| {
+    let y = g.conv(g.relu(g.pointwise(x, 2)), 2, #{ kernel: 3, stride: stride });
+    g.batch_norm(g.pointwise(y, channels))
+}, "through two channels");
+let shape = #{ channels: 3, size: 8, classes: 4 };
+let mixed = supernet(shape, #{ channels: 4, layers: 3, nodes: 2, edge_weights: true, ops: ["squeezed", "none", "avg_pool_3x3"] });
+let plain = network(shape, |g, x| g.linear(g.global_pool(g.relu(g.batch_norm(g.conv(x, 6, #{ kernel: 3 })))), 4));
+let x = normal([5, 3, 8, 8]);
+let logits = #{};
+for (net, k) in [mixed, plain] {
+    for step in 0..3 { net.forward(normal([8, 3, 8, 8])); }
+    logits[`l${k}`] = net.forward(x, #{ training: false });
+    net.save_onnx(`${k}.onnx`, #{ fold_norms: k == 1 });
+}
+logits.x = x;
+save_tensors("expected.safetensors", logits);
+"#;
+
+#[test]
+fn what_a_script_built_is_exported_too() {
+    let folder = super::binary::folder_with(SCRIPTED);
+    super::binary::candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
+    let Some(python) = python() else { return };
+    let at = |name: &str| folder.path().join("run").join(name);
+    let expected = candle_core::safetensors::load(at("expected.safetensors"), &Device::Cpu).unwrap();
+    let bytes: Vec<u8> = values(&expected["x"]).into_iter().flat_map(f32::to_le_bytes).collect();
+    std::fs::write(at("x"), bytes).unwrap();
+    let case = |k: usize| {
+        let run = json!({ "input": at("x"), "output": at(&format!("l{k}")), "shape": [5, 3, 8, 8] });
+        json!({ "model": at(&format!("{k}.onnx")), "runs": [run] })
+    };
+    std::fs::write(at("list.json"), json!([case(0), case(1)]).to_string()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/run.py");
+    finish(Command::new(python).arg(script).arg(at("list.json"))).unwrap();
+    for name in ["l0", "l1"] {
+        close(name, &values(&expected[name]), &floats(&at(name)));
+    }
 }
 
 /// input → body → global pool → linear.

@@ -1,0 +1,108 @@
+//! From alphas to the mixing weights of a network's blocks, and to a genotype.
+
+use super::Network;
+use crate::space::alphas::{Alphas, softmax_by_node};
+use crate::space::cell::CellKind;
+use crate::space::genotype::Genotype;
+use crate::{Error, Result};
+use candle_core::{DType, Tensor};
+
+impl Network {
+    /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that over
+    /// the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge without
+    /// candidates.
+    pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
+        let relaxed =
+            alphas.tensors().into_iter().zip(self.presence.iter()).enumerate().map(|(block, (alpha, presence))| {
+                let softmax = |alpha: &Tensor| match self.edge_weights() {
+                    Some(nodes) if block >= CellKind::BOTH.len() => softmax_by_node(alpha, nodes),
+                    _ => Ok(candle_nn::ops::softmax(alpha, 1)?),
+                };
+                match presence {
+                    None => softmax(&alpha),
+                    Some(presence) => {
+                        let absent = presence.affine(1e30, -1e30)?;
+                        // The product clears edges that carry nothing at all, whose softmax would be uniform.
+                        Ok((softmax(&(alpha + absent)?)? * presence)?)
+                    }
+                }
+            });
+        relaxed.collect()
+    }
+
+    /// The nodes of a cell, where its edges have weights of their own.
+    fn edge_weights(&self) -> Option<usize> {
+        self.space().filter(|space| space.edge_weights).map(|space| space.nodes)
+    }
+
+    /// Candidates' mixing weights, edges × operations for each kind of cell, times the edges' own where there are any;
+    /// what else there is follows.
+    fn weighted_by_edge(&self, p: &[Tensor]) -> Result<Vec<Tensor>> {
+        let mut p = p.to_vec();
+        if self.edge_weights().is_some() {
+            for kind in CellKind::BOTH {
+                let (own, of_edge) = (kind as usize, kind as usize + CellKind::BOTH.len());
+                p[own] = p[own].broadcast_mul(&p[of_edge])?;
+            }
+        }
+        Ok(p)
+    }
+
+    /// Sees that there is one matrix of mixing weights for every block, in its shape.
+    fn check_mixing(&self, p: &[Tensor]) -> Result<()> {
+        let blocks = self.graph().slot_blocks();
+        if p.len() != blocks.len() {
+            return Err(Error::user(format!("{} blocks of mixing weights for {} slot blocks", p.len(), blocks.len())));
+        }
+        for (block, p) in blocks.iter().zip(p) {
+            if p.dims() != [block.rows, block.columns] {
+                return Err(Error::user(format!(
+                    "mixing weights \"{}\" must be {} edges × {} operations, not {:?}",
+                    block.name,
+                    block.rows,
+                    block.columns,
+                    p.dims()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks' mixing weights as the one flat vector that the engine takes.
+    pub(super) fn flat_mixing(&self, p: &[Tensor]) -> Result<Tensor> {
+        self.check_mixing(p)?;
+        if p.is_empty() {
+            return Ok(Tensor::zeros(1, DType::F32, self.weights.device())?);
+        }
+        let p = self.weighted_by_edge(p)?;
+        let flat = p.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&flat, 0)?)
+    }
+
+    /// The mixing weights that the alphas lead to, slot by slot; none where nothing is mixed.
+    pub fn mixing(&self) -> Result<Vec<f32>> {
+        match self.graph().slot_count() {
+            0 => Ok(vec![]),
+            _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?)?.detach().to_vec1()?),
+        }
+    }
+
+    /// The genotype by the published rule. `p`: the mixing weights of every block (none: the default relaxation).
+    pub fn derive(&self, p: Option<&[Tensor]>) -> Result<Genotype> {
+        let space = self.needs_space("derive")?;
+        let relaxed;
+        let p = match p {
+            Some(p) => p,
+            None => {
+                relaxed = self.relax(&self.alphas)?;
+                &relaxed
+            }
+        };
+        self.check_mixing(p)?;
+        let p = self.weighted_by_edge(p)?;
+        let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
+            Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
+        };
+        space.derive(&rows(CellKind::Normal)?, &rows(CellKind::Reduction)?)
+    }
+}
