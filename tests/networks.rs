@@ -327,10 +327,47 @@ fn edges_have_weights_of_their_own() {
 }
 
 #[test]
+fn a_cell_of_ones_own_has_partial_channels_too() {
+    runs(
+        r#"
+        fn weights(channels, partial, ops) {
+            let net = network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {
+                let p = g.slots("normal", 5, ops.len());
+                let b = g.slots("betas", 5, 1);
+                let options = #{ channels: channels, slots: p, nodes: 2, ops: ops, partial: partial };
+                if partial > 1 { options.edge_weights = b; }
+                g.linear(g.global_pool(g.cell(x, x, options)), 10)
+            });
+            let p = softmax(net.alphas.normal, 1);
+            let b = softmax(net.alphas.betas, 0);
+            let logits = net.forward(normal([2, 3, 8, 8]), #{ mix: #{ normal: p, betas: b } });
+            let slope = gradient(sum(logits * logits), net.alphas).betas;
+            // What passes by heeds the edges' weights.
+            assert(all_close(slope, zeros([5, 1])) == (partial == 1));
+            net.parameters
+        }
+        // What the candidates add to the two inputs and the classifier: that of a quarter of the channels.
+        let ops = ["sep_conv_3x3", "dil_conv_5x5"];
+        let skip = ["skip_connect", "none"];
+        assert_equal(weights(8, 4, ops) - weights(8, 4, skip), weights(2, 1, ops) - weights(2, 1, skip));
+    "#,
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let images = "#{ channels: 1, size: 8, classes: 10 }";
     refused(&format!("supernet({images}, #{{ partial: 3 }});"), &["partial: 3", "16 channels", "partial: 4"]);
     refused(&format!("supernet({images}, #{{ partial: 0 }});"), &["at least one of partial"]);
+    let own = |slots: &str, options: &str| {
+        let body =
+            format!("g.linear(g.global_pool(g.cell(x, x, #{{ channels: 6, nodes: 1, slots: p, {options} }})), 2)");
+        format!(
+            "network({images}, |g, x| {{ let p = g.slots(\"p\", 2, 8); let b = g.slots(\"b\", {slots}); {body} }});"
+        )
+    };
+    refused(&own("2, 1", "partial: 4"), &["partial: 4", "6 channels"]);
+    refused(&own("3, 1", "partial: 2, edge_weights: b"), &["needs 2 × 1 edge weights", "\"b\" is 3 × 1"]);
     refused(&format!("supernet({images}, #{{ edge_weight: true }});"), &["edge_weight", "edge_weights"]);
     refused(
         &format!(

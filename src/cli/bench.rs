@@ -1,14 +1,13 @@
 //! `candlewick bench`: the engine's speed on this machine.
 
-use super::Outcome;
 use super::lines::{is_read_by_a_person, print_lines};
 use super::workers::start_workers;
+use super::{Outcome, memory};
 use crate::Error;
 use crate::bench::{
     Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, cache_bandwidth, multiply_add_peak,
     peaks, primitives,
 };
-use crate::bytes::parse_bytes;
 use crate::engine::cpu::Isa;
 use crate::random::Seed;
 use clap::{Args, Subcommand};
@@ -136,13 +135,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
         Err(_) => Err("not a whole number".into()),
     }
-}
-
-fn memory(text: &str) -> Result<u64, String> {
-    parse_bytes(text).map_err(|error| match error.hint {
-        Some(hint) => format!("{}; {hint}", error.message),
-        None => error.message,
-    })
 }
 
 pub fn bench(arguments: Arguments) -> Outcome {

@@ -12,6 +12,7 @@ mod lines;
 mod run;
 mod workers;
 
+use crate::bytes::parse_bytes;
 use crate::script::Page;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -86,4 +87,12 @@ fn subcommand(name: &str) -> clap::Command {
     let mut command = Cli::command();
     command.build();
     command.find_subcommand(name).cloned().unwrap_or(command)
+}
+
+/// Reads an amount of memory, for clap.
+fn memory(text: &str) -> Result<u64, String> {
+    parse_bytes(text).map_err(|error| match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    })
 }

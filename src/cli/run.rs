@@ -2,7 +2,7 @@
 
 use super::device::DeviceName;
 use super::workers::start_workers;
-use super::{Outcome, subcommand};
+use super::{Outcome, memory, subcommand};
 use crate::error::Blame;
 use crate::random::Seed;
 use crate::run::{self, RunFolder};
@@ -40,8 +40,8 @@ pub struct Arguments {
     /// A folder the script may read; repeatable.
     #[arg(long, value_name = "DIR")]
     data: Vec<PathBuf>,
-    /// How much the script's tensors may hold at once, in GiB.
-    #[arg(long, value_name = "GIB", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    /// How much the script's tensors may hold at once: "8GiB", "500MB".
+    #[arg(long, value_name = "AMOUNT", default_value = "8GiB", value_parser = memory)]
     memory: u64,
     /// This help; with a script, what the script is and its parameters.
     #[arg(short, long)]
@@ -106,7 +106,7 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
         resume: None,
         settings,
         data: arguments.data,
-        memory: arguments.memory << 30,
+        memory: arguments.memory,
         script,
     };
     if arguments.resume {

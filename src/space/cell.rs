@@ -67,6 +67,18 @@ pub struct SearchCell<'a> {
     pub edge_weights: Option<&'a SlotBlock>,
 }
 
+/// Sees that channels can be shared out between candidates and what passes by.
+///
+/// # Errors
+/// A number of parts that does not divide them.
+pub fn check_partial(channels: usize, partial: usize) -> Result<()> {
+    match partial > 0 && channels.is_multiple_of(partial) {
+        true => Ok(()),
+        false => Err(Error::user(format!("partial: {partial} does not divide the {channels} channels evenly"))
+            .hint("candidates see channels / partial channels; the paper takes partial: 4")),
+    }
+}
+
 impl SearchCell<'_> {
     /// Builds the cell on the outputs of the cell before the previous one and of the previous one; gives its output, the
     /// concatenation of all nodes (`nodes · channels` channels). Call it inside the cell's scope.

@@ -3,7 +3,7 @@
 //! The skeleton of `darts.md` A3: a 3×3 stem, cells that see the two cells before them, channels doubled at every
 //! reduction, global average pool, linear head. Costs are read off the built graph, cell by cell.
 
-use super::cell::{CellKind, Mask, SearchCell, edge_count};
+use super::cell::{CellKind, Mask, SearchCell, check_partial, edge_count};
 use super::derive::derive_cell;
 use super::genotype::Genotype;
 use super::operations::{Operation, Operations};
@@ -71,13 +71,7 @@ impl SupernetOptions<'_> {
         if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MOST) {
             return Err(Error::user(format!("{name}: {count} is more than a supernet can have, {MOST}")));
         }
-        if !self.channels.is_multiple_of(self.partial) {
-            return Err(Error::user(format!(
-                "partial: {} does not divide the {} channels evenly",
-                self.partial, self.channels
-            ))
-            .hint("candidates see channels / partial channels; the paper takes partial: 4"));
-        }
+        check_partial(self.channels, self.partial)?;
         for kind in CellKind::BOTH {
             let edges = edge_count(self.nodes);
             let columns = self.operations.len();

@@ -12,7 +12,7 @@ pub use handle::{GraphBuilder, Node, Slots};
 pub use registry::Registry;
 
 use super::{Call, Library, Options};
-use crate::space::cell::{CellKind, SearchCell};
+use crate::space::cell::{CellKind, SearchCell, check_partial};
 use crate::space::{DARTS_OPS, Place};
 use crate::{Error, Result};
 use rhai::{Dynamic, FnPtr};
@@ -225,6 +225,12 @@ fn declare_search(library: &mut Library, registry: &Registry) {
         .option("reduction", false, "edges from the cell's inputs have stride 2")
         .option("after_reduction", false, "the input two cells back has twice the resolution of the previous one")
         .option("ops", op_names(), "the candidates, one a column of `slots`")
+        .option("partial", 1_usize, "candidates see channels / partial channels, the others pass by (PC-DARTS: 4)")
+        .optional::<Slots>(
+            "edge_weights",
+            "1",
+            "edges × 1: what the channels that pass by are weighted with; the candidates' weights are to have it in them",
+        )
         .example(
             "let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
                  let p = g.slots(\"normal\", 2, 8);\n    \
@@ -291,16 +297,25 @@ fn cell(
             slots.columns
         )));
     }
+    let (channels, partial) = (options.get::<usize>("channels")?, options.get::<usize>("partial")?);
+    check_partial(channels, partial)?;
+    let edge_weights = options.find::<Slots>("edge_weights")?.map(|block| g.own_slots(&block)).transpose()?;
+    if let Some(block) = edge_weights.as_ref().filter(|block| (block.rows, block.columns) != (edges, 1)) {
+        return Err(Error::user(format!(
+            "a cell of {nodes} nodes needs {edges} × 1 edge weights, but \"{}\" is {} × {}",
+            block.name, block.rows, block.columns
+        )));
+    }
     let plan = SearchCell {
         nodes,
-        channels: options.get("channels")?,
+        channels,
         kind: if options.get("reduction")? { CellKind::Reduction } else { CellKind::Normal },
         after_reduction: options.get("after_reduction")?,
         operations: &operations,
         mask: None,
         slots: &slots,
-        partial: 1,
-        edge_weights: None,
+        partial,
+        edge_weights: edge_weights.as_ref(),
     };
     g.add(|graph| plan.build(graph, before, previous))
 }
