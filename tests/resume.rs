@@ -43,7 +43,7 @@ print(run.kept);
 print(`${evaluate(net, data).loss} ${evaluate(cell, data).loss}`);
 "#;
 
-/// Lines of the whole journal of [`SEARCH`]: one before the loop, five an epoch, and whatever `draw` adds.
+/// How many lines the journal of the run in `folder` has so far.
 fn lines(folder: &Path) -> usize {
     std::fs::read(folder.join("journal.jsonl")).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
 }

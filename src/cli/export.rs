@@ -3,8 +3,9 @@
 use super::Outcome;
 use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
 use crate::script::onnx::Exported;
-use crate::space::{Legend, SavedNetwork};
-use crate::{Error, Result, files};
+use crate::script::saved::legend_of;
+use crate::space::SavedNetwork;
+use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// What scripts save in a run's folder, in the order in which they are looked for.
@@ -31,21 +32,10 @@ pub fn export(arguments: Arguments) -> Outcome {
     check_target(&onnx, &from)?;
     let saved = SavedNetwork::read(&from)?;
     let network = &saved.network;
-    let legend = match network.legend() {
-        Some(legend) => legend.clone(),
-        None => Legend::plain(network.classes(), network.graph().shape(network.graph().input()).channels),
-    };
-    let exported = Exported {
-        network,
-        legend: &legend,
-        about: &saved.about,
-        name: onnx.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
-        fold_norms,
-        normalise,
-    };
-    let bytes = exported.bytes()?;
-    files::replace(&onnx, &bytes)?;
-    println!("{}: {} bytes, opset {OPSET}, IR version {IR_VERSION}", onnx.display(), bytes.len());
+    let legend = legend_of(network);
+    let exported = Exported { network, legend: &legend, about: &saved.about, fold_norms, normalise };
+    let size = exported.write(&onnx)?;
+    println!("{}: {size} bytes, opset {OPSET}, IR version {IR_VERSION}", onnx.display());
     println!("from {}", from.display());
     if let Some(recipe) = network.recipe() {
         println!("{recipe}");

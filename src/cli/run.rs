@@ -75,8 +75,9 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Adds to the page of a run that was interrupted or failed how to go on with it.
 fn way_on(mut page: Box<Page>, host: &Host) -> Box<Page> {
-    let folder = host.begun_run().filter(|folder| RunFolder::has_checkpoint(folder));
-    if let (None, Blame::Interrupt | Blame::Run, Some(folder)) = (&page.hint, page.blame, folder) {
+    if let (None, Blame::Interrupt | Blame::Run) = (&page.hint, page.blame)
+        && let Some(folder) = host.begun_run().filter(|folder| RunFolder::has_checkpoint(folder))
+    {
         let script = host.setup.script.display();
         page.hint = Some(format!("go on with: candlewick run {script} --resume --out {}", folder.display()));
     }

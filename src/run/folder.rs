@@ -167,7 +167,7 @@ impl RunFolder {
 
     /// Whether the run in the folder `path` can go on.
     pub fn has_checkpoint(path: &Path) -> bool {
-        Self { path: path.to_path_buf() }.checkpoints().newest(u64::MAX).is_ok()
+        Self { path: path.to_path_buf() }.checkpoints().is_empty().is_ok_and(|none| !none)
     }
 
     fn record(&self) -> Result<Record> {
@@ -212,8 +212,8 @@ impl RunFolder {
     /// # Errors
     /// The folder cannot be written.
     pub fn put_journal_aside(&self) -> Result<()> {
-        let names = (1u64..).map(|number| self.path.join(format!("journal-{number}.jsonl")));
-        let free = names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.journal());
+        let mut names = (1u64..).map(|number| self.path.join(format!("journal-{number}.jsonl")));
+        let free = names.find(|path| !path.exists()).unwrap_or_else(|| self.journal());
         match std::fs::rename(self.journal(), &free) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(&free, &error)),
             _ => Ok(()),

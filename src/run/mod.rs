@@ -12,10 +12,9 @@ mod live;
 mod plots;
 mod progress;
 
-pub use checkpoint::{Checkpoints, Lasting, Snapshot};
+pub use checkpoint::Lasting;
 pub use folder::{RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
-pub use keeper::Keeper;
 pub use live::{Epochs, Run, Steps, WeakRun};
 pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};
 pub use progress::Progress;

@@ -1,6 +1,7 @@
 //! What outlasts a script's process: the networks, optimisers, batches and parameters that `start_run` lists, the positions
 //! of the random streams, and the plain values that the script keeps.
 
+use super::json::to_json;
 use super::learn::Optimizer;
 use super::value::describe_value;
 use super::{Host, Tensor};
@@ -174,12 +175,10 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     if let Some(genotype) = value.read_lock::<Genotype>() {
         return Ok(tagged(GENOTYPE, genotype.to_json()));
     }
-    match () {
-        () if value.is_unit() => Ok(Value::Null),
-        () if value.is_int() => Ok(value.as_int().unwrap_or_default().into()),
-        () if value.is_bool() => Ok(value.as_bool().unwrap_or_default().into()),
-        () if value.is_string() || value.is_char() => Ok(value.to_string().into()),
-        () => Err(Error::user(format!("`{name}`: {} cannot be kept", describe_value(value))).hint(
+    let plain = value.is_unit() || value.is_int() || value.is_bool() || value.is_string() || value.is_char();
+    match plain {
+        true => to_json(value),
+        false => Err(Error::user(format!("`{name}`: {} cannot be kept", describe_value(value))).hint(
             "numbers, strings, genotypes, arrays and maps can; networks, optimizers, batches and parameters go into \
              start_run's list",
         )),
@@ -197,13 +196,6 @@ pub fn restored(values: serde_json::Map<String, Value>) -> Result<Map> {
 
 fn restore(value: Value) -> Result<Dynamic> {
     match value {
-        Value::Null => Ok(Dynamic::UNIT),
-        Value::Bool(flag) => Ok(flag.into()),
-        Value::Number(number) => Ok(match number.as_i64() {
-            Some(int) => Dynamic::from_int(int),
-            None => Dynamic::from_float(number.as_f64().unwrap_or(f64::NAN)),
-        }),
-        Value::String(text) => Ok(text.into()),
         Value::Array(items) => items.into_iter().map(restore).collect::<Result<Array>>().map(Dynamic::from_array),
         Value::Object(fields) => {
             let single = if fields.len() == 1 { fields.iter().next() } else { None };
@@ -213,5 +205,6 @@ fn restore(value: Value) -> Result<Dynamic> {
                 _ => restored(fields).map(Dynamic::from_map),
             }
         }
+        plain => rhai::serde::to_dynamic(plain).map_err(|error| Error::run(format!("kept values: {error}"))),
     }
 }

@@ -7,6 +7,7 @@ use crate::space::{Legend, Network};
 use crate::{Error, Result, files};
 use rhai::Map;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// A network to be exported, and how.
 pub struct Exported<'a> {
@@ -15,8 +16,6 @@ pub struct Exported<'a> {
     pub legend: &'a Legend,
     /// What its maker noted.
     pub about: &'a serde_json::Map<String, Value>,
-    /// The graph's name.
-    pub name: String,
     /// Make batch norms that follow a convolution part of it.
     pub fold_norms: bool,
     /// Normalise inside the network.
@@ -24,11 +23,12 @@ pub struct Exported<'a> {
 }
 
 impl Exported<'_> {
-    /// The file's bytes. A supernet is written with its mixing weights as they are.
+    /// Writes the file, and gives its size in bytes. The graph is called like the file; a supernet is written with its
+    /// mixing weights as they are.
     ///
     /// # Errors
-    /// A network without an output, or too large for the format.
-    pub fn bytes(&self) -> Result<Vec<u8>> {
+    /// A network without an output, or too large for the format; a folder that cannot be written.
+    pub fn write(&self, path: &Path) -> Result<usize> {
         let Some(logits) = self.network.logits() else { return Err(Error::user("this network has no output")) };
         let weights = self.network.weights().as_detached_tensor().to_vec1::<f32>()?;
         let statistics = self.network.statistics().values();
@@ -37,12 +37,14 @@ impl Exported<'_> {
         let source = Source { graph, logits, weights: &weights, statistics: &statistics, mixing: &mixing };
         let Legend { mean, std, .. } = self.legend;
         let options = OnnxOptions {
-            name: self.name.clone(),
+            name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
             fold_norms: self.fold_norms,
             normalise: self.normalise.then(|| Normalisation { mean: mean.clone(), std: std.clone() }),
             metadata: self.metadata(),
         };
-        export::encode(&export::model(source, &options)?)
+        let bytes = export::encode(&export::model(source, &options)?)?;
+        files::replace(path, &bytes)?;
+        Ok(bytes.len())
     }
 
     /// What the file says about itself, for whoever runs it; lists are JSON.
@@ -73,16 +75,14 @@ pub fn declare(library: &mut Library) {
     let host = library.host();
     library
         .method("save_onnx", &["net", "file", "options"], move |net: Network, file: String, options: Options| {
-            let path = host.writable(&file)?;
             let exported = Exported {
                 network: &net,
                 legend: &legend(&net, &options)?,
                 about: &about(&options)?,
-                name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
                 fold_norms: options.get("fold_norms")?,
                 normalise: options.get("normalise")?,
             };
-            files::replace(&path, &exported.bytes()?)
+            exported.write(&host.writable(&file)?).map(drop)
         })
         .doc(
             "Writes the network into the run folder as an ONNX file for onnxruntime, TensorRT and other runtimes: input \

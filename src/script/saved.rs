@@ -93,10 +93,7 @@ fn declare_facts(library: &mut Library) {
         .doc("The genotype that a discrete network was built from.")
         .example(saved!("assert(net.genotype == genotype(\"DARTS_V1\"));"));
     library
-        .property("class_names", |net: Network| {
-            let plain = || Legend::plain(net.classes(), 1);
-            Ok(List(net.legend().cloned().unwrap_or_else(plain).classes))
-        })
+        .property("class_names", |net: Network| Ok(List(legend_of(&net).classes)))
         .doc("What its classes are called: as the data set it was made for calls them, or else 0, 1, 2 …")
         .example(saved!("assert(net.class_names == data.classes);"));
 }
@@ -130,10 +127,15 @@ fn declare_prediction(library: &mut Library) {
         ));
 }
 
+/// What a network's classes are called and how its images are scaled; where it does not know, numbers and as they are.
+pub fn legend_of(net: &Network) -> Legend {
+    let plain = || Legend::plain(net.classes(), net.graph().shape(net.graph().input()).channels);
+    net.legend().cloned().unwrap_or_else(plain)
+}
+
 /// The names and numbers to write beside a network: the network's own, and what the script gives in their place.
 pub(super) fn legend(net: &Network, options: &Options) -> Result<Legend> {
-    let channels = net.graph().shape(net.graph().input()).channels;
-    let mut legend = net.legend().cloned().unwrap_or_else(|| Legend::plain(net.classes(), channels));
+    let mut legend = legend_of(net);
     if let Some(classes) = options.find::<List<String>>("classes")? {
         legend.classes = classes.0;
     }
@@ -144,7 +146,7 @@ pub(super) fn legend(net: &Network, options: &Options) -> Result<Legend> {
     if let Some(std) = options.find::<List<f64>>("std")? {
         legend.std = single(std);
     }
-    legend.check(net.classes(), channels)?;
+    legend.check(net.classes(), net.graph().shape(net.graph().input()).channels)?;
     Ok(legend)
 }
 
