@@ -1,13 +1,14 @@
-//! Data sets by name, fetched from the Hugging Face hub once and kept in its cache.
+//! Fetches data sets from the Hugging Face hub, once: its cache keeps them.
 //!
 //! MNIST and Fashion-MNIST come through candle-datasets. CIFAR-10 it would read transposed, so that one's two files are
 //! fetched by the client candle-datasets uses, into the same cache, and read by [`parquet`](super::parquet).
 
-use super::idx::{FASHION, FASHION_CLASSES};
+use super::download::Download;
+use super::idx::FASHION_CLASSES;
 use super::options::ImageOptions;
+use super::parquet;
 use super::set::{ImageShape, Pixels};
 use super::source::Loaded;
-use super::{cifar, parquet};
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
 use candle_datasets::vision::{Dataset, fashion_mnist, mnist};
@@ -16,63 +17,44 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A data set that can be fetched by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Download {
-    Cifar10,
-    FashionMnist,
-    Mnist,
+/// Takes the files from the cache, or fetches them, and reads them.
+///
+/// # Errors
+/// No network, or a hub that does not answer.
+pub(super) fn load(download: Download, options: &ImageOptions) -> Result<Loaded> {
+    let failed = |reason: String| {
+        Error::run(format!("{} could not be fetched from the Hugging Face hub: {reason}", download.name()))
+            .hint("without a network, copy the data set's files into a folder and give that folder instead of the name")
+    };
+    match download {
+        Download::Cifar10 => {
+            let [train, test] = interruptible(cifar_files)?.map_err(failed)?;
+            parquet::load_files(download.name(), &[train], &[test], options)
+        }
+        Download::FashionMnist => {
+            let classes = FASHION_CLASSES.map(String::from).to_vec();
+            let data = interruptible(fashion_mnist::load)?.map_err(|error| failed(error.to_string()))?;
+            pixels_of(download, data, classes)
+        }
+        Download::Mnist => {
+            let classes = (0..10).map(|digit| digit.to_string()).collect();
+            let data = interruptible(mnist::load)?.map_err(|error| failed(error.to_string()))?;
+            pixels_of(download, data, classes)
+        }
+    }
 }
 
-impl Download {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Cifar10 => cifar::NAME,
-            Self::FashionMnist => FASHION,
-            Self::Mnist => "MNIST",
-        }
-    }
-
-    /// Takes the files from the cache, or fetches them, and reads them.
-    ///
-    /// # Errors
-    /// No network, or a hub that does not answer.
-    pub(super) fn load(self, options: &ImageOptions) -> Result<Loaded> {
-        let failed = |reason: String| {
-            Error::run(format!("{} could not be fetched from the Hugging Face hub: {reason}", self.name())).hint(
-                "without a network, copy the data set's files into a folder and give that folder instead of the name",
-            )
-        };
-        match self {
-            Self::Cifar10 => {
-                let [train, test] = interruptible(cifar_files)?.map_err(failed)?;
-                parquet::load_files(self.name(), &[train], &[test], options)
-            }
-            Self::FashionMnist => {
-                let classes = FASHION_CLASSES.map(String::from).to_vec();
-                let data = interruptible(fashion_mnist::load)?.map_err(|error| failed(error.to_string()))?;
-                self.pixels_of(data, classes)
-            }
-            Self::Mnist => {
-                let classes = (0..10).map(|digit| digit.to_string()).collect();
-                let data = interruptible(mnist::load)?.map_err(|error| failed(error.to_string()))?;
-                self.pixels_of(data, classes)
-            }
-        }
-    }
-
-    /// candle-datasets gives [N, 784] floats, bytes over 255.
-    fn pixels_of(self, data: Dataset, classes: Vec<String>) -> Result<Loaded> {
-        let shape = ImageShape { channels: 1, height: 28, width: 28 };
-        let pixels = |images: Tensor, labels: Tensor| -> Result<Pixels> {
-            let values = images.flatten_all()?.to_vec1::<f32>()?;
-            let bytes = values.into_iter().map(|value| (value * 255.0).round() as u8).collect();
-            Ok(Pixels { bytes, labels: labels.to_dtype(DType::U32)?.to_vec1()?, shape })
-        };
-        let train = pixels(data.train_images, data.train_labels)?;
-        let test = pixels(data.test_images, data.test_labels)?;
-        Ok(Loaded::new(self.name(), classes, train, test))
-    }
+/// candle-datasets gives [N, 784] floats, bytes over 255.
+fn pixels_of(download: Download, data: Dataset, classes: Vec<String>) -> Result<Loaded> {
+    let shape = ImageShape { channels: 1, height: 28, width: 28 };
+    let pixels = |images: Tensor, labels: Tensor| -> Result<Pixels> {
+        let values = images.flatten_all()?.to_vec1::<f32>()?;
+        let bytes = values.into_iter().map(|value| (value * 255.0).round() as u8).collect();
+        Ok(Pixels { bytes, labels: labels.to_dtype(DType::U32)?.to_vec1()?, shape })
+    };
+    let train = pixels(data.train_images, data.train_labels)?;
+    let test = pixels(data.test_images, data.test_labels)?;
+    Ok(Loaded::new(download.name(), classes, train, test))
 }
 
 /// CIFAR-10's training and test file, from the cache or else from the hub.

@@ -9,8 +9,10 @@ mod augment;
 mod batches;
 mod cifar;
 mod digits;
+mod download;
 mod encoded;
 mod folder;
+#[cfg(feature = "hub")]
 mod hub;
 mod idx;
 mod labels;
@@ -24,7 +26,7 @@ mod survey;
 
 pub use augment::Augmentation;
 pub use batches::{Augment, Batch, BatchOptions, Batches, Epoch, Position};
-pub use hub::Download;
+pub use download::Download;
 pub use options::{Expected, ImageOptions};
 pub use set::{ImageSet, ImageShape, Images};
 pub use single::{image_files, single};

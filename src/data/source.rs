@@ -1,7 +1,7 @@
 //! Where images come from, and what is settled once they are in memory: their shape, classes, order and normalisation.
 
+use super::download::Download;
 use super::encoded::reshape;
-use super::hub::Download;
 use super::options::ImageOptions;
 use super::set::{Facts, ImageSet, Images, Pixels};
 use super::{cifar, digits, folder, idx, parquet};
@@ -46,7 +46,7 @@ impl Source {
 ///
 /// # Errors
 /// A folder that is not there or holds none of these; a damaged file (named, with the record); labels out of range or a
-/// class without training images; a download that fails.
+/// class without training images; a download that fails, or any in a build without the feature `hub`.
 pub fn images(source: &Source, options: &ImageOptions) -> Result<Images> {
     options.check()?;
     let loaded = match source {

@@ -5,7 +5,7 @@ use super::saved::expected;
 use super::value::{Argument, Mismatch, Output};
 use super::{Host, Library, List, Options, ScriptType, Tensor};
 use crate::data::{
-    self, Augment, Batch, BatchOptions, Batches, ImageOptions, ImageSet, Images, NAMES, Position, Source,
+    self, Augment, Batch, BatchOptions, Batches, Download, ImageOptions, ImageSet, Images, NAMES, Position, Source,
 };
 use crate::error::closest;
 use crate::random::Seed;
@@ -251,7 +251,7 @@ fn find(host: &Host, name: &str) -> Result<Source> {
         }
         known => known,
     };
-    if matches!(source, Source::Download(_)) {
+    if Download::POSSIBLE && matches!(source, Source::Download(_)) {
         eprintln!("{name}: from the Hugging Face cache, or else fetched from the hub");
     }
     Ok(source)
