@@ -6,6 +6,7 @@
 //! nothing, as declared and checked as the real ones. `script` and `rust` are the same first-order search on a network so
 //! small that the loop shows; their difference is what the script adds to a step of any size.
 
+use anyhow::Result;
 use candle_core::Device;
 use candlewick::data::{Batch as Pictures, BatchOptions, Batches, ImageOptions, ImageSet, Source, images};
 use candlewick::graph::Shape;
@@ -14,7 +15,6 @@ use candlewick::random::Seed;
 use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number};
 use candlewick::script::{self, Host, Library, List, Options, Script, Setup, on_script_thread};
 use candlewick::space::{Network, Supernet, SupernetOptions};
-use candlewick::{Error, Result};
 use rhai::Dynamic;
 use std::path::Path;
 use std::time::Instant;
@@ -60,13 +60,12 @@ fn declare_empty(library: &mut Library) {
 
 /// Seconds to run a script of so many turns from beginning to end.
 fn scripted(setup: &str, turns: usize, declare: fn(&mut Library)) -> Result<f64> {
-    let folder = tempfile::tempdir().map_err(|e| Error::run(e.to_string()))?;
+    let folder = tempfile::tempdir()?;
     let text = format!("let turns = {turns};\n{setup}{LOOP}");
     let options = Setup { out: Some(folder.path().join("run")), ..Setup::default() };
     let host = Host::with_sink(options, Box::new(std::io::sink()));
     let start = Instant::now();
-    let ran = on_script_thread(|| Script::compile_with(host, text, declare)?.run())?;
-    ran.map_err(|page| Error::run(page.render(false)))?;
+    on_script_thread(|| Script::compile_with(host, text, declare)?.run())??;
     Ok(start.elapsed().as_secs_f64())
 }
 
@@ -103,7 +102,7 @@ fn native(turns: usize) -> Result<f64> {
         network.alphas().vars(),
         AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(3e-4) },
     )?;
-    let folder = tempfile::tempdir().map_err(|e| Error::run(e.to_string()))?;
+    let folder = tempfile::tempdir()?;
     let run = begin(folder.path())?;
     let labelled = |batch: Pictures| Batch::new(batch.x, batch.y);
     for step in run.steps((0..turns).map(Ok), Some(turns as u64)) {
@@ -119,7 +118,8 @@ fn native(turns: usize) -> Result<f64> {
 }
 
 fn begin(folder: &Path) -> Result<Run> {
-    Run::start(RunFolder::begin(folder, &RunInfo::default(), None)?, Progress::hidden(), vec![], Entry::new())
+    let folder = RunFolder::begin(folder, &RunInfo::default(), None)?;
+    Ok(Run::start(folder, Progress::hidden(), vec![], Entry::new())?)
 }
 
 fn main() -> Result<()> {

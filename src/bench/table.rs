@@ -138,11 +138,15 @@ struct Measurement {
 }
 
 impl Grid {
-    /// Measures group by group: `tell` hears what is about to be measured, `done` gets each group's rows.
+    /// Measures group by group: `tell` is told what is about to be measured, `done` gets each group's rows.
     ///
     /// # Errors
-    /// What a row's process says is wrong, or that the system ended it.
-    pub fn run(&self, mut tell: impl FnMut(&str), mut done: impl FnMut(&[Row]) -> Result<()>) -> Result<Growth> {
+    /// What a row's process says is wrong, that the system ended it, or what `done` returns.
+    pub fn run<E: From<Error>>(
+        &self,
+        mut tell: impl FnMut(&str),
+        mut done: impl FnMut(&[Row]) -> Result<(), E>,
+    ) -> Result<Growth, E> {
         let isa = Isa::choose()?;
         let peaks =
             HashMap::from([Crew::OneThread, Crew::AllThreads].map(|c| (c.threads(), multiply_add_peak(isa, c))));

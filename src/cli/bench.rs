@@ -10,6 +10,7 @@ use crate::bench::{
 };
 use crate::engine::cpu::Isa;
 use crate::random::Seed;
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use std::time::Duration;
 
@@ -160,7 +161,7 @@ fn print_measured<R: Line>((result, profile): Measured<R>) -> Outcome {
     let Some(profile) = profile else { return Ok(()) };
     print_lines(&[profile.summary])?;
     print_lines(&profile.kernels)?;
-    Ok(print_lines(&profile.cells)?)
+    print_lines(&profile.cells)
 }
 
 fn measure_primitives(options: &Primitives) -> Outcome {
@@ -171,7 +172,7 @@ fn measure_primitives(options: &Primitives) -> Outcome {
         let known: Vec<String> = chosen.iter().map(|primitive| primitive.name.clone()).collect();
         chosen.retain(|primitive| primitive.name.contains(part.as_str()));
         if chosen.is_empty() {
-            return Err(Error::unknown("primitive", part, known.iter().map(String::as_str)).into());
+            bail!(Error::unknown("primitive", part, known.iter().map(String::as_str)));
         }
     }
     print_lines(&peaks(isa))?;
@@ -186,16 +187,17 @@ fn measure_primitives(options: &Primitives) -> Outcome {
             false => print_lines(&[row])?,
         }
     }
-    Ok(print_lines(&rows)?)
+    print_lines(&rows)
 }
 
 fn measure_table(options: Table) -> Outcome {
     let all = start_workers(None)?;
     let Table { batches, channels, layers, threads, centre, size, steps, seed } = options;
     let &[batch, centre_channels, centre_layers] = centre.as_slice() else {
-        return Err(Error::user(format!("--centre is batch, channels and layers, not {} numbers", centre.len()))
-            .hint("for example --centre 64,16,8")
-            .into());
+        bail!(
+            Error::user(format!("--centre is batch, channels and layers, not {} numbers", centre.len()))
+                .hint("for example --centre 64,16,8")
+        );
     };
     let threads = match threads {
         Some(threads) => threads.into_iter().map(usize::from).collect(),
@@ -204,5 +206,5 @@ fn measure_table(options: Table) -> Outcome {
     let centre = Sizes { batch, channels: centre_channels, layers: centre_layers, threads: all };
     let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed };
     let growth = grid.run(|row| eprintln!("{row}"), print_lines)?;
-    Ok(print_lines(&[growth])?)
+    print_lines(&[growth])
 }

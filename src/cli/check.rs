@@ -20,7 +20,7 @@ pub fn check(arguments: Arguments) -> Outcome {
         }
         found.extend(pages);
     }
-    if found.is_empty() { Ok(()) } else { Err(Pages(found)) }
+    if found.is_empty() { Ok(()) } else { Err(Pages(found).into()) }
 }
 
 fn findings(path: &Path) -> Vec<Page> {

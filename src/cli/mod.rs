@@ -1,5 +1,8 @@
 //! The command line: parses, dispatches, and turns errors into pages and exit codes. One file a subcommand.
 //!
+//! The library's errors say whose mistake it was and what would be right. Here, and only here, they travel as
+//! [`anyhow::Error`], beside those of other crates: those are given a context on the way up, and blame the run.
+//!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 the run failed, 2 the user's mistake, 130
 //! interrupted.
 
@@ -12,9 +15,11 @@ mod lines;
 mod run;
 mod workers;
 
+use crate::Error;
 use crate::bytes::parse_bytes;
 use crate::script::Page;
 use clap::{CommandFactory, Parser, Subcommand};
+use std::fmt;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -51,31 +56,46 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(pages) => {
-            for page in &pages.0 {
+        Err(error) => {
+            let pages = pages(error);
+            for page in &pages {
                 eprint!("{}", page.render(colour()));
             }
-            ExitCode::from(pages.0.first().map_or(1, |page| page.exit_code() as u8))
+            ExitCode::from(pages.first().map_or(1, |page| page.exit_code() as u8))
         }
     }
 }
 
-/// What went wrong: at least one page.
+/// What a subcommand ends with.
+type Outcome = anyhow::Result<()>;
+
+/// The pages to show for an error: a script's own, or one with the whole chain of messages. Whose mistake it was and
+/// what would be right come from the library's error, if there is one below; anything else is a failure of the run.
+fn pages(error: anyhow::Error) -> Vec<Page> {
+    let whole = format!("{error:#}");
+    let error = match error.downcast::<Pages>() {
+        Ok(pages) => return pages.0,
+        Err(error) => error,
+    };
+    let error = match error.downcast::<Box<Page>>() {
+        Ok(page) => return vec![*page],
+        Err(error) => error,
+    };
+    let Error { blame, hint, .. } = error.downcast().unwrap_or_else(|_| Error::run(""));
+    vec![Error { blame, message: whole, hint }.into()]
+}
+
+/// What is wrong with several scripts: at least one page.
+#[derive(Debug)]
 struct Pages(Vec<Page>);
 
-impl From<crate::Error> for Pages {
-    fn from(error: crate::Error) -> Self {
-        Self(vec![error.into()])
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|page| writeln!(f, "{page}"))
     }
 }
 
-impl From<Box<Page>> for Pages {
-    fn from(page: Box<Page>) -> Self {
-        Self(vec![*page])
-    }
-}
-
-type Outcome = Result<(), Pages>;
+impl std::error::Error for Pages {}
 
 /// Whether stderr is a terminal that wants colours (https://no-color.org).
 fn colour() -> bool {
@@ -95,4 +115,44 @@ fn memory(text: &str) -> Result<u64, String> {
         Some(hint) => format!("{}; {hint}", error.message),
         None => error.message,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Context, anyhow};
+
+    /// Exit code, message and hint of the only page.
+    fn shown(error: anyhow::Error) -> (i32, String, Option<String>) {
+        let pages = pages(error);
+        assert_eq!(pages.len(), 1);
+        (pages[0].exit_code(), pages[0].message.clone(), pages[0].hint.clone())
+    }
+
+    #[test]
+    fn the_library_s_errors_keep_blame_and_hint_under_any_context() {
+        let wrong = || Error::user("there is no folder photos").hint("give a folder");
+        let hint = Some("give a folder".to_string());
+        assert_eq!(shown(wrong().into()), (2, "there is no folder photos".into(), hint.clone()));
+        let wrapped = Err::<(), _>(wrong()).context("the script's data").context("run").unwrap_err();
+        assert_eq!(shown(wrapped), (2, "run: the script's data: there is no folder photos".into(), hint));
+        assert_eq!(shown(Error::run("disk full").into()).0, 1);
+        assert_eq!(shown(Error::interrupted().into()), (130, "interrupted".into(), None));
+    }
+
+    #[test]
+    fn other_crates_errors_are_the_run_s_failures() {
+        let failed = std::io::Error::other("out of threads");
+        let wrapped = Err::<(), _>(failed).context("no handler for Ctrl-C").unwrap_err();
+        assert_eq!(shown(wrapped), (1, "no handler for Ctrl-C: out of threads".into(), None));
+        assert_eq!(shown(anyhow!("something")).0, 1);
+    }
+
+    #[test]
+    fn pages_of_scripts_are_shown_as_they_are() {
+        let page = |message: &str| Page::from(Error::user(message));
+        assert_eq!(shown(Box::new(page("one")).into()), (2, "one".into(), None));
+        let several = pages(Pages(vec![page("one"), page("two")]).into());
+        assert_eq!(several.iter().map(|page| &*page.message).collect::<Vec<_>>(), ["one", "two"]);
+    }
 }

@@ -7,7 +7,8 @@ use crate::error::Blame;
 use crate::random::Seed;
 use crate::run::{self, RunFolder};
 use crate::script::{self, Host, Page, Param, Script, Setup};
-use crate::{Error, Result, interrupt};
+use crate::{Error, interrupt};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -88,15 +89,13 @@ fn way_on(mut page: Box<Page>, host: &Host) -> Box<Page> {
 fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
     for folder in &arguments.data {
         if !folder.is_dir() {
-            return Err(
-                Error::user(format!("there is no folder \"{}\"", folder.display())).hint("--data takes a folder")
-            );
+            bail!(Error::user(format!("there is no folder \"{}\"", folder.display())).hint("--data takes a folder"));
         }
     }
     let mut settings = BTreeMap::new();
     for (name, value) in arguments.settings {
         if settings.insert(name.clone(), value).is_some() {
-            return Err(Error::user(format!("--set {name} is given twice")));
+            bail!(Error::user(format!("--set {name} is given twice")));
         }
     }
     let mut setup = Setup {
@@ -124,8 +123,10 @@ fn resume(setup: &mut Setup, seed: Option<u64>) -> Result<()> {
     };
     let before = RunFolder::info(&folder)?;
     if let Some(seed) = seed.filter(|seed| *seed != before.seed) {
-        return Err(Error::user(format!("the run in {} has the seed {}, not {seed}", folder.display(), before.seed))
-            .hint("a resumed run keeps its seed; without --resume a new one begins"));
+        bail!(
+            Error::user(format!("the run in {} has the seed {}, not {seed}", folder.display(), before.seed))
+                .hint("a resumed run keeps its seed; without --resume a new one begins")
+        );
     }
     setup.seed = Seed(before.seed);
     setup.settings = before.settings.into_iter().chain(std::mem::take(&mut setup.settings)).collect();
@@ -142,7 +143,7 @@ fn listen_for_ctrl_c() -> Result<()> {
         }
         interrupt::request();
     };
-    ctrlc::set_handler(handler).map_err(|error| Error::run(format!("no handler for Ctrl-C: {error}")))
+    ctrlc::set_handler(handler).context("no handler for Ctrl-C")
 }
 
 /// Prints what the script's leading comment says and its parameters.

@@ -1,6 +1,6 @@
 //! The worker threads of a process.
 
-use crate::{Error, Result};
+use anyhow::{Context, Result};
 
 /// Starts this many worker threads, by default one for every core; says how many.
 pub(super) fn start_workers(threads: Option<u16>) -> Result<usize> {
@@ -17,6 +17,6 @@ pub(super) fn start_workers(threads: Option<u16>) -> Result<usize> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
-        .map_err(|error| Error::run(format!("no {threads} worker threads: {error}")))?;
+        .with_context(|| format!("no {threads} worker threads"))?;
     Ok(threads)
 }

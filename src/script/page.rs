@@ -16,7 +16,7 @@ use super::library::Catalogue;
 use crate::Error;
 use crate::error::Blame;
 use rhai::{EvalAltResult, Position};
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// A place in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,15 @@ impl From<Error> for Page {
         Self { message: error.message, hint: error.hint, blame: error.blame, place: None, trace: vec![] }
     }
 }
+
+impl fmt::Display for Page {
+    /// The page without colours.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.render(false).trim_end())
+    }
+}
+
+impl std::error::Error for Page {}
 
 impl Page {
     /// The page of an error at a place.
