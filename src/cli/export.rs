@@ -2,8 +2,7 @@
 
 use super::Outcome;
 use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
-use crate::script::onnx::Exported;
-use crate::script::saved::legend_of;
+use crate::script::{Exported, legend_of};
 use crate::space::SavedNetwork;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
-//! What scripts see: the engine with its limits, the sandbox, the error pages, and one file a noun.
+//! What scripts see, in rooms that only know those before them: `host/` (the process around a script), `binding/` (from
+//! Rust closures to a rhai engine), `pages/` (what is told about a script), `nouns/` (what scripts can call), and
+//! `session.rs`, which brings a script from file to finish.
 //!
 //! # How to add a function
 //!
@@ -22,7 +24,7 @@
 //! The parameters' types, the return type and which parameters may be left out (`Option<T>`, at the end) are read off
 //! the closure ([`Argument`], [`Output`]); only their names are given. From the declaration come the registration with
 //! rhai, `candlewick doc`, `scripts/reference.md`, `scripts/candlewick.d.rhai`, what `check` knows, "did you mean", and
-//! the test that runs the example. Then name the noun's `declare` in [`declare`] below.
+//! the test that runs the example. Then name the noun's `declare` in `nouns/mod.rs`.
 //!
 //! * **Types.** A handle (an `Arc` inside) implements [`ScriptType`] and `Display` and is announced with
 //!   `library.kind::<Network>("…")`; then it may stand anywhere in a closure. `library.iterable::<T>()` lets scripts loop
@@ -40,71 +42,18 @@
 //! * **Errors** are [`crate::Error`] with a hint; the position in the script is added on the way out.
 //! * **Constants.** `library.constant("DARTS_OPS", List(…))`.
 
-pub mod catalogue;
-mod check;
-pub mod data;
-pub mod discrete;
-mod engine;
-mod explain;
-mod failure;
-mod general;
-pub mod graph;
+mod binding;
 mod host;
-mod imports;
-mod inputs;
-mod json;
-mod lasting;
-pub mod learn;
-mod library;
-mod meter;
-mod native;
-pub mod network;
-pub mod onnx;
-mod options;
-mod page;
-mod param;
-pub mod reference;
-pub mod run;
-pub mod saved;
+mod nouns;
+mod pages;
 mod session;
-mod sheet;
-pub mod tensor;
-mod unkept;
-mod value;
 
-pub use engine::engine;
-pub use failure::Failure;
-pub use host::{Host, ParamValue, Setup};
-pub use imports::Sources;
-pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
-pub use meter::{Held, Meter};
-pub use native::{Call, Native, quiet_panics};
-pub use options::{Options, Spec, literal};
-pub use page::{Frame, Page, Place};
-pub use param::{Listing, Param};
+pub use binding::{Argument, List, Mismatch, Options, Output, ScriptType, Spec, literal};
+pub use binding::{Call, Failure, Native, Sources, engine, quiet_panics};
+pub use binding::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
+pub use host::{Held, Host, Meter, ParamValue, Setup};
+pub use nouns::network::{onnx::Exported, saved::legend_of};
+pub use nouns::param::{Listing, Param};
+pub use nouns::{Tensor, catalogue, declare};
+pub use pages::{Frame, Page, Place, reference};
 pub use session::{Script, on_script_thread};
-pub use tensor::Tensor;
-pub use value::{Argument, List, Mismatch, Output, ScriptType};
-
-/// Declares every noun, in the order of the reference.
-pub fn declare(library: &mut Library) {
-    general::declare(library);
-    param::declare(library);
-    tensor::declare(library);
-    data::declare(library);
-    let registry = graph::Registry::default();
-    network::declare(library, &registry);
-    catalogue::declare(library);
-    discrete::declare(library, &registry);
-    saved::declare(library, &registry);
-    onnx::declare(library);
-    learn::declare(library);
-    graph::declare(library, &registry);
-    run::declare(library);
-    sheet::declare(library);
-}
-
-/// The catalogue of everything scripts can call, without a script.
-pub fn catalogue() -> Catalogue {
-    engine(&Host::new(Setup::default()), &Sources::default(), declare).1
-}

@@ -1,13 +1,9 @@
 //! One script from file to finish: read, compiled, checked against `--set`, run.
 
-use super::check;
-use super::engine::{STACK_BYTES, engine};
+use super::binding::{Catalogue, Library, STACK_BYTES, Sources, engine, locate};
 use super::host::Host;
-use super::imports::{Sources, locate};
-use super::library::{Catalogue, Library};
-use super::page::Page;
-use super::param::Listing;
-use super::unkept::unkept;
+use super::nouns::{self, param::Listing};
+use super::pages::{Page, check, unkept};
 use crate::Error;
 use rhai::{AST, ASTNode, Engine, Expr, Scope, Stmt};
 use std::sync::Arc;
@@ -39,7 +35,7 @@ impl Script {
     /// # Errors
     /// Whatever the parser finds.
     pub fn compile(host: Arc<Host>, text: String) -> Result<Self, Box<Page>> {
-        Self::compile_with(host, text, super::declare)
+        Self::compile_with(host, text, nouns::declare)
     }
 
     /// Compiles `text` for an engine with other declarations than the usual ones.
@@ -133,7 +129,7 @@ impl Script {
         let mut pages = vec![];
         for ast in std::iter::once(&self.ast).chain(&modules) {
             let file = ast.source().unwrap_or(&self.file);
-            pages.extend(check::check(&self.engine, ast, &modules, file, &self.sources, &self.catalogue));
+            pages.extend(check(&self.engine, ast, &modules, file, &self.sources, &self.catalogue));
         }
         pages.extend(broken);
         pages
@@ -167,4 +163,123 @@ pub fn on_script_thread<T: Send>(work: impl FnOnce() -> T + Send) -> crate::Resu
             .join()
             .map_err(|_| Error::run("the script's thread broke off").hint("a mistake in candlewick; please report it"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Declarations of every kind, seen from a script.
+
+    use super::*;
+    use crate::Result;
+    use crate::script::binding::{Call, List, Options, ScriptType};
+    use crate::script::host::Setup;
+    use rhai::{Dynamic, FnPtr};
+    use std::sync::Mutex;
+
+    #[derive(Clone)]
+    struct Counter(Arc<Mutex<f64>>);
+
+    impl ScriptType for Counter {
+        const NAME: &'static str = "counter";
+    }
+
+    impl std::fmt::Display for Counter {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "counter at {}", self.0.lock().map_err(|_| std::fmt::Error)?)
+        }
+    }
+
+    impl IntoIterator for Counter {
+        type Item = Result<Dynamic>;
+        type IntoIter = std::vec::IntoIter<Self::Item>;
+
+        fn into_iter(self) -> Self::IntoIter {
+            vec![Ok(1.into()), Err(Error::run("the second is missing"))].into_iter()
+        }
+    }
+
+    fn value(counter: &Counter) -> Result<f64> {
+        counter.0.lock().map(|v| *v).map_err(|_| Error::run("poisoned"))
+    }
+
+    fn declare(library: &mut Library) {
+        library.constant("LIMITS", List(vec![1i64, 2]));
+        library.kind::<Counter>("Counts.");
+        library.iterable::<Counter>();
+        library
+            .function("counter", &["options"], |options: Options| {
+                Ok(Counter(Arc::new(Mutex::new(options.get("start")?))))
+            })
+            .option("start", 0.5, "where it starts");
+        library.property("value", |c: Counter| value(&c)).writable(|c: Counter, to: f64| {
+            *c.0.lock().map_err(|_| Error::run("poisoned"))? = to;
+            Ok(())
+        });
+        library.method("times", &["counter", "f"], |call: &Call, c: Counter, f: FnPtr| {
+            let through_candle = || -> Result<f64, candle_core::Error> { Ok(call.invoke::<f64>(&f, (value(&c)?,))?) };
+            Ok(through_candle()?)
+        });
+        library.function("boom", &[], || -> Result<()> { panic!("by design") });
+    }
+
+    fn run(text: &str) -> Result<(), Box<Page>> {
+        let host = Host::new(Setup::default());
+        on_script_thread(|| Script::compile_with(host, text.to_string(), declare)?.run()).map_err(Page::from)?
+    }
+
+    #[track_caller]
+    fn page(text: &str) -> String {
+        run(text).expect_err("this fails").render(false)
+    }
+
+    fn must(condition: &str) -> String {
+        format!("if !({condition}) {{ throw \"not so\"; }}")
+    }
+
+    #[test]
+    fn constants_are_seen_everywhere_and_stay() {
+        let test = must("LIMITS[1] == 2");
+        run(&format!("fn f() {{ {test} }}\nf();\nlet g = || {{ {test} }};\ng.call();\n{test}")).expect("it runs");
+        assert!(page("LIMITS = 3;").contains("LIMITS"));
+    }
+
+    #[test]
+    fn properties_read_and_write_and_take_ints_for_floats() {
+        let held = must("c.value == 6.0");
+        run(&format!("let c = counter(#{{ start: 1 }}); c.value = 2; c.value *= 3; {held}")).expect("it runs");
+        run(&format!("let c = counter(); const d = c; {}", must("d.value == 0.5"))).expect("it runs");
+        assert!(page("let c = counter(); c.value = \"x\";").contains("`value` must be a float"));
+        assert!(page("let c = counter(); c.valu = 3;").contains("did you mean `value`?"));
+        assert!(page("let c = counter(); c.time(|x| x);").contains("counter.times(f: closure)"));
+    }
+
+    #[test]
+    fn a_closure_s_own_error_keeps_its_place_through_the_library() {
+        run(&must("counter().times(|x| 2 * x) == 1.0")).expect("it runs");
+        let page = page(
+            "let c = counter();\nc.times(|x| {\n  x + nothing.here\n});".replace("nothing.here", "#{}.here").as_str(),
+        );
+        assert!(page.contains("no key `here`") && page.contains(":3:"), "{page}");
+    }
+
+    #[test]
+    fn a_closure_may_use_the_value_it_is_given_to_only_as_a_function() {
+        let captured = "let c = counter(); let f = |x| x + c.value;";
+        run(&format!("{captured} {}", must("times(counter(), f) == 1.0"))).expect("it runs");
+        run(&format!("{captured} c.value = 1; {}", must("c.value == 1.0"))).expect("captured values work on");
+        run(&format!("{captured} {}", must("times(c, f) == 1.0"))).expect("it runs");
+        let page = page(&format!("{captured} c.times(f);"));
+        assert!(page.contains("uses the value itself") && page.contains("times(value, closure)"), "{page}");
+    }
+
+    #[test]
+    fn an_error_while_walking_ends_the_loop_with_a_page() {
+        assert!(page("for x in counter() { print(x); }").contains("the second is missing"));
+    }
+
+    #[test]
+    fn a_panic_is_a_page() {
+        let page = page("let a = 1;\nboom();");
+        assert!(page.contains("boom: an internal check failed: by design") && page.contains(":2:1"), "{page}");
+    }
 }

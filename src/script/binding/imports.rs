@@ -1,0 +1,141 @@
+//! `import "name" as alias`: modules come from the script's own folder and from nowhere else.
+
+use super::failure::into_rhai;
+use crate::Error;
+use crate::script::host::{Host, is_inside};
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The texts of the script and of every module it imported, for error pages.
+#[derive(Clone, Default)]
+pub struct Sources(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Sources {
+    pub fn add(&self, file: &str, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.into(), text.into());
+    }
+
+    /// The `line`th line (from 1) of a file.
+    pub fn line(&self, file: &str, line: usize) -> Option<String> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.get(file)?.lines().nth(line.checked_sub(1)?).map(str::to_string)
+    }
+
+    /// The head of the function `name` in any of the files, as it is written.
+    pub fn function(&self, name: &str) -> Option<String> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = format!("fn {name}(");
+        sources.values().find_map(|text| {
+            let from = text.find(&start)?;
+            let length = text[from..].find(')')?;
+            Some(text[from..=from + length].to_string())
+        })
+    }
+
+    /// Every identifier written in any of the files: what a misspelt name may have meant.
+    pub fn identifiers(&self) -> Vec<String> {
+        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = sources.values().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let mut words: Vec<String> =
+            words.filter(|w| w.starts_with(|c: char| c.is_alphabetic() || c == '_')).map(str::to_string).collect();
+        words.retain(|word| rhai::Token::lookup_symbol_from_syntax(word).is_none());
+        words.sort();
+        words.dedup();
+        words
+    }
+}
+
+/// Where `import` looks.
+pub struct Imports {
+    host: Arc<Host>,
+    sources: Sources,
+    constants: Scope<'static>,
+    loaded: Mutex<BTreeMap<PathBuf, State>>,
+}
+
+enum State {
+    Loading,
+    Ready(Shared<Module>),
+}
+
+impl Imports {
+    /// `constants` are the declared ones, whose names modules may use.
+    pub fn new(host: Arc<Host>, sources: Sources, constants: Scope<'static>) -> Self {
+        Self { host, sources, constants, loaded: Mutex::default() }
+    }
+}
+
+/// The file that `import "name"` means.
+///
+/// # Errors
+/// For absolute names, names with `..`, links that lead out of the script's folder, and files that are not there.
+pub fn locate(host: &Host, name: &str) -> crate::Result<PathBuf> {
+    let folder = host.script_folder();
+    let refused = || {
+        Error::user(format!("the script may not import \"{name}\""))
+            .hint("imports come from the script's own folder: give a relative name without \"..\"")
+    };
+    if name.is_empty() || !is_inside(Path::new(name)) {
+        return Err(refused());
+    }
+    let mut path = folder.join(name);
+    if path.extension().is_none_or(|e| e != "rhai") {
+        path.as_mut_os_string().push(".rhai");
+    }
+    let Ok(real) = path.canonicalize() else {
+        return Err(
+            Error::user(format!("there is no module \"{name}\"")).hint(format!("looked for {}", path.display()))
+        );
+    };
+    let root = folder.canonicalize().map_err(|e| Error::file(folder, &e))?;
+    if real.starts_with(root) { Ok(path) } else { Err(refused()) }
+}
+
+impl ModuleResolver for Imports {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        name: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let fail = |error: Error| {
+            let mut error = into_rhai(error);
+            error.set_position(position);
+            error
+        };
+        let path = locate(&self.host, name).map_err(fail)?;
+        let lock = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        match lock().get(&path) {
+            Some(State::Ready(module)) => return Ok(module.clone()),
+            Some(State::Loading) => {
+                return Err(fail(Error::user(format!(
+                    "the module \"{name}\" imports itself, directly or in a circle"
+                ))));
+            }
+            None => {}
+        }
+        lock().insert(path.clone(), State::Loading);
+        let file = path.display().to_string();
+        let load = || -> Result<Shared<Module>, Box<EvalAltResult>> {
+            let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
+            self.sources.add(&file, &text);
+            let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
+            let mut ast = engine.compile_with_scope(&self.constants, &text).map_err(|e| within(e.into()))?;
+            ast.set_source(file.as_str());
+            Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(|e| within(e).into())
+        };
+        match load() {
+            Ok(module) => {
+                lock().insert(path, State::Ready(module.clone()));
+                Ok(module)
+            }
+            Err(error) => {
+                lock().remove(&path);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! From a Rust closure to a function of a script: declarations, their argument and result types, their options, and the
+//! rhai engine that they are installed in.
+
+mod engine;
+mod failure;
+mod imports;
+mod library;
+mod native;
+mod options;
+mod value;
+
+pub use engine::{ARRAY_SIZE, CALL_DEPTH, MAP_SIZE, STACK_BYTES, STRING_SIZE, engine};
+pub use failure::{Failure, carried};
+pub use imports::{Sources, locate};
+pub use library::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
+pub use native::{Call, Native, quiet_panics};
+pub use options::{Options, Spec, literal, unknown_option};
+pub use value::{Argument, List, Mismatch, Output, ScriptType, describe_value, simple_type_name, type_name};

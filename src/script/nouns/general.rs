@@ -1,0 +1,105 @@
+//! The noun `general`: what any script needs and rhai does not bring.
+
+use super::tensor::Tensor;
+use crate::script::binding::{Call, Failure, Library, type_name};
+use crate::{Error, Result, interrupt};
+use rhai::Dynamic;
+use std::any::TypeId;
+use std::time::{Duration, Instant};
+
+pub fn declare(library: &mut Library) {
+    library.noun("general", "What any script needs.");
+    library
+        .function("assert", &["condition", "message"], |condition: bool, message: Option<String>| {
+            if condition {
+                Ok(())
+            } else {
+                Err(Error::run(message.unwrap_or_else(|| "the assertion does not hold".into())))
+            }
+        })
+        .doc("Stops the script with `message` where `condition` is false; the process then exits with code 1.")
+        .example("assert(1 + 1 == 2, \"arithmetic broke\");");
+    library
+        .function("assert_equal", &["left", "right"], |call: &Call, left: Dynamic, right: Dynamic| {
+            if same(call, &left, &right)? {
+                return Ok(());
+            }
+            Err(Error::run(format!("{} is not equal to {}", shown(call, &left), shown(call, &right))))
+        })
+        .doc("Stops the script, showing both values, where they are not equal. Arrays, maps and tensors compare by content.")
+        .example("assert_equal([1, 2].map(|x| 2 * x), [2, 4]);");
+    library
+        .function("sleep", &["seconds"], |seconds: f64| {
+            let end = Instant::now() + Duration::try_from_secs_f64(seconds).map_err(|e| Error::user(e.to_string()))?;
+            while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                interrupt::check()?;
+                std::thread::sleep(left.min(Duration::from_millis(50)));
+            }
+            Ok(())
+        })
+        .only(&[&[TypeId::of::<f64>()], &[TypeId::of::<i64>()]])
+        .doc("Waits. rhai's own `sleep` would not hear Ctrl-C.")
+        .example("sleep(0.01);");
+    library
+        .function("refuse", &["message", "hint"], |message: String, hint: Option<String>| -> Result<()> {
+            let error = Error::user(message);
+            Err(match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            })
+        })
+        .doc("Stops the script because what it was given is wrong (a parameter, a file); the process then exits with code 2.")
+        .example(
+            "let flip = param(\"flip\", \"no\", \"yes or no\");\n\
+             if flip != \"yes\" && flip != \"no\" { refuse(`flip is \"yes\" or \"no\", not \"${flip}\"`); }",
+        );
+    library
+        .function("fixed", &["number", "digits"], |number: f64, digits: usize| match digits {
+            0..=15 => Ok(format!("{number:.digits$}")),
+            _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),
+        })
+        .doc("A number as text, with so many digits after the point.")
+        .example("assert(fixed(100.0 / 3, 2) == \"33.33\" && fixed(5, 1) == \"5.0\");");
+    library.kind::<Failure>("An error as `catch` gets it.");
+    library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
+        "try { param(1, 2); } catch (error) { assert_equal(type_of(error), \"failure\"); print(error.message); }",
+    );
+    library
+        .property("hint", |failure: Failure| Ok(failure.0.hint.unwrap_or_default()))
+        .doc("What would be right; empty where nobody knows.")
+        .example("try { param(1, 2); } catch (error) { print(error.hint); }");
+}
+
+/// Whether two values are equal, by content.
+fn same(call: &Call, left: &Dynamic, right: &Dynamic) -> Result<bool> {
+    if let (Some(a), Some(b)) = (left.read_lock::<Tensor>(), right.read_lock::<Tensor>()) {
+        return Ok(a.dims() == b.dims() && a.values()? == b.values()?);
+    }
+    if let (Ok(a), Ok(b)) = (left.as_array_ref(), right.as_array_ref()) {
+        return all(a.len() == b.len(), a.iter().zip(b.iter()), |(x, y)| same(call, x, y));
+    }
+    if let (Ok(a), Ok(b)) = (left.as_map_ref(), right.as_map_ref()) {
+        let keys = a.len() == b.len() && a.keys().eq(b.keys());
+        return all(keys, a.values().zip(b.values()), |(x, y)| same(call, x, y));
+    }
+    if type_name(left) != type_name(right) {
+        return Ok(false);
+    }
+    let equal: Dynamic = call
+        .context()
+        .call_native_fn("==", (left.clone(), right.clone()))
+        .map_err(|error| Error::user(format!("these values cannot be compared: {error}")))?;
+    Ok(equal.as_bool().unwrap_or(false))
+}
+
+fn all<T>(start: bool, mut items: impl Iterator<Item = T>, test: impl Fn(T) -> Result<bool>) -> Result<bool> {
+    if !start {
+        return Ok(false);
+    }
+    items.try_fold(true, |so_far, item| Ok(so_far && test(item)?))
+}
+
+/// A value as `print` shows it.
+fn shown(call: &Call, value: &Dynamic) -> String {
+    call.context().call_native_fn::<String>("to_debug", (value.clone(),)).unwrap_or_else(|_| value.to_string())
+}

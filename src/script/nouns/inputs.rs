@@ -1,0 +1,270 @@
+//! What the nouns `network` and `learn` take besides handles: data sets and batches in either form, mixing weights by
+//! name, masks, and closures that relax alphas.
+
+use crate::data;
+use crate::graph::{Shape, SlotBlock};
+use crate::learn::Batch;
+use crate::script::binding::{Argument, Call, List, Mismatch, Options, describe_value};
+use crate::script::nouns::Tensor;
+use crate::space::{Alphas, Legend, Mask, Network};
+use crate::{Error, Result};
+use candle_core::{DType, Device};
+use rhai::{Dynamic, FnPtr, Map};
+use std::sync::Arc;
+
+/// Reads an array whose elements have one type; `what` names it in the error.
+pub fn list_of<T: Argument>(what: &str, value: &Dynamic) -> Result<Vec<T>> {
+    List::<T>::read(value).map(|list| list.0).map_err(|m| m.into_error(&format!("`{what}`"), &List::<T>::describe()))
+}
+
+/// What one image is and how many classes there are: a data set's, or given as a map.
+pub struct Pictures {
+    pub shape: Shape,
+    pub classes: usize,
+    /// A data set's class names and normalisation.
+    legend: Option<Legend>,
+}
+
+impl Argument for Pictures {
+    fn describe() -> String {
+        "images or map".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Some(images) = value.read_lock::<data::Images>() {
+            return Ok(Self::of(&images.train));
+        }
+        if let Some(set) = value.read_lock::<data::ImageSet>() {
+            return Ok(Self::of(&set));
+        }
+        let Ok(map) = value.as_map_ref() else {
+            return Err(Mismatch::Found(format!("not {}", describe_value(value))));
+        };
+        Self::from_map(&map).map_err(Mismatch::Error)
+    }
+}
+
+impl Pictures {
+    fn of(set: &data::ImageSet) -> Self {
+        let data::ImageShape { channels, height, width } = set.shape();
+        let (classes, mean, std) = (set.classes().to_vec(), set.mean().to_vec(), set.std().to_vec());
+        let count = classes.len();
+        Self { shape: Shape::new(channels, height, width), classes: count, legend: Some(Legend { classes, mean, std }) }
+    }
+
+    /// Tells a network made for these images what its numbers mean.
+    pub fn explain(self, network: Network) -> Network {
+        match self.legend {
+            Some(legend) if legend.classes.len() == network.classes() => network.with_legend(legend),
+            _ => network,
+        }
+    }
+
+    fn from_map(map: &Map) -> Result<Self> {
+        let known = ["channels", "size", "classes"];
+        if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(Error::unknown("property of images", key, known));
+        }
+        let form = "#{ channels: 3, size: 32, classes: 10 }, or size: [height, width]";
+        let get = |name: &str| map.get(name).ok_or_else(|| Error::user(format!("images need `{name}`")).hint(form));
+        let count = |name: &str| {
+            usize::read(get(name)?)
+                .map_err(|m| m.into_error(&format!("`{name}`"), "int"))
+                .and_then(|count| bounded(name, count))
+        };
+        let size = get("size")?;
+        let (height, width) = match usize::read(size) {
+            Ok(side) => (side, side),
+            Err(_) => match list_of::<usize>("size", size)?[..] {
+                [height, width] => (height, width),
+                _ => return Err(Error::user("`size` is one side or [height, width]").hint(form)),
+            },
+        };
+        let shape = Shape::new(count("channels")?, bounded("size", height)?, bounded("size", width)?);
+        Ok(Self { shape, classes: count("classes")?, legend: None })
+    }
+}
+
+/// A number from 1 to 65536: sizes that a network can have.
+pub fn bounded(name: &str, count: usize) -> Result<usize> {
+    match (1..=1 << 16).contains(&count) {
+        true => Ok(count),
+        false => Err(Error::user(format!("`{name}` must be from 1 to {}, not {count}", 1 << 16))),
+    }
+}
+
+/// Labelled images: a batch of a data set, or `#{ x: tensor, y: labels }`.
+#[derive(Clone)]
+pub struct AnyBatch {
+    images: candle_core::Tensor,
+    labels: candle_core::Tensor,
+}
+
+impl Argument for AnyBatch {
+    fn describe() -> String {
+        "batch or map".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Some(batch) = value.read_lock::<data::Batch>() {
+            return Ok(Self { images: batch.x.clone(), labels: batch.y.clone() });
+        }
+        let Ok(map) = value.as_map_ref() else {
+            return Err(Mismatch::Found(format!("not {}", describe_value(value))));
+        };
+        Self::from_map(&map).map_err(Mismatch::Error)
+    }
+}
+
+impl AnyBatch {
+    fn from_map(map: &Map) -> Result<Self> {
+        let form = "#{ x: images, y: labels }";
+        if let Some(key) = map.keys().find(|key| !["x", "y"].contains(&key.as_str())) {
+            return Err(Error::unknown("part of a batch", key, ["x", "y"]));
+        }
+        let get = |name: &str| map.get(name).ok_or_else(|| Error::user(format!("a batch needs `{name}`")).hint(form));
+        let images = Tensor::read(get("x")?).map_err(|m| m.into_error("`x`", "tensor"))?;
+        let y = get("y")?;
+        let labels = match y.read_lock::<Tensor>() {
+            Some(labels) => labels.candle().clone(),
+            None => {
+                let labels = list_of::<i64>("y", y)?;
+                let count = labels.len();
+                candle_core::Tensor::from_vec(labels, count, &Device::Cpu)?
+            }
+        };
+        Ok(Self { images: images.float()?.to_dtype(DType::F32)?, labels })
+    }
+
+    /// The batch where the network's weights are.
+    pub fn on(&self, device: &Device) -> Result<Batch> {
+        Batch::new(self.images.to_device(device)?, self.labels.to_device(device)?)
+    }
+}
+
+/// Mixing weights by the names of a network's slot blocks.
+pub struct Blocks;
+
+impl Blocks {
+    /// A tensor out of a map, as floats.
+    pub fn tensor(name: &str, value: &Dynamic) -> Result<candle_core::Tensor> {
+        match value.read_lock::<Tensor>() {
+            Some(tensor) => tensor.float(),
+            None => Err(Error::user(format!("`{name}` must be a tensor, not {}", describe_value(value)))),
+        }
+    }
+
+    /// One matrix for every block, in order: the given ones, and the default relaxation for the others.
+    pub fn complete(net: &Network, given: &Map) -> Result<Vec<candle_core::Tensor>> {
+        Self::check_names(net, given)?;
+        let mut p = net.relax(net.alphas())?;
+        for (block, p) in net.graph().slot_blocks().iter().zip(&mut p) {
+            if let Some(value) = given.get(block.name.as_str()) {
+                *p = Self::tensor(&block.name, value)?.to_dtype(DType::F32)?;
+            }
+        }
+        Ok(p)
+    }
+
+    /// One matrix for every block, in order, all of them given.
+    fn all(net: &Network, given: &Map) -> Result<Vec<candle_core::Tensor>> {
+        Self::check_names(net, given)?;
+        let block = |block: &SlotBlock| {
+            let value = given.get(block.name.as_str()).ok_or_else(|| {
+                Error::user(format!("the relaxation gives no mixing weights \"{}\"", block.name))
+                    .hint(format!("give all of them: {}", Self::form(net)))
+            })?;
+            Ok(Self::tensor(&block.name, value)?.to_dtype(DType::F32)?)
+        };
+        net.graph().slot_blocks().iter().map(block).collect()
+    }
+
+    /// Which slots run: those whose entry in the map of masks is not 0, and all of the blocks that are not in it.
+    pub fn active(net: &Network, masks: &Map) -> Result<Arc<[bool]>> {
+        Self::check_names(net, masks)?;
+        let mut active = vec![true; net.graph().slot_count()];
+        for block in net.graph().slot_blocks() {
+            let Some(value) = masks.get(block.name.as_str()) else { continue };
+            let mask = Self::tensor(&block.name, value)?;
+            if mask.dims() != [block.rows, block.columns] {
+                return Err(Error::user(format!(
+                    "the mask \"{}\" must be [{}, {}], not {:?}",
+                    block.name,
+                    block.rows,
+                    block.columns,
+                    mask.dims()
+                )));
+            }
+            let runs = mask.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            for (slot, runs) in active[block.offset..].iter_mut().zip(runs) {
+                *slot = runs != 0.0;
+            }
+        }
+        Ok(active.into())
+    }
+
+    fn check_names(net: &Network, given: &Map) -> Result<()> {
+        let blocks = net.graph().slot_blocks();
+        match given.keys().find(|key| blocks.iter().all(|block| block.name != key.as_str())) {
+            Some(key) if blocks.is_empty() => {
+                Err(Error::user(format!("this network mixes nothing, but mixing weights \"{key}\" are given")))
+            }
+            Some(key) => Err(Error::unknown("block of mixing weights", key, blocks.iter().map(|b| b.name.as_str()))),
+            None => Ok(()),
+        }
+    }
+
+    /// "#{ normal: …, reduce: … }".
+    fn form(net: &Network) -> String {
+        let names: Vec<String> = net.graph().slot_blocks().iter().map(|block| format!("{}: …", block.name)).collect();
+        format!("#{{ {} }}", names.join(", "))
+    }
+}
+
+/// A relaxation that a script wrote.
+pub type Relaxation<'a> = Box<dyn Fn(&Alphas) -> Result<Vec<candle_core::Tensor>> + 'a>;
+
+/// The option `relax`: a closure from the map of alphas to the map of mixing weights.
+pub fn relaxation<'a>(call: &'a Call<'_>, net: &'a Network, options: &Options) -> Result<Option<Relaxation<'a>>> {
+    let Some(closure) = options.find::<FnPtr>("relax")? else { return Ok(None) };
+    Ok(Some(Box::new(move |_: &Alphas| {
+        let relaxed: Map = call.invoke(&closure, (super::network::alphas(call.host(), net),))?;
+        Blocks::all(net, &relaxed)
+    })))
+}
+
+/// Which ops the edges of one kind of cell carry.
+pub struct EdgeMask;
+
+impl EdgeMask {
+    /// The entry `kind` of a map of masks: for every edge the names of its ops, or a bool for each op.
+    pub fn read(masks: &Map, kind: &str, operations: &[String]) -> Result<Option<Mask>> {
+        if let Some(key) = masks.keys().find(|key| !["normal", "reduce"].contains(&key.as_str())) {
+            return Err(Error::unknown("kind of cell", key, ["normal", "reduce"]));
+        }
+        let Some(value) = masks.get(kind) else { return Ok(None) };
+        let edges = value.as_array_ref().map_err(|_| {
+            Error::user(format!("the mask `{kind}` must be an array, not {}", describe_value(value)))
+                .hint("one array of op names, or of bools, for every edge")
+        })?;
+        edges
+            .iter()
+            .enumerate()
+            .map(|(edge, row)| Self::row(kind, edge, row, operations))
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+
+    fn row(kind: &str, edge: usize, row: &Dynamic, operations: &[String]) -> Result<Vec<bool>> {
+        if let Ok(flags) = List::<bool>::read(row)
+            && !flags.0.is_empty()
+        {
+            return Ok(flags.0);
+        }
+        let names = list_of::<String>(&format!("{kind}[{edge}]"), row)?;
+        if let Some(stranger) = names.iter().find(|name| !operations.contains(name)) {
+            return Err(Error::unknown("op in this supernet", stranger, operations.iter().map(String::as_str)));
+        }
+        Ok(operations.iter().map(|operation| names.contains(operation)).collect())
+    }
+}

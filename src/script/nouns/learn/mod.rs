@@ -1,0 +1,233 @@
+//! The noun `learn`: optimisers, the two gradients of a bilevel search, schedules, and scores.
+
+mod optimizer;
+
+pub use optimizer::Optimizer;
+
+use super::inputs::{AnyBatch, relaxation};
+use super::network::small;
+use crate::data::ImageSet;
+use crate::learn::{self, Batch, Loss, Order, Unroll, evaluate, schedule};
+use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, ScriptType};
+use crate::script::host::Host;
+use crate::script::nouns::Tensor;
+use crate::script::nouns::network::saved::as_seen_by;
+use crate::space::Network;
+use crate::{Error, Result};
+use rhai::{Dynamic, FnPtr, Map};
+use std::fmt;
+use std::sync::Arc;
+
+pub fn declare(library: &mut Library) {
+    library.noun("learn", "Gradients, optimisers, schedules and scores.");
+    declare_gradients(library);
+    optimizer::declare(library);
+    declare_schedules(library);
+    declare_evaluation(library);
+}
+
+fn declare_gradients(library: &mut Library) {
+    library.kind::<Gradient>("A loss and its gradient, as optimisers take it.");
+    let host = library.host();
+    library
+        .function(
+            "weight_gradient",
+            &["net", "batch", "options"],
+            move |call: &Call<'_>, net: Network, batch: AnyBatch, options: Options| {
+                let batch = batch.on(net.weights().device())?;
+                let relax = relaxation(call, &net, &options)?;
+                if options.given("auxiliary") && !net.has_auxiliary() {
+                    return Err(Error::user("this network has no auxiliary head")
+                        .hint("discrete(…, #{ auxiliary: true }) gives it one"));
+                }
+                let of = Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.get("auxiliary")? };
+                let (loss, flat) = learn::loss_gradient(&net, &batch, relax.as_deref(), of)?;
+                Ok(Gradient::new(&host, loss, vec![("weights".into(), flat)]))
+            },
+        )
+        .doc(
+            "The cross-entropy of a batch in training mode and its gradient with respect to the network's weights. `batch` is \
+             a batch of a data set or `#{ x: images, y: labels }`.",
+        )
+        .option("label_smoothing", 0.0, "ε: labels are 1 − ε at the right class plus ε/classes at every class")
+        .option("auxiliary", 0.4, "the weight of an auxiliary head's loss, for networks that have one")
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .example(small!(
+            "let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
+             let g = weight_gradient(net, batch);\n\
+             assert(g.parts.weights.shape == net.weights.shape);"
+        ));
+    let host = library.host();
+    library
+        .function(
+            "alpha_gradient",
+            &["net", "train", "valid", "options"],
+            move |call: &Call<'_>, net: Network, train: AnyBatch, valid: AnyBatch, options: Options| {
+                let order = order(&options)?;
+                let device = net.weights().device();
+                let (train, valid) = (train.on(device)?, valid.on(device)?);
+                let relax = relaxation(call, &net, &options)?;
+                let (loss, parts) = learn::alpha_gradient(&net, &train, &valid, relax.as_deref(), &order)?;
+                let named = net.alphas().names().map(String::from).zip(parts);
+                Ok(Gradient::new(&host, loss, named.collect()))
+            },
+        )
+        .doc(
+            "The validation loss and its gradient with respect to the network's alphas (Liu et al. 2019, equations 5 to 8). \
+             Order 1: at the weights as they are. Order 2: at the weights after the coming SGD step on `train`, through which \
+             it differentiates (momentum buffer and weight decay included, clipping not). All passes run in training mode.",
+        )
+        .option("order", 1_usize, "1, or 2: one unrolled weight step")
+        .optional::<Optimizer>("optimizer", "plain gradient descent", "the weights' SGD, whose step order 2 unrolls")
+        .optional::<f64>("eta", "the optimizer's learning rate", "the unrolled step's length")
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .example(small!(
+            "let w_opt = sgd(net.weights, #{ lr: 0.025, momentum: 0.9 });\n\
+             let train = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
+             let valid = #{ x: normal([4, 1, 8, 8]), y: [4, 5, 6, 7] };\n\
+             let first = alpha_gradient(net, train, valid);\n\
+             let second = alpha_gradient(net, train, valid, #{ order: 2, optimizer: w_opt });\n\
+             assert(second.parts.normal.shape == [2, 8]);"
+        ));
+    library.property("loss", |gradient: Gradient| Ok(gradient.0.loss)).doc("The loss.").example(small!(
+        "let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });\nassert(g.loss > 0.0);"
+    ));
+    library
+        .property("parts", |gradient: Gradient| {
+            let parts = gradient.0.parts.iter();
+            Ok(parts.map(|(name, part)| (name.as_str().into(), Dynamic::from(part.clone()))).collect::<Map>())
+        })
+        .doc("The gradient's tensors by name: \"weights\", or the alphas' names.")
+        .example(small!(
+            "let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });\n\
+             let head = net.named(g.parts.weights)[\"head.bias\"];\n\
+             assert(head.shape == [10]);"
+        ));
+}
+
+fn declare_schedules(library: &mut Library) {
+    library
+        .function("cosine", &["first", "last", "epoch", "epochs"], |first: f64, last: f64, epoch: f64, epochs: f64| {
+            Ok(schedule::cosine(first, last, epoch, epochs))
+        })
+        .doc("Half a cosine from `first` at epoch 0 to `last` at epoch `epochs` (Loshchilov and Hutter 2017); then `last`.")
+        .example("assert(cosine(0.025, 0.001, 0, 50) == 0.025);");
+    library
+        .function("linear", &["first", "last", "epoch", "epochs"], |first: f64, last: f64, epoch: f64, epochs: f64| {
+            Ok(schedule::linear(first, last, epoch, epochs))
+        })
+        .doc("A straight line from `first` at epoch 0 to `last` at epoch `epochs`; then `last`.")
+        .example("assert(linear(0.0, 0.2, 300, 600) == 0.1);");
+    library
+        .function("step", &["first", "factor", "epoch", "every"], |first: f64, factor: f64, epoch: f64, every: f64| {
+            if every > 0.0 {
+                return Ok(schedule::step(first, factor, epoch, every));
+            }
+            Err(Error::user(format!("`every` must be above 0, not {every}")))
+        })
+        .doc("`first`, multiplied by `factor` once every `every` epochs.")
+        .example("assert(step(0.1, 0.5, 7, 4) == 0.05);");
+}
+
+fn declare_evaluation(library: &mut Library) {
+    library
+        .function("evaluate", &["net", "data", "options"], |call: &Call<'_>, net: Network, data: Held, options: Options| {
+            let device = net.weights().device();
+            let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
+            let batches: Box<dyn Iterator<Item = Result<Batch>>> = match data {
+                Held::Set(set) => Box::new(as_seen_by(&net, &set)?.batches_in_order(options.get("batch")?)?.map(|batch| {
+                    let batch = batch?;
+                    Batch::new(batch.x.to_device(device)?, batch.y.to_device(device)?)
+                })),
+                Held::Batches(batches) => Box::new(batches.into_iter().map(|batch| batch.on(device))),
+            };
+            let score = evaluate(&net, batches, p.as_deref())?;
+            let share = |&(all, right): &(usize, usize)| match all {
+                0 => Dynamic::UNIT,
+                _ => Dynamic::from_float(right as f64 / all as f64),
+            };
+            let entries = [
+                ("loss", Dynamic::from_float(score.loss)),
+                ("accuracy", Dynamic::from_float(score.accuracy)),
+                ("top5", Dynamic::from_float(score.top5)),
+                ("examples", Dynamic::from_int(score.examples as i64)),
+                ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
+            ];
+            Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
+        })
+        .doc(
+            "Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the mean \
+             `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`, the accuracy \
+             on each class's examples (`()` where it has none). By running statistics. A set is scaled as the images that the \
+             network was made for.",
+        )
+        .option("batch", 256_usize, "images at once, where `data` is a set")
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .example(small!(
+            "let score = evaluate(net, images(\"digits\").test.take(32));\n\
+             assert(score.examples == 32 && score.accuracy <= 1.0);"
+        ));
+}
+
+/// The options `order`, `optimizer` and `eta` of an alpha gradient.
+fn order(options: &Options) -> Result<Order> {
+    let optimizer = options.find::<Optimizer>("optimizer")?;
+    let eta = options.find::<f64>("eta")?;
+    match (options.get::<usize>("order")?, optimizer, eta) {
+        (1, _, _) => Ok(Order::First),
+        (2, Some(optimizer), eta) => Ok(Order::Second(optimizer.unroll(eta)?)),
+        (2, None, Some(eta)) => Ok(Order::Second(Unroll::plain(eta))),
+        (2, None, None) => Err(Error::user("order 2 unrolls a step of the weights' optimizer, and none is given")
+            .hint("add optimizer: w_opt, or eta: 0.025 for plain gradient descent")),
+        (order, _, _) => Err(Error::user(format!("`order` is 1 or 2, not {order}"))),
+    }
+}
+
+/// A loss with its gradient. Clones share it.
+#[derive(Clone)]
+pub struct Gradient(Arc<Parts>);
+
+struct Parts {
+    loss: f64,
+    parts: Vec<(String, Tensor)>,
+}
+
+impl Gradient {
+    fn new(host: &Host, loss: f64, parts: Vec<(String, candle_core::Tensor)>) -> Self {
+        let hand = |(name, tensor)| (name, Tensor::new(&host.meter, tensor));
+        Self(Arc::new(Parts { loss, parts: parts.into_iter().map(hand).collect() }))
+    }
+}
+
+impl ScriptType for Gradient {
+    const NAME: &'static str = "gradient";
+}
+
+impl fmt::Display for Gradient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.parts.iter().map(|(name, _)| name.as_str()).collect();
+        write!(f, "gradient for {} of the loss {}", names.join(", "), self.0.loss)
+    }
+}
+
+/// What a network is scored on.
+enum Held {
+    Set(ImageSet),
+    Batches(Vec<AnyBatch>),
+}
+
+impl Argument for Held {
+    fn describe() -> String {
+        "image_set, batch or [batch]".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Some(set) = value.read_lock::<ImageSet>() {
+            return Ok(Self::Set(set.clone()));
+        }
+        if value.is_array() {
+            return List::<AnyBatch>::read(value).map(|list| Self::Batches(list.0));
+        }
+        AnyBatch::read(value).map(|batch| Self::Batches(vec![batch]))
+    }
+}

@@ -1,0 +1,266 @@
+//! Optimisers in a script's hands.
+
+use super::{Gradient, small};
+use crate::learn::{Adam, AdamOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
+use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
+use crate::script::nouns::Tensor;
+use crate::{Error, Result};
+use candle_core::Var;
+use rhai::Dynamic;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub fn declare(library: &mut Library) {
+    library.kind::<Optimizer>("Moves parameters against their gradients, and remembers what it needs for that.");
+    library
+        .function("sgd", &["parameters", "options"], |parameters: Parameters, options: Options| {
+            let clip = options.find("clip")?;
+            let settings = SgdOptions {
+                lr: options.get("lr")?,
+                momentum: options.get("momentum")?,
+                nesterov: options.get("nesterov")?,
+                weight_decay: options.get("weight_decay")?,
+                clip,
+            };
+            let sgd = Sgd::new(parameters.variables.clone(), settings)?;
+            Ok(Optimizer::new(Kind::Sgd(sgd), parameters))
+        })
+        .doc(
+            "Stochastic gradient descent. The gradient is clipped, then weight decay λ·w is added; buf = momentum·buf + g; \
+             w = w − lr·buf, or w − lr·(g + momentum·buf) with Nesterov. `parameters`: a parameter, an array or a map of them.",
+        )
+        .required::<f64>("lr", "learning rate")
+        .option("momentum", 0.0, "share of the last step's direction that is kept")
+        .option("nesterov", false, "look ahead along the momentum")
+        .option("weight_decay", 0.0, "λ")
+        .optional::<f64>("clip", "no clipping", "largest norm of all gradients taken together")
+        .example(
+            "let w = parameter(tensor([1.0]));\n\
+             let w_opt = sgd(w, #{ lr: 0.1, momentum: 0.9 });\n\
+             w_opt.step(gradient(sum(w * w), w));\n\
+             assert(all_close(w, tensor([0.8])));",
+        );
+    library
+        .function("adam", &["parameters", "options"], |parameters: Parameters, options: Options| {
+            let [first, second] = options.get::<List<f64>>("betas")?.0[..] else {
+                return Err(Error::user("`betas` are two numbers").hint("for example betas: [0.5, 0.999]"));
+            };
+            let settings = AdamOptions {
+                lr: options.get("lr")?,
+                betas: (first, second),
+                eps: options.get("eps")?,
+                weight_decay: options.get("weight_decay")?,
+                decoupled: options.get("decoupled")?,
+            };
+            let adam = Adam::new(parameters.variables.clone(), settings)?;
+            Ok(Optimizer::new(Kind::Adam(adam), parameters))
+        })
+        .doc(
+            "Adam (Kingma and Ba 2015). Weight decay is added to the gradient, or with `decoupled` taken off the parameters \
+             directly (AdamW; Loshchilov and Hutter 2019). `parameters`: a parameter, an array or a map of them.",
+        )
+        .required::<f64>("lr", "learning rate")
+        .option("betas", List(vec![0.9, 0.999]), "decay of the running means of the gradient and of its square")
+        .option("eps", 1e-8, "keeps the step finite where gradients vanish")
+        .option("weight_decay", 0.0, "λ")
+        .option("decoupled", false, "decay the parameters, not through the gradient")
+        .example(
+            "let a = parameter(tensor([1.0]));\n\
+             let a_opt = adam(a, #{ lr: 0.5, betas: [0.5, 0.999] });\n\
+             a_opt.step(gradient(sum(a * a), a));\n\
+             assert(all_close(a, tensor([0.5])));",
+        );
+    library
+        .method("step", &["optimizer", "gradient"], |optimizer: Optimizer, gradient: Dynamic| optimizer.step(&gradient))
+        .doc(
+            "One step. `gradient` comes from `weight_gradient` or `alpha_gradient` (then the loss is given back) or from \
+             `gradient`: a tensor, an array or a map as the optimizer's parameters were.",
+        )
+        .example(small!(
+            "let w_opt = sgd(net.weights, #{ lr: 0.1 });\n\
+             let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
+             let loss = w_opt.step(weight_gradient(net, batch));\n\
+             assert(loss > 0.0);"
+        ));
+    library
+        .property("lr", |optimizer: Optimizer| Ok(optimizer.lock().steps().lr()))
+        .writable(|optimizer: Optimizer, lr: f64| optimizer.lock().steps_mut().set_lr(lr))
+        .doc("The learning rate of the steps to come.")
+        .example(
+            "let w_opt = sgd(parameter(zeros([2])), #{ lr: 0.1 });\n\
+             w_opt.lr = cosine(0.1, 0.0, 5, 10);\n\
+             assert(w_opt.lr < 0.1);",
+        );
+}
+
+/// What an optimiser is to move: a parameter, an array of parameters, or a map of them.
+struct Parameters {
+    variables: Vec<Var>,
+    /// The keys, where they came in a map.
+    names: Option<Vec<String>>,
+}
+
+impl Argument for Parameters {
+    fn describe() -> String {
+        "tensor, [tensor] or map".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        let variable = |place: &str, value: &Dynamic| {
+            let tensor = Tensor::read(value).map_err(|m| Mismatch::Error(m.into_error(place, "tensor")))?;
+            tensor.variable().cloned().ok_or_else(|| {
+                Mismatch::Error(
+                    Error::user(format!("{place} is no parameter but a computed tensor of shape {:?}", tensor.dims()))
+                        .hint("optimisers move net.weights, net.alphas, and what `parameter(t)` made"),
+                )
+            })
+        };
+        if let Ok(array) = value.as_array_ref() {
+            let variables = array.iter().enumerate().map(|(index, item)| variable(&format!("element {index}"), item));
+            return Ok(Self { variables: variables.collect::<Result<_, _>>()?, names: None });
+        }
+        if let Ok(map) = value.as_map_ref() {
+            let variables = map.iter().map(|(key, item)| variable(&format!("`{key}`"), item));
+            let names = map.keys().map(ToString::to_string).collect();
+            return Ok(Self { variables: variables.collect::<Result<_, _>>()?, names: Some(names) });
+        }
+        match value.read_lock::<Tensor>() {
+            Some(_) => Ok(Self { variables: vec![variable("the first argument", value)?], names: None }),
+            None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
+        }
+    }
+}
+
+/// An optimiser in a script's hands. Clones share its memory.
+#[derive(Clone)]
+pub struct Optimizer(Arc<Mutex<Inner>>);
+
+struct Inner {
+    kind: Kind,
+    /// The parameters' names, where they were given by name.
+    names: Option<Vec<String>>,
+}
+
+enum Kind {
+    Sgd(Sgd),
+    Adam(Adam),
+}
+
+impl Inner {
+    fn steps(&self) -> &dyn Steps {
+        match &self.kind {
+            Kind::Sgd(sgd) => sgd,
+            Kind::Adam(adam) => adam,
+        }
+    }
+
+    fn steps_mut(&mut self) -> &mut dyn Steps {
+        match &mut self.kind {
+            Kind::Sgd(sgd) => sgd,
+            Kind::Adam(adam) => adam,
+        }
+    }
+}
+
+impl Optimizer {
+    fn new(kind: Kind, parameters: Parameters) -> Self {
+        Self(Arc::new(Mutex::new(Inner { kind, names: parameters.names })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The coming SGD step at rate `eta` (none: the learning rate).
+    pub(super) fn unroll(&self, eta: Option<f64>) -> Result<Unroll> {
+        let inner = self.lock();
+        match &inner.kind {
+            Kind::Sgd(sgd) => sgd.unroll(eta.unwrap_or(sgd.lr())),
+            Kind::Adam(_) => Err(Error::user("order 2 unrolls a step of SGD, but the optimizer is adam")
+                .hint("give eta: 0.025 alone to unroll plain gradient descent")),
+        }
+    }
+
+    /// One step; the loss, where the gradient knows it.
+    fn step(&self, gradient: &Dynamic) -> Result<Option<f64>> {
+        let mut inner = self.lock();
+        let (loss, tensors) = match gradient.read_lock::<Gradient>() {
+            Some(gradient) => (Some(gradient.0.loss), self.arrange(&inner, &gradient.0.parts)?),
+            None => (None, tensors(gradient, inner.names.as_deref())?),
+        };
+        let typed = tensors
+            .iter()
+            .zip(inner.steps().variables())
+            .map(|(gradient, variable)| Ok(gradient.candle().to_dtype(variable.dtype())?));
+        let mut typed = typed.collect::<Result<Vec<_>>>()?;
+        // More gradients than parameters are for the optimiser to refuse.
+        typed.extend(tensors.iter().skip(typed.len()).map(|extra| extra.candle().clone()));
+        inner.steps_mut().step(&typed)?;
+        Ok(loss)
+    }
+
+    /// A gradient's parts in the order of the optimiser's parameters.
+    fn arrange(&self, inner: &Inner, parts: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
+        let Some(names) = &inner.names else { return Ok(parts.iter().map(|(_, part)| part.clone()).collect()) };
+        let part = |name: &String| {
+            let found = parts.iter().find(|(known, _)| known == name);
+            found.map(|(_, part)| part.clone()).ok_or_else(|| {
+                Error::user(format!("the optimizer moves \"{name}\", for which this gradient has no part"))
+            })
+        };
+        names.iter().map(part).collect()
+    }
+
+    /// The parameters that it moves.
+    pub fn variables(&self) -> Vec<Var> {
+        self.lock().steps().variables().to_vec()
+    }
+
+    /// Its memory as named tensors.
+    pub fn state(&self) -> Result<Vec<(String, candle_core::Tensor)>> {
+        self.lock().steps().state()
+    }
+
+    /// Puts back what [`state`](Self::state) gave.
+    pub fn restore(&self, state: &[(String, candle_core::Tensor)]) -> Result<()> {
+        self.lock().steps_mut().restore(state)
+    }
+}
+
+impl ScriptType for Optimizer {
+    const NAME: &'static str = "optimizer";
+}
+
+impl fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.lock();
+        let kind = match inner.kind {
+            Kind::Sgd(_) => "sgd",
+            Kind::Adam(_) => "adam",
+        };
+        write!(f, "{kind} with learning rate {}", inner.steps().lr())
+    }
+}
+
+/// The tensors of a gradient given as a tensor, an array or a map, in the parameters' order.
+fn tensors(gradient: &Dynamic, names: Option<&[String]>) -> Result<Vec<Tensor>> {
+    let tensor = |place: &str, value: &Dynamic| Tensor::read(value).map_err(|m| m.into_error(place, "tensor"));
+    if let Ok(array) = gradient.as_array_ref() {
+        return array.iter().enumerate().map(|(index, item)| tensor(&format!("element {index}"), item)).collect();
+    }
+    if let Ok(map) = gradient.as_map_ref() {
+        let Some(names) = names else {
+            return Err(Error::user("this optimizer's parameters have no names, but the gradient is a map")
+                .hint("give the gradient as a tensor or an array, or the parameters as a map"));
+        };
+        if let Some(stranger) = map.keys().find(|key| names.iter().all(|name| name != key.as_str())) {
+            return Err(Error::unknown("parameter in this optimizer", stranger, names.iter().map(String::as_str)));
+        }
+        let part = |name: &String| match map.get(name.as_str()) {
+            Some(value) => tensor(&format!("`{name}`"), value),
+            None => Err(Error::user(format!("the gradient has no `{name}`, which the optimizer moves"))),
+        };
+        return names.iter().map(part).collect();
+    }
+    Ok(vec![tensor("the gradient", gradient)?])
+}

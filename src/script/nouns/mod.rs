@@ -1,0 +1,35 @@
+//! What scripts can call, a file or folder for each noun.
+
+mod data;
+mod general;
+mod graph;
+mod inputs;
+mod json;
+mod learn;
+pub mod network;
+pub mod param;
+mod run;
+mod tensor;
+
+pub use tensor::Tensor;
+
+use super::binding::{Catalogue, Library, Sources, engine};
+use super::host::{Host, Setup};
+
+/// Declares every noun, in the order of the reference.
+pub fn declare(library: &mut Library) {
+    general::declare(library);
+    param::declare(library);
+    tensor::declare(library);
+    data::declare(library);
+    let registry = graph::Registry::default();
+    network::declare(library, &registry);
+    learn::declare(library);
+    graph::declare(library, &registry);
+    run::declare(library);
+}
+
+/// The catalogue of everything scripts can call, without a script.
+pub fn catalogue() -> Catalogue {
+    engine(&Host::new(Setup::default()), &Sources::default(), declare).1
+}

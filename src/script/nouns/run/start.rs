@@ -1,0 +1,73 @@
+//! How a run begins, and how it goes on.
+
+use super::lasting::{kept, lasting};
+use crate::engine::cpu::Isa;
+use crate::run::{Entry, Lasting, Progress, Run, RunFolder, RunInfo};
+use crate::script::binding::type_name;
+use crate::script::host::Host;
+use crate::script::nouns::json::to_json;
+use crate::{Error, Result};
+use rhai::{Dynamic, Map};
+use std::path::Path;
+use std::sync::Arc;
+
+/// `start_run(state, #{ keep: keep })`.
+pub fn start(host: &Arc<Host>, state: &[Dynamic], keep: &Map) -> Result<Run> {
+    let lasting = lasting(host, state)?;
+    let parameters: Result<Entry> = host.params().into_iter().map(|p| Ok((p.name, to_json(&p.value)?))).collect();
+    let script = &host.setup.script;
+    let info = RunInfo {
+        script: script.file_name().map_or("script.rhai".into(), |name| name.to_string_lossy().into_owned()),
+        parameters: parameters?,
+        settings: host.setup.settings.clone(),
+        data: host.setup.data.clone(),
+        seed: host.seed().0,
+        device: match host.device().location() {
+            candle_core::DeviceLocation::Cpu => "cpu".into(),
+            candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        },
+        threads: host.setup.threads,
+        simd: Isa::choose()?.name().into(),
+        state: state.iter().map(type_name).collect(),
+    };
+    // A script typed in rather than read from a file has nothing to copy.
+    let source = std::fs::read_to_string(script).ok();
+    let (path, source, kept) = (host.run_folder()?, source.as_deref(), kept(keep)?);
+    let run = match host.take_resume() {
+        true => resume(host, &path, &info, source, lasting, kept)?,
+        false => Run::start(RunFolder::begin(&path, &info, source)?, Progress::on_stderr(), lasting, kept)?,
+    };
+    host.notes.follow(&run);
+    Ok(run)
+}
+
+/// Goes on with the run in the folder `path`, and says what makes it differ from the run that was never interrupted.
+fn resume(
+    host: &Host,
+    path: &Path,
+    info: &RunInfo,
+    source: Option<&str>,
+    lasting: Vec<Box<dyn Lasting>>,
+    kept: Entry,
+) -> Result<Run> {
+    let before = RunFolder::info(path)?;
+    if before.device != info.device {
+        return Err(Error::user(format!("the run began on {}, not on {}", before.device, info.device))
+            .hint(format!("--device {}", before.device)));
+    }
+    if before.simd != info.simd {
+        host.notes
+            .show(&format!("warning: the run began on {}, this is {}: not the same bits", before.simd, info.simd));
+    }
+    let (folder, changed) = RunFolder::reopen(path, info, source)?;
+    if changed {
+        host.notes.show("warning: the script is not the one that the run began with");
+    }
+    if folder.checkpoints().is_empty()? {
+        host.notes.show(&format!("{} has no checkpoint yet: the run begins anew", path.display()));
+        folder.put_journal_aside()?;
+        return Run::start(folder, Progress::on_stderr(), lasting, kept);
+    }
+    Run::resume(folder, Progress::on_stderr(), lasting, kept)
+}

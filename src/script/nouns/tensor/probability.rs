@@ -1,0 +1,57 @@
+//! Distributions over an axis and losses on them. candle-nn's fast softmax has no backward pass; these are built from
+//! operations that have one, shifted by the greatest value so that nothing overflows.
+
+use super::Tensor;
+use super::arguments::{Indices, axis};
+use crate::script::binding::Library;
+use crate::{Error, Result};
+use candle_core::Tensor as Candle;
+
+fn shifted(x: &Candle, axis: usize) -> Result<Candle> {
+    let greatest = x.detach().max_keepdim(axis)?;
+    // Where a whole row is -inf the shift would make NaN out of it twice over; candle's own numbers do that anyway.
+    Ok(x.broadcast_sub(&greatest)?)
+}
+
+fn softmax(x: &Candle, axis: usize) -> Result<Candle> {
+    let weights = shifted(x, axis)?.exp()?;
+    Ok(weights.broadcast_div(&weights.sum_keepdim(axis)?)?)
+}
+
+pub(super) fn log_softmax(x: &Candle, axis: usize) -> Result<Candle> {
+    let x = shifted(x, axis)?;
+    Ok(x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?)?)
+}
+
+pub fn declare(library: &mut Library) {
+    library
+        .function("softmax", &["t", "axis"], |t: Tensor, along: Option<i64>| {
+            let axis = axis(along.unwrap_or(-1), t.dims())?;
+            t.with(softmax(&t.float()?, axis)?)
+        })
+        .doc("exp(x) over the sum of exp(x) along an axis, the last by default.")
+        .example("assert_equal(softmax(zeros([2, 4]), 1), full([2, 4], 0.25));");
+    library
+        .function("log_softmax", &["t", "axis"], |t: Tensor, along: Option<i64>| {
+            let axis = axis(along.unwrap_or(-1), t.dims())?;
+            t.with(log_softmax(&t.float()?, axis)?)
+        })
+        .doc("The logarithm of `softmax`, exact where the probabilities are tiny; along the last axis by default.")
+        .example("assert(all_close(log_softmax(zeros([4])), log(full([4], 0.25))));");
+    library
+        .function("cross_entropy", &["logits", "labels"], |logits: Tensor, labels: Indices| {
+            let &[rows, classes] = logits.dims() else {
+                return Err(Error::user(format!("cross_entropy takes logits of shape [rows, classes], not {:?}", logits.dims())));
+            };
+            let labels = labels.resolve(classes, logits.candle().device())?;
+            if labels.dims() != [rows] {
+                return Err(Error::user(format!("cross_entropy: logits {:?} and labels {:?} do not fit", logits.dims(), labels.dims()))
+                    .hint(format!("one label a row: labels of shape [{rows}]")));
+            }
+            let chosen = log_softmax(&logits.float()?, 1)?.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?;
+            logits.with(chosen.mean_all()?.neg()?)
+        })
+        .doc("The mean over the rows of minus the log-softmax at the row's label. `logits`: [rows, classes]; `labels`: [rows], \
+              whole numbers from 0.")
+        .example("let loss = cross_entropy(zeros([2, 4]), [0, 3]);\nassert(all_close(loss, log(tensor(4))));");
+}

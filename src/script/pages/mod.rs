@@ -1,0 +1,11 @@
+//! What is told about scripts: error pages, what `check` finds, and the reference.
+
+mod check;
+mod explain;
+mod page;
+pub mod reference;
+mod unkept;
+
+pub use check::check;
+pub use page::{Frame, Page, Place};
+pub use unkept::unkept;
