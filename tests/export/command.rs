@@ -1,7 +1,7 @@
 //! `candlewick export` as a user meets it.
 
-use super::binary::candlewick;
 use super::networks::{cifar, discrete};
+use crate::binary::candlewick;
 use candlewick::export::proto::{GraphProto, ModelProto};
 use candlewick::space::{DiscreteOptions, Legend, Network, SavedNetwork};
 use prost::Message;

@@ -1,9 +1,10 @@
 //! What an exported network promises: the file's form, the same logits in onnxruntime, and a word for whoever names a run
 //! or a file that will not do.
 
-#[path = "../binary/mod.rs"]
-mod binary;
 mod command;
 mod form;
 mod networks;
 mod runtime;
+
+#[path = "../support/binary.rs"]
+mod binary;

@@ -193,8 +193,8 @@ save_tensors("expected.safetensors", logits);
 
 #[test]
 fn what_a_script_built_is_exported_too() {
-    let folder = super::binary::folder_with(SCRIPTED);
-    super::binary::candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
+    let folder = crate::binary::folder_with(SCRIPTED);
+    crate::binary::candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
     let Some(python) = python() else { return };
     let at = |name: &str| folder.path().join("run").join(name);
     let expected = candle_core::safetensors::load(at("expected.safetensors"), &Device::Cpu).unwrap();

@@ -1,9 +1,8 @@
 //! The shipped scripts, run as a stranger runs them: a cell, a journal, charts. Small here; set `CANDLEWICK_SLOW=1` to run
 //! the first search whole.
 
-mod binary;
-
-use binary::{Ended, candlewick, shipped};
+use crate::binary::{Ended, candlewick};
+use crate::scripts::shipped;
 use candlewick::run::{Entry, read};
 use candlewick::space::{CellKind, Genotype};
 use std::path::Path;

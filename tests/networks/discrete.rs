@@ -1,8 +1,7 @@
 //! Published cells and what becomes of them: counts to the digit, every cell drawn and trained for a step, auxiliary
 //! heads, dropped paths, smoothed labels, DenseNets, and a reason for what cannot be built.
 
-mod shared;
-
+use crate::shared::reference;
 use candle_core::{Device, Tensor};
 use candlewick::chart::{Figure, svg};
 use candlewick::graph::{Graph, Shape};
@@ -15,7 +14,6 @@ use candlewick::space::{
     catalogue, densenet,
 };
 use serde_json::Value;
-use shared::reference;
 
 fn cifar() -> DiscreteOptions<'static> {
     DiscreteOptions::new(Shape::new(3, 32, 32), 10)

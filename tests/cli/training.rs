@@ -1,9 +1,8 @@
 //! From a cell to a trained network, as a user does it: the shipped scripts on small data, images of one's own, and what
 //! is said where the input is wrong.
 
-mod binary;
-
-use binary::{Ended, candlewick, folder_with, run, run_with, shipped};
+use crate::binary::{Ended, candlewick, folder_with};
+use crate::scripts::{run, run_with, shipped};
 use candlewick::export::proto::ModelProto;
 use candlewick::run::{Entry, read};
 use candlewick::space::SavedNetwork;

@@ -1,8 +1,8 @@
 //! An interrupted run goes on, and what it leaves is bit for bit what the run leaves that was never stopped.
 
-mod binary;
-
-use binary::{Ended, candlewick, folder_with, shipped, start};
+use crate::binary::{Ended, candlewick, folder_with};
+use crate::scripts::{run, shipped};
+use crate::start::start;
 use candlewick::run::{difference, read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -190,11 +190,11 @@ fn what_cannot_be_resumed_is_told() {
 #[test]
 fn start_run_wants_all_that_its_optimizers_move() {
     let script = "let w = parameter(ones([2]));\nlet opt = sgd(w, #{ lr: 0.1 });\nstart_run([opt]);\n";
-    binary::run(script).shows(2, &["the optimizer at place 0 of the list moves parameters", "list its network too"]);
-    binary::run(&script.replace("[opt]", "[#{ all: [w] }, opt]")).shows(0, &[]);
-    binary::run("start_run([|x| x]);\n").shows(2, &["no state that the loop changes", "#{ keep:"]);
-    binary::run("start_run([], #{ keep: #{ f: zeros([2]) } });\n").shows(2, &["`f`: a tensor cannot be kept"]);
-    binary::run("save_tensors(\"checkpoint/x\", #{ x: zeros([1]) });\n").shows(2, &["belongs to the run itself"]);
+    run(script).shows(2, &["the optimizer at place 0 of the list moves parameters", "list its network too"]);
+    run(&script.replace("[opt]", "[#{ all: [w] }, opt]")).shows(0, &[]);
+    run("start_run([|x| x]);\n").shows(2, &["no state that the loop changes", "#{ keep:"]);
+    run("start_run([], #{ keep: #{ f: zeros([2]) } });\n").shows(2, &["`f`: a tensor cannot be kept"]);
+    run("save_tensors(\"checkpoint/x\", #{ x: zeros([1]) });\n").shows(2, &["belongs to the run itself"]);
 }
 
 #[test]

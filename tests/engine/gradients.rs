@@ -2,12 +2,10 @@
 //! by central differences. Strides, dilations, odd and even sizes, channel counts that fill no vector, one channel, one
 //! image.
 
-mod common;
-
+use crate::check::{check, check_with};
 use candlewick::engine::Draws;
 use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Slot};
 use candlewick::random::Seed;
-use common::check::{check, check_with};
 
 const SIZES: [(usize, usize); 4] = [(8, 8), (7, 5), (6, 9), (1, 1)];
 

@@ -1,7 +1,8 @@
 //! A network against the f64 interpreter: outputs directly, gradients of images, weights and mixing weights by central
 //! differences.
 
-use super::{noise, reference};
+use crate::noise::noise;
+use crate::reference;
 use candle_core::{Device, Tensor, Var};
 use candlewick::engine::{Draws, Engine, NormMode, Pass};
 use candlewick::graph::{Conv, Graph, Node};

@@ -5,15 +5,13 @@
 //! before it by up to half a percent (the second order, a finite difference, by several). So what is past its tolerance is
 //! compared again with the images moved by about their rounding error: a wrong formula stays wrong in every try.
 
-mod shared;
-
+use crate::shared::reference;
 use candle_core::{Device, Tensor};
 use candlewick::graph::Shape;
 use candlewick::learn::{Batch, Order, Unroll, alpha_gradient, norm, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::space::{Mode, Network, Supernet, SupernetOptions};
 use rand_distr::{Distribution, StandardNormal};
-use shared::reference;
 use std::collections::HashMap;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! Bad input to networks and to learning ends with a page that points at the call and says what would be right; a search
 //! that goes wrong or is interrupted keeps what it has.
 
-mod binary;
-
-use binary::{candlewick, folder_with, run, shipped, start};
+use crate::binary::{candlewick, folder_with};
+use crate::scripts::{run, shipped};
+use crate::start::start;
 use candlewick::run::{Entry, read};
 use std::io::Read;
 use std::path::Path;

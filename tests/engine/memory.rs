@@ -1,10 +1,9 @@
 //! Training within a limit on memory: the same bits, whatever is computed again; an error where the limit is too tight
 //! names one that will do; what it costs is told.
 
-mod binary;
-mod common;
-
-use binary::{candlewick, folder_with, run};
+use crate::binary::{candlewick, folder_with};
+use crate::noise::noise;
+use crate::scripts::run;
 use candle_core::{Device, Tensor};
 use candlewick::bytes::parse_bytes;
 use candlewick::graph::{Conv, Graph, Pool, PoolKind, Shape};
@@ -13,7 +12,6 @@ use candlewick::random::Seed;
 use candlewick::space::{
     DenseNetOptions, Discrete, DiscreteOptions, Mode, Network, Supernet, SupernetOptions, catalogue, densenet,
 };
-use common::noise;
 use std::sync::{Arc, Mutex};
 
 const IMAGES: usize = 5;

@@ -1,8 +1,6 @@
 //! `candlewick bench` says what it measured: the fields that programs read, numbers that fit together, tables for people.
 
-mod binary;
-
-use binary::{Ended, candlewick, command};
+use crate::binary::{Ended, candlewick, command};
 use serde_json::Value;
 use std::path::Path;
 
@@ -179,7 +177,8 @@ fn wrong_options_are_the_users_mistake() {
     bench(&["table", "--centre", "64,16"]).shows(2, &["--centre is batch, channels and layers, not 2 numbers"]);
     // The mistake is found by the row's own process.
     bench(&["table", "--batches", "2", "--size", "9", "--steps", "1"]).shows(2, &["batch 2", "even height and width"]);
-    let simd = binary::finish(command(Path::new(".")).args(["bench", "primitives"]).env("CANDLEWICK_SIMD", "sse9"));
+    let simd =
+        crate::binary::finish(command(Path::new(".")).args(["bench", "primitives"]).env("CANDLEWICK_SIMD", "sse9"));
     simd.shows(2, &["instruction set", "sse9"]);
 }
 

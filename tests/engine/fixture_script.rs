@@ -1,14 +1,13 @@
 //! `scripts/fixture.rhai` holds the engine against reference values: it accepts the right ones on every instruction set,
 //! and only those.
 
-mod binary;
-mod shared;
-
-use binary::{Ended, command, finish, shipped, simd_paths};
+use crate::binary::{Ended, command, finish};
+use crate::scripts::shipped;
+use crate::shared::reference;
+use crate::simd::simd_paths;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use shared::reference;
 use std::path::Path;
 
 fn compare(file: &Path, simd: &str, threads: &str, parameters: &[&str]) -> Ended {

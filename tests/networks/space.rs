@@ -1,8 +1,7 @@
 //! The search space: counts equal the published ones, names are the reference's, derivation follows the rule to its ties,
 //! genotypes survive being written and read, and what does not fit is refused with a reason.
 
-mod shared;
-
+use crate::shared::reference;
 use candlewick::graph::{Graph, Shape};
 use candlewick::space::cell::{edge_count, incoming};
 use candlewick::space::derive::derive_cell;
@@ -11,7 +10,6 @@ use candlewick::space::{
     SupernetOptions,
 };
 use serde_json::Value;
-use shared::reference;
 
 fn cifar() -> SupernetOptions<'static> {
     SupernetOptions::new(Shape::new(3, 32, 32), 10)

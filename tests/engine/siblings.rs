@@ -1,8 +1,9 @@
 //! Siblings share lanes: cells whose candidates are narrow compute what their plain graph says, whatever the candidates,
 //! masks and widths, and they take fewer convolutions than there are candidates.
 
-mod common;
-
+use crate::check::{check, check_with};
+use crate::noise::noise;
+use crate::reference;
 use candle_core::{Device, Tensor};
 use candlewick::engine::{Draws, Engine, NormMode, Pass};
 use candlewick::graph::plan::{Plan, Step};
@@ -12,8 +13,6 @@ use candlewick::space::cell::{CellKind, SearchCell, edge_count};
 use candlewick::space::{
     Discrete, DiscreteOptions, Mask, Mode, Network, Operation, Operations, Supernet, SupernetOptions, catalogue,
 };
-use common::check::{check, check_with};
-use common::{noise, reference};
 
 /// How a search cell is made.
 struct Cell {

@@ -1,9 +1,8 @@
 //! One seed, one result: journals and weights are equal to the last bit, whatever the number of threads, on every
 //! instruction set.
 
-mod binary;
-
-use binary::{command, finish, folder_with, simd_paths};
+use crate::binary::{command, finish, folder_with};
+use crate::simd::simd_paths;
 use candlewick::run::{Entry, difference, read};
 
 /// A search in which everything that could differ takes part: augmentation, shuffling, a sampled relaxation, the unrolled

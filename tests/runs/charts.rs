@@ -1,7 +1,5 @@
 //! Charts are written whole as SVG and PNG, whatever the data, and nothing in a cell's drawing lies on anything else.
 
-mod shared;
-
 use candlewick::chart::{
     Alphas, Cell, Cells, Curves, Edge, Entry, Figure, Group, Groups, HeatMap, Matrix, Op, Palette, Panel, Rect, Series,
     Sheet, lay_out, png, save, state_name, svg,
@@ -164,7 +162,7 @@ fn a_chart_replaces_the_one_before_it() -> anyhow::Result<()> {
 
 /// Every published genotype, where the shared folder with them is at hand.
 fn genotypes() -> Option<Vec<(String, Value)>> {
-    let text = std::fs::read_to_string(shared::reference("spec/genotypes.json")?).ok()?;
+    let text = std::fs::read_to_string(crate::shared::reference("spec/genotypes.json")?).ok()?;
     let all: Value = serde_json::from_str(&text).ok()?;
     let mut found = Vec::new();
     for group in ["cnn", "cnn_edge_lists", "rnn"] {

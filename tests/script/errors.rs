@@ -1,9 +1,14 @@
 //! Bad input ends with a page that says what, where and what would be right, and with the right exit code.
 
-mod binary;
-
-use binary::{candlewick, check, run, run_with, start};
+use crate::binary::{Ended, candlewick, folder_with};
+use crate::scripts::{run, run_with};
+use crate::start::start;
 use std::time::{Duration, Instant};
+
+/// Checks a script.
+fn check(script: &str) -> Ended {
+    candlewick(folder_with(script).path(), &["check", "s.rhai"])
+}
 
 #[test]
 fn a_sound_script_prints_to_stdout_and_ends_with_0() {

@@ -1,0 +1,23 @@
+//! The engine: every primitive and every fusion against plain loops, within a limit on memory, to the last bit, and against
+//! reference values of another program.
+
+mod check;
+mod fixture_script;
+mod fixtures;
+mod gradients;
+mod memory;
+mod reference;
+mod same_bits;
+mod siblings;
+mod simd;
+
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/noise.rs"]
+mod noise;
+#[path = "../support/points.rs"]
+mod points;
+#[path = "../support/scripts.rs"]
+mod scripts;
+#[path = "../support/shared.rs"]
+mod shared;

@@ -1,0 +1,10 @@
+//! Networks: the search space and published cells, what passes change, learning, and what a saved file brings back.
+
+mod discrete;
+mod learning;
+mod passes;
+mod saved;
+mod space;
+
+#[path = "../support/shared.rs"]
+mod shared;

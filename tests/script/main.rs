@@ -1,0 +1,15 @@
+//! Scripts: tensors with their gradients, examples of every function, and a page for every mistake.
+
+mod errors;
+mod examples;
+mod network_errors;
+mod tensors;
+
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/points.rs"]
+mod points;
+#[path = "../support/scripts.rs"]
+mod scripts;
+#[path = "../support/start.rs"]
+mod start;

@@ -1,0 +1,10 @@
+//! Starts the real binary and leaves it running, for the tests that interrupt it.
+
+use crate::binary::command;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+/// Starts the binary in `folder`, its output to be read while it runs.
+pub fn start(folder: &Path, arguments: &[&str]) -> Child {
+    command(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+}
