@@ -13,18 +13,6 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The folder of real data sets, if this machine has it: `CANDLEWICK_SHARED`, or `../shared` beside the repository.
-pub fn shared(set: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("CANDLEWICK_SHARED").map(PathBuf::from);
-    let root = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    let folder = root.join("data").join(set);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    println!("passed over: {} is not here (CANDLEWICK_SHARED names another place)", folder.display());
-    None
-}
-
 /// Reads a folder without options.
 pub fn open(folder: &Path) -> candlewick::Result<Images> {
     images(&Source::Folder(folder.into()), &ImageOptions::default())

@@ -6,3 +6,8 @@ mod batches;
 mod files;
 mod script;
 mod sources;
+
+#[path = "../support/require.rs"]
+mod require;
+#[path = "../support/shared.rs"]
+mod shared;

@@ -1,6 +1,7 @@
 //! Every source is read right: counts, order of pixels, classes, sizes.
 
 use crate::files::*;
+use crate::shared::reference;
 use candlewick::data::{ImageOptions, ImageShape, Source, images};
 use parquet::file::reader::SerializedFileReader;
 use parquet::record::Field;
@@ -42,7 +43,7 @@ fn digits_can_be_enlarged_and_coloured() {
 
 #[test]
 fn cifar_parquet_is_whole_balanced_and_not_transposed() {
-    let Some(folder) = shared("cifar10") else { return };
+    let Some(folder) = reference("data/cifar10") else { return };
     let cifar = open(&folder).unwrap();
     assert_eq!((cifar.train.len(), cifar.test.len()), (10_000, 2_000));
     assert_eq!(cifar.train.class_counts(), [1000; 10]);
@@ -109,7 +110,7 @@ fn cifar_binary_batches_are_read_in_order() {
 
 #[test]
 fn fashion_idx_is_whole_and_balanced() {
-    let Some(folder) = shared("fashion-mnist") else { return };
+    let Some(folder) = reference("data/fashion-mnist") else { return };
     let fashion = open(&folder).unwrap();
     assert_eq!((fashion.train.len(), fashion.test.len()), (10_000, 2_000));
     assert_eq!(fashion.train.class_counts(), [1000; 10]);

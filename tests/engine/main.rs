@@ -17,6 +17,8 @@ mod binary;
 mod noise;
 #[path = "../support/points.rs"]
 mod points;
+#[path = "../support/require.rs"]
+mod require;
 #[path = "../support/scripts.rs"]
 mod scripts;
 #[path = "../support/shared.rs"]

@@ -8,3 +8,5 @@ mod runtime;
 
 #[path = "../support/binary.rs"]
 mod binary;
+#[path = "../support/require.rs"]
+mod require;

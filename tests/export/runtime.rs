@@ -1,7 +1,7 @@
 //! Exported files in onnxruntime against the engine's evaluation.
 //!
-//! The first test makes a Python environment with onnxruntime below `target/tmp` and later ones find it there; where that
-//! fails (no Python, no network) the tests pass over with a word.
+//! The first test makes a Python environment with onnxruntime below `target/tmp` and later ones find it there. Where that
+//! fails (no Python, no network) the tests are skipped, or fail with `CANDLEWICK_REQUIRE=1`.
 
 use super::networks::{cifar, densenet, discrete, images, onnx, own, settled, small};
 use candle_core::{Device, Tensor};
@@ -22,7 +22,7 @@ fn python() -> Option<&'static Path> {
     match PYTHON.get_or_init(|| environment(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("onnxruntime"))) {
         Ok(python) => Some(python),
         Err(reason) => {
-            eprintln!("passed over: no onnxruntime to compare with: {reason}");
+            crate::require::skipped(&format!("there is no onnxruntime to compare with: {reason}"));
             None
         }
     }

@@ -6,5 +6,7 @@ mod passes;
 mod saved;
 mod space;
 
+#[path = "../support/require.rs"]
+mod require;
 #[path = "../support/shared.rs"]
 mod shared;

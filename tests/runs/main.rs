@@ -7,6 +7,8 @@ mod resume;
 
 #[path = "../support/binary.rs"]
 mod binary;
+#[path = "../support/require.rs"]
+mod require;
 #[path = "../support/scripts.rs"]
 mod scripts;
 #[path = "../support/shared.rs"]
