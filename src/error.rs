@@ -81,16 +81,16 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
-    /// candle's errors are mostly shapes that do not fit: the caller's mistake. What a device reports is not, and an
-    /// interruption on its way through candle (inside a custom operation) is only a message there, and an interruption
-    /// again here.
+    /// candle's errors are mostly shapes that do not fit: the caller's mistake. What a device reports is not. An error of
+    /// ours that went through candle (out of a custom operation) is itself again.
     fn from(error: candle_core::Error) -> Self {
-        if crate::interrupt::requested() {
-            return Self::interrupted();
-        }
         match error {
             // Captured where RUST_BACKTRACE is set; no reader of an error page wants it.
             candle_core::Error::WithBacktrace { inner, .. } => (*inner).into(),
+            candle_core::Error::WrappedContext { wrapped, context } => match wrapped.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::user(format!("{other}\n{context}")),
+            },
             candle_core::Error::Cuda(failure) => {
                 Self::run(format!("CUDA reports {failure}")).hint("--device cpu does without CUDA")
             }
@@ -100,9 +100,10 @@ impl From<candle_core::Error> for Error {
 }
 
 impl From<Error> for candle_core::Error {
-    /// On the way through candle (a custom operation) only the message survives; check the input before you go in.
+    /// The way through candle for an error inside a custom operation; it comes back whole.
     fn from(error: Error) -> Self {
-        candle_core::Error::Msg(error.message)
+        let context = error.message.clone();
+        candle_core::Error::WrappedContext { wrapped: Box::new(error), context }
     }
 }
 
@@ -120,6 +121,17 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_comes_back_from_candle_as_it_went_in() {
+        for error in [Error::interrupted(), Error::run("the disk is full").hint("make room")] {
+            let through: Error = candle_core::Error::from(error.clone()).bt().into();
+            assert_eq!((through.blame, through.message, through.hint), (error.blame, error.message, error.hint));
+        }
+        // What candle says by itself is not taken for an interruption, whatever else goes on.
+        let other = candle_core::Error::WrappedContext { wrapped: Box::new(fmt::Error), context: "there".into() };
+        assert_eq!(Error::from(other).blame, Blame::User);
+    }
 
     #[test]
     fn a_failing_device_is_not_the_user_s_mistake() {

@@ -1,13 +1,12 @@
 //! The written documentation is what the declarations say.
 
+use crate::files::root;
 use candlewick::script::{self, reference};
-use std::path::Path;
 
 #[track_caller]
 fn is_fresh(name: &str, wanted: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name);
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == wanted, "scripts/{name} is stale; `cargo run -- doc --write scripts` makes it anew");
+    let found = std::fs::read_to_string(root().join("scripts").join(name)).unwrap_or_default();
+    assert!(found == wanted, "scripts/{name} is stale; write it with `cargo run -- doc --write scripts`");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::binary::{Ended, candlewick, folder_with};
 use crate::scripts::{run, shipped};
-use crate::start::start;
+use crate::start::{interrupt, start};
 use candlewick::run::{difference, read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -111,8 +111,7 @@ fn ctrl_c_says_how_to_go_on_and_settings_are_remembered() {
     }
     candlewick(folder, &["run", "s.rhai", "--resume"])
         .shows(2, &["another process is writing runs/s/journal.jsonl", "hint: one run, one process"]);
-    // SAFETY: the process is our child and not yet waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    interrupt(&child);
     let mut page = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().expect("a pipe"), &mut page).expect("it says something");
     assert_eq!(child.wait().expect("it ends").code(), Some(130));

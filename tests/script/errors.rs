@@ -2,7 +2,7 @@
 
 use crate::binary::{Ended, candlewick, folder_with};
 use crate::scripts::{run, run_with};
-use crate::start::start;
+use crate::start::{interrupt, start};
 use std::time::{Duration, Instant};
 
 /// Checks a script.
@@ -288,8 +288,7 @@ fn ends_at_once(busy: &str) {
     let mut first = [0u8; 3];
     std::io::Read::read_exact(child.stdout.as_mut().expect("piped"), &mut first).expect("it prints");
     let asked = Instant::now();
-    // SAFETY: a signal to a child of our own that has not been waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    interrupt(&child);
     let status = child.wait().expect("it ends");
     assert!(asked.elapsed() < Duration::from_secs(1), "took {:?}", asked.elapsed());
     assert_eq!(status.code(), Some(130));

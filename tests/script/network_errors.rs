@@ -3,7 +3,7 @@
 
 use crate::binary::{candlewick, folder_with};
 use crate::scripts::{run, shipped};
-use crate::start::start;
+use crate::start::{interrupt, start};
 use candlewick::run::{Entry, read};
 use std::io::Read;
 use std::path::Path;
@@ -217,8 +217,7 @@ fn ctrl_c_ends_a_large_search_within_a_second() {
         child.stdout.as_mut().expect("piped").read_exact(&mut first).expect("it prints");
         std::thread::sleep(Duration::from_millis(wait));
         let asked = Instant::now();
-        // SAFETY: a signal to a child of our own that has not been waited for.
-        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        interrupt(&child);
         let status = child.wait().expect("it ends");
         assert!(asked.elapsed() < Duration::from_secs(1), "took {:?} after {wait} ms", asked.elapsed());
         assert_eq!(status.code(), Some(130));

@@ -8,3 +8,10 @@ use std::process::{Child, Stdio};
 pub fn start(folder: &Path, arguments: &[&str]) -> Child {
     command(folder).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
+
+/// Presses Ctrl-C for a running child.
+#[cfg(unix)]
+pub fn interrupt(child: &Child) {
+    // SAFETY: a signal to a child of our own that has not been waited for, as the borrow shows.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+}
