@@ -161,7 +161,7 @@ impl Checkpoints {
         // What was being written when a run was killed lies about half done.
         let half = self.paths()?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "part"));
         for path in old.chain(half) {
-            std::fs::remove_file(&path).map_err(|e| Error::file(&path, &e))?;
+            files::remove(&path).map_err(|e| Error::file(&path, &e))?;
         }
         Ok(())
     }
@@ -207,4 +207,58 @@ impl Checkpoints {
 fn sum(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?.strip_suffix(".safetensors")?;
     u32::from_str_radix(name.split_once('-')?.1, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::faults::{Stop, stopping};
+
+    fn snapshot(epoch: u64) -> Snapshot {
+        let weights = Tensor::full(epoch as f32, 1000, &Device::Cpu).unwrap();
+        let header = Header { format: FORMAT, epoch, lasting: vec!["network".into()], ..Header::default() };
+        Snapshot { header, lasting: vec![vec![("weights".into(), weights)]] }
+    }
+
+    /// The epochs of the checkpoints that are whole, from the newest on.
+    fn whole(checkpoints: &Checkpoints) -> Vec<u64> {
+        let files = checkpoints.files().unwrap().into_iter().rev().map(|(_, path)| path);
+        let read = files.filter_map(|path| {
+            let bytes = std::fs::read(&path).unwrap();
+            let snapshot = (sum(&path) == Some(crc32fast::hash(&bytes))).then(|| Snapshot::read(&bytes))??;
+            let weights = snapshot.lasting[0][0].1.to_vec1::<f32>().unwrap();
+            assert!(weights.iter().all(|&weight| weight == snapshot.header.epoch as f32));
+            Some(snapshot.header.epoch)
+        });
+        read.collect()
+    }
+
+    #[test]
+    fn a_checkpoint_is_whole_wherever_writing_the_next_one_stops() {
+        for stop in [Stop::Killed, Stop::PowerCut] {
+            for changes in 0.. {
+                let folder = tempfile::tempdir().unwrap();
+                let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+                (0..2).for_each(|epoch| checkpoints.write(&snapshot(epoch)).unwrap());
+                let ended = stopping(stop, changes, || checkpoints.write(&snapshot(2)));
+                let found = whole(&checkpoints);
+                match (&ended, found[0]) {
+                    (Ok(()), _) => assert_eq!(found, [2, 1], "{stop:?} after {changes}"),
+                    (Err(_), 2) => assert_eq!(found, [2, 1, 0], "{stop:?} after {changes}"),
+                    (Err(_), _) => assert_eq!(found, [1, 0], "{stop:?} after {changes}"),
+                }
+                let (newest, _) = checkpoints.newest(u64::MAX).unwrap();
+                assert_eq!(newest.header.epoch, found[0], "{stop:?} after {changes}");
+                // A run that goes on from there leaves two, and nothing half written.
+                checkpoints.write(&snapshot(3)).unwrap();
+                assert_eq!(whole(&checkpoints), [3, found[0]], "{stop:?} after {changes}");
+                assert_eq!(checkpoints.paths().unwrap().len(), GENERATIONS, "{stop:?} after {changes}");
+                if ended.is_ok() {
+                    // Create, sync, rename, sync the folder, remove: each was a place to stop at.
+                    assert_eq!(changes, 5);
+                    break;
+                }
+            }
+        }
+    }
 }

@@ -4,12 +4,12 @@
 //! since the run started). Each is handed to the system in one write, so a killed run leaves whole lines. JSON has no
 //! number for NaN and the infinities: they are written as the strings "NaN", "inf" and "-inf".
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -76,7 +76,7 @@ impl Journal {
 
     /// Sees what was written to the disk.
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(|e| Error::file(&self.path, &e))
+        files::sync(&self.file, &self.path).map_err(|e| Error::file(&self.path, &e))
     }
 
     /// The time since the run started, what it took before it was resumed included.
@@ -101,8 +101,7 @@ impl Journal {
         if self.shut {
             return Ok(());
         }
-        self.file
-            .write_all(&line)
+        files::append(&self.file, &self.path, &line)
             .map_err(|e| Error { blame: crate::error::Blame::Run, ..Error::file(&self.path, &e) })?;
         self.names.extend(fields.keys().cloned());
 

@@ -361,3 +361,49 @@ impl Drop for State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::checkpoint::Checkpoints;
+    use super::*;
+    use crate::files::faults::{Stop, stopping};
+    use crate::run::{RunInfo, number};
+    use std::path::Path;
+
+    /// A short run, which ends early where the machine does; whether it came to its end.
+    fn run_in(folder: &Path) -> Result<()> {
+        let info = RunInfo { script: "s.rhai".into(), ..RunInfo::default() };
+        let run = Run::start(RunFolder::begin(folder, &info, None)?, Progress::hidden(), vec![], Entry::new())?;
+        for epoch in run.epochs(2) {
+            epoch?;
+            for step in run.steps((0..2).map(Ok), Some(2)) {
+                let _: i32 = step?;
+                run.log(&Entry::from_iter([("train_loss".to_string(), number(1.0))]))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_checkpoint_knows_of_no_line_that_a_power_cut_takes() {
+        let mut kept = 0;
+        for changes in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let ended = stopping(Stop::PowerCut, changes, || run_in(folder.path()));
+            let journal = folder.path().join("journal.jsonl");
+            let length = std::fs::metadata(&journal).map_or(0, |file| file.len());
+            let checkpoints = Checkpoints::new(folder.path().join("checkpoint"));
+            if !checkpoints.is_empty().unwrap() {
+                kept += 1;
+                let (newest, passed) = checkpoints.newest(length).unwrap();
+                assert!(passed.is_empty(), "after {changes}: {passed:?} knows more than the {length} bytes there are");
+                assert!(read(&journal).unwrap().len() as u64 >= newest.header.begun);
+            }
+            // The run's last checkpoint is written as its handle goes.
+            if ended.is_ok() && changes > 40 {
+                break;
+            }
+        }
+        assert!(kept > 10, "{kept} stops found a checkpoint");
+    }
+}
