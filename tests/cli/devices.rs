@@ -1,34 +1,25 @@
 //! `--device`: what cannot run where it was asked to says so at once.
 
-use std::process::{Command, Stdio};
+use crate::binary::Ended;
+use crate::scripts::run_with;
 
-fn run_on(device: &str) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("s.rhai"), "print(zeros([2]));").expect("written");
-    let output = Command::new(env!("CARGO_BIN_EXE_candlewick"))
-        .args(["run", "s.rhai", "--device", device])
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .expect("the binary runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+fn run_on(device: &str) -> Ended {
+    run_with("print(zeros([2]));", &["--device", device])
 }
 
 #[test]
 fn a_number_that_no_device_can_have_is_refused() {
     for device in ["cuda:", "cuda:x", "cuda:-1", "cuda:4294967296"] {
-        let (code, page) = run_on(device);
-        assert_eq!(code, Some(2), "{device}: {page}");
-        assert!(page.contains("is no device number"), "{device}: {page}");
+        run_on(device).shows(2, &["is no device number"]);
     }
 }
 
 #[test]
 fn a_device_that_is_not_there_is_refused_with_a_page() {
     // No machine has this one, with CUDA or without.
-    let (code, page) = run_on("cuda:9999");
-    assert_eq!(code, Some(2), "{page}");
-    assert!(page.starts_with("error: ") && page.contains("--device cpu") && !page.contains("panicked"), "{page}");
+    let ended = run_on("cuda:9999");
+    ended.shows(2, &["--device cpu"]);
+    assert!(ended.stderr.starts_with("error: ") && !ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
 
 /// Without the feature candle's CUDA device is an empty stand-in, which any machine can make.

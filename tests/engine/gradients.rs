@@ -354,3 +354,21 @@ fn passes_draw_anew_and_alike_for_equal_keys() {
     let (sum, square) = noise(0, 0, 0).iter().fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
     assert!((sum / 2000.0).abs() < 0.1 && (square / 2000.0 - 1.0).abs() < 0.15, "{sum} {square}");
 }
+
+#[test]
+fn no_two_noises_share_numbers() {
+    // Pairs of neighbours, as single numbers of single precision meet by chance.
+    let mut seen = std::collections::HashSet::new();
+    let mut drawn = 0;
+    for pass in 0..3 {
+        for id in 0..5 {
+            for image in 0..20 {
+                let draws = Draws { seed: Seed(1), pass, drop_path: 0.0 };
+                let numbers: Vec<u32> = draws.noise(id, image).take(65).map(f32::to_bits).collect();
+                seen.extend(numbers.windows(2).map(|pair| (pair[0], pair[1])));
+                drawn += 64;
+            }
+        }
+    }
+    assert_eq!(seen.len(), drawn);
+}

@@ -5,6 +5,7 @@ mod check;
 mod fixture_script;
 mod fixtures;
 mod gradients;
+mod kinks;
 mod memory;
 mod reference;
 mod same_bits;

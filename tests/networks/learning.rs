@@ -90,6 +90,17 @@ fn adam_follows_its_closed_form() {
 }
 
 #[test]
+fn adam_adds_eps_to_the_root() {
+    // A gradient as small as eps makes half a step; with eps under the root it would be a ten-thousandth of one.
+    let w = var(&[1.0, 1.0]);
+    let mut adam = Adam::new(vec![w.clone()], AdamOptions::new(0.01)).unwrap();
+    for _ in 0..2 {
+        adam.step(&[tensor(&[1e-8, -3e-8])]).unwrap();
+    }
+    assert_close(&values(&w), &[1.0 - 0.02 * 0.5, 1.0 + 0.02 * 0.75], 1e-9);
+}
+
+#[test]
 fn adam_decays_through_the_gradient_or_beside_it() {
     let w = var(&[2.0]);
     let options = AdamOptions { weight_decay: 0.5, ..AdamOptions::new(0.1) };
@@ -291,6 +302,24 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
     let h = bilevel::hessian_vector(&Toy, &var(&WEIGHTS), &alphas, &softmax, &v, With::Weights).unwrap();
     let error = relative_error(&values(&h[0]), &expected);
     assert!(error < 3e-4, "{error:e}");
+}
+
+#[test]
+fn finite_differences_step_a_hundredth_in_all() {
+    // R = 0.01/‖v‖ (Liu et al. 2019, footnote 2): a derivative would not tell one step from another, this difference does.
+    let v = tensor(&[0.5, -1.0, 0.25, 2.0, -0.75, 1.5]);
+    let r = 0.01 / norm(std::slice::from_ref(&v)).unwrap();
+    let alpha_gradient = |offset: f64| {
+        let w = (tensor(&WEIGHTS) + v.affine(offset, 0.0).unwrap()).unwrap();
+        let alphas = toy_alphas(&ALPHAS);
+        let loss = Toy.loss(Split::Train, &w, &softmax(&alphas).unwrap(), Statistics::Leave).unwrap();
+        values(loss.backward().unwrap().get(&alphas.tensors()[0]).unwrap())
+    };
+    let (above, below) = (alpha_gradient(r), alpha_gradient(-r));
+    let expected: Vec<f64> = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * r)).collect();
+    let h = bilevel::hessian_vector(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &v, With::Alphas).unwrap();
+    let error = relative_error(&values(&h[0]), &expected);
+    assert!(error < 1e-10, "{error:e}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod discrete;
 mod in_scripts;
 mod learning;
+mod norms;
 mod passes;
 mod saved;
 mod space;

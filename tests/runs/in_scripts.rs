@@ -1,8 +1,9 @@
-//! What scripts do with runs: loops, journal, charts, and the errors of their misuse.
+//! What scripts do with runs: loops, journal, charts, and the errors of their misuse. (`tests/script/examples.rs` runs the
+//! examples.)
 
 use candlewick::random::Seed;
 use candlewick::run::{Entry, difference, read};
-use candlewick::script::{Face, Host, Page, Script, Setup, catalogue};
+use candlewick::script::{Host, Page, Script, Setup};
 use std::path::Path;
 
 /// Runs a script whose run folder is `out`.
@@ -67,20 +68,6 @@ fn two_runs_with_one_seed_write_equal_journals() -> anyhow::Result<()> {
         Ok(read(&out.join("journal.jsonl"))?)
     };
     assert_eq!(difference(&journal("one")?, &journal("other")?), None);
-    Ok(())
-}
-
-#[test]
-fn each_example_runs() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let catalogue = catalogue();
-    let entries = catalogue.entries.iter().filter(|entry| entry.noun == "runs");
-    for (number, entry) in entries.enumerate() {
-        assert!(!entry.example.is_empty() && !entry.doc.is_empty(), "{}", entry.title());
-        assert!(entry.face != Face::Constant);
-        let out = folder.path().join(number.to_string());
-        run(entry.example, &out).map_err(|page| anyhow::anyhow!("{}: {page:?}", entry.title()))?;
-    }
     Ok(())
 }
 
