@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// One change of the disk, in the order in which it is asked for.
+/// One change of the disk.
+#[cfg_attr(not(test), expect(dead_code, reason = "the machine that may stop is a unit test's"))]
 enum Change<'a> {
     /// A new file with these bytes.
     Create(&'a Path, &'a [u8]),

@@ -61,7 +61,7 @@ fn the_synopsis_is_what_help_says() {
         .filter(|name| *name != "help")
         .collect();
     assert_eq!(commands, listed);
-    let run = synopsis.lines().find(|line| line.contains("candlewick run")).expect("the command run");
+    let run = between(synopsis, "candlewick run", "candlewick check");
     let wanted: BTreeSet<String> = options(&help(&["run"])).into_iter().filter(|name| name != "--help").collect();
     assert_eq!(options(run), wanted, "the options of candlewick run");
     for command in commands.iter().filter(|name| **name != "run") {
@@ -91,7 +91,7 @@ fn settings_in_its_commands_are_parameters_of_those_scripts() {
         let page = help(&["run", script]);
         for setting in settings {
             checked += 1;
-            let known = page.lines().any(|line| line.split_whitespace().next() == Some(setting));
+            let known = page.lines().any(|line| line.trim_start().starts_with(&format!("{setting}=")));
             assert!(known, "{script} has no parameter {setting}:\n{page}");
         }
     }
