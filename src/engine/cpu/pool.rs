@@ -1,6 +1,6 @@
 //! Max and average pools with padding, forward and backward.
 
-use super::lanes::kernel;
+use super::lanes::{Lanes, kernel};
 use crate::graph::{Pool, PoolKind};
 
 /// One block's planes of a pool: sizes (height, width) before and after.
@@ -34,6 +34,26 @@ impl PoolPlane {
     }
 }
 
+/// The larger of two, NaN where either is: `max` alone forgets a NaN on its left, and a diverged run would look sound.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn larger<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { a.max(b).add(a.where_unequal(a, a)) }
+}
+
+/// The sum of two.
+///
+/// # Safety
+/// As for [`Lanes`].
+#[inline(always)]
+unsafe fn total<V: Lanes>(a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { a.add(b) }
+}
+
 kernel! {
     /// dst = pool of src.
     ///
@@ -63,8 +83,11 @@ kernel! {
                                 } else {
                                     let top = row.add(16 * x);
                                     match rows.len() {
-                                        3 => V::load(top).$join(V::load(top.add(step))).$join(V::load(top.add(2 * step))),
-                                        2 => V::load(top).$join(V::load(top.add(step))),
+                                        3 => {
+                                            let two = $join(V::load(top), V::load(top.add(step)));
+                                            $join(two, V::load(top.add(2 * step)))
+                                        }
+                                        2 => $join(V::load(top), V::load(top.add(step))),
                                         1 => V::load(top),
                                         _ => nothing,
                                     }
@@ -74,7 +97,7 @@ kernel! {
                         let (mut left, mut middle) = (column!(0), column!(1));
                         for c in 0..plane.to.1 {
                             let right = column!(c + 2);
-                            let mut result = left.$join(middle).$join(right);
+                            let mut result = $join($join(left, middle), right);
                             if !is_max {
                                 let cells = rows.len() * plane.window(c, width).len();
                                 result = result.mul(V::splat(plane.share(cells)));
@@ -84,7 +107,7 @@ kernel! {
                         }
                     }};
                 }
-                if is_max { slide!(max) } else { slide!(add) }
+                if is_max { slide!(larger) } else { slide!(total) }
             }
             return;
         }
@@ -98,7 +121,7 @@ kernel! {
                 for y in rows.clone() {
                     for x in columns.clone() {
                         let value = V::load(src.add(16 * (y * plane.from.1 + x)));
-                        result = if is_max { result.max(value) } else { result.add(value) };
+                        result = if is_max { larger(result, value) } else { result.add(value) };
                     }
                 }
                 if !is_max {
