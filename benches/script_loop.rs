@@ -2,9 +2,9 @@
 //!
 //!     cargo bench --bench script_loop
 //!
-//! Prints one JSON line of microseconds a turn, the fastest of several rounds. `empty` is the loop with functions that do
-//! nothing, as declared and checked as the real ones. `script` and `rust` are the same first-order search on a network so
-//! small that the loop shows; their difference is what the script adds to a step of any size.
+//! Prints one JSON line of microseconds a turn, the fastest of several rounds. `empty` is the loop with functions that
+//! do nothing, as declared and checked as the real ones. `script` and `rust` are the same first-order search on a
+//! network so small that the loop shows; their difference is what the script adds to a step of any size.
 
 use anyhow::Result;
 use candle_core::Device;
@@ -35,7 +35,8 @@ const SMALL: &str = r#"
     let half    = images("digits").train.split(0.5);
     let batches = half[0].batches(2);
     let valid   = half[1].batches(2);
-    let net     = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 1, layers: 1, nodes: 1, reductions: [] });
+    let shape   = #{ channels: 1, size: 8, classes: 10 };
+let net     = supernet(shape, #{ channels: 1, layers: 1, nodes: 1, reductions: [] });
     let w_opt   = sgd(net.weights, #{ lr: 0.025, momentum: 0.9, weight_decay: 3e-4, clip: 5.0 });
     let a_opt   = adam(net.alphas, #{ lr: 3e-4, betas: [0.5, 0.999], weight_decay: 1e-3 });
     let run     = start_run();

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Both sides of the speed claims in one run on the same cores: each row is measured by candlewick, by PyTorch eager, by
-# PyTorch with --channels-last and by candlewick again, in turn; then medians, and candlewick against the best of PyTorch.
+# PyTorch with --channels-last and by candlewick again, in turn; then medians, and candlewick against the best of
+# PyTorch.
 #
 #   benches/side_by_side.sh [ROW …] [--with-compile] [--order N] [--batch N] [--channels N] [--layers N] [--partial K]
 #                           [--size N] [--steps N] [--threads N]
@@ -12,9 +13,9 @@
 #   small     a first-order search step on 8×8 images
 #   all       every one of them
 #
-# Options replace those of the rows. --with-compile measures PyTorch with torch.compile as well; where that fails, the row
-# says so and the others go on. Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV, by
-# default target/torch-venv).
+# Options replace those of the rows. --with-compile measures PyTorch with torch.compile as well; where that fails, the
+# row says so and the others go on. Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV,
+# by default target/torch-venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,7 +50,8 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 cargo build --release --quiet
 
-# The row's command ("step" or "eval") and its options, in `what` and `options`, and what only candlewick gets, in `ours`.
+# The row's command ("step" or "eval") and its options, in `what` and `options`, and what only candlewick gets, in
+# `ours`.
 choose() {
     local -A set
     what=step ours=()
@@ -85,7 +87,8 @@ for row in "${rows[@]}"; do
     run "$row" eager "$venv/bin/python" benches/torch_darts.py "$what" "${options[@]}"
     run "$row" channels-last "$venv/bin/python" benches/torch_darts.py "$what" --channels-last "${options[@]}"
     if $compile; then
-        run "$row" compile "$venv/bin/python" benches/torch_darts.py "$what" --compile "${options[@]}" || failed+=("$row")
+        run "$row" compile "$venv/bin/python" benches/torch_darts.py "$what" --compile "${options[@]}" ||
+            failed+=("$row")
     fi
     run "$row" candlewick ./target/release/candlewick bench "$what" "${options[@]}" "${ours[@]}"
 done
@@ -104,8 +107,8 @@ for row, sides in rows.items():
     medians = {name: statistics.median(side["seconds"]) for name, side in sides.items()}
     ours = sides["candlewick"]
     for name, side in sides.items():
-        ratio = "" if side is ours else (
-            f"{medians[name] / medians['candlewick']:.2f} times as fast, in 1/{side['memory'] / ours['memory']:.1f} of the memory")
+        faster, smaller = medians[name] / medians["candlewick"], side["memory"] / ours["memory"]
+        ratio = "" if side is ours else f"{faster:.2f} times as fast, in 1/{smaller:.1f} of the memory"
         print(f"{row:9} {name:14} {medians[name]:9.3f} {side['memory']:8}   {ratio}")
     if row in failed:
         print(f"{row:9} {'compile':14}    failed (its message is above)")

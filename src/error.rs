@@ -1,7 +1,7 @@
 //! The library's error: what went wrong, whose mistake it was, and what would be right.
 //!
-//! Errors are values with a message and an optional hint; only the command line turns them into exit codes, and only the
-//! script host adds a position in a script.
+//! Errors are values with a message and an optional hint; only the command line turns them into exit codes, and only
+//! the script host adds a position in a script.
 
 use std::fmt;
 
@@ -81,8 +81,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
-    /// candle's errors are mostly shapes that do not fit: the caller's mistake. What a device reports is not. An error of
-    /// ours that went through candle (out of a custom operation) is itself again.
+    /// candle's errors are mostly shapes that do not fit: the caller's mistake. What a device reports is not. An error
+    /// of ours that went through candle (out of a custom operation) is itself again.
     fn from(error: candle_core::Error) -> Self {
         match error {
             // Captured where RUST_BACKTRACE is set; no reader of an error page wants it.

@@ -1,7 +1,7 @@
 //! Convolutions, linear layers and batch norms in ONNX's operators, and norms folded into what comes before them.
 //!
-//! At inference a batch norm is an affine map of each channel, scale · x + shift. Behind a convolution it can be taken into
-//! the weights: exact but for rounding, which is why scale and shift are worked out in f64 and rounded once.
+//! At inference a batch norm is an affine map of each channel, scale · x + shift. Behind a convolution it can be taken
+//! into the weights: exact but for rounding, which is why scale and shift are worked out in f64 and rounded once.
 
 use super::primitives::{Value, Writer};
 use super::sheet::{float, int, ints};

@@ -12,8 +12,8 @@ use prost::Message;
 
 /// The operators' version. 13 (December 2020) is the first in which all that is used here has its present form (axes as
 /// inputs), and nothing used here changed its meaning later, so a newer number would only shut out older readers:
-/// onnxruntime reads 13 since 1.6, TensorRT 8.4 reads up to 13, and onnxruntime's quantisation by channel asks for 13 at
-/// least. Of the operators that can occur TensorRT 8.4 lacks only noise (RandomNormalLike).
+/// onnxruntime reads 13 since 1.6, TensorRT 8.4 reads up to 13, and onnxruntime's quantisation by channel asks for 13
+/// at least. Of the operators that can occur TensorRT 8.4 lacks only noise (RandomNormalLike).
 pub const OPSET: i64 = 13;
 
 /// The file format's version, the one that belongs to [`OPSET`] (ONNX 1.8).

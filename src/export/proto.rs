@@ -1,7 +1,7 @@
 //! The messages of an ONNX file, as far as this crate writes them.
 //!
-//! Message names, field names and field numbers are those of the format (`onnx/onnx.proto`); fields that are never written
-//! are left out. Repeated numbers are not packed, which is how that file declares them.
+//! Message names, field names and field numbers are those of the format (`onnx/onnx.proto`); fields that are never
+//! written are left out. Repeated numbers are not packed, which is how that file declares them.
 
 use prost::{Enumeration, Message};
 

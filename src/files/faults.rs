@@ -32,8 +32,8 @@ pub enum Stop {
     PowerCut,
 }
 
-/// Runs `work` on a machine that makes `changes` changes of its disk, stops within the next one (a file is half written)
-/// and makes none from there on.
+/// Runs `work` on a machine that makes `changes` changes of its disk, stops within the next one (a file is half
+/// written) and makes none from there on.
 pub fn stopping<T>(stop: Stop, changes: usize, work: impl FnOnce() -> T) -> T {
     DISK.set(Some(Disk { left: changes, ..Disk::default() }));
     let result = work();

@@ -1,4 +1,5 @@
-//! `candlewick bench` says what it measured: the fields that programs read, numbers that fit together, tables for people.
+//! `candlewick bench` says what it measured: the fields that programs read, numbers that fit together, tables for
+//! people.
 
 use crate::binary::{Ended, candlewick, command};
 use serde_json::Value;

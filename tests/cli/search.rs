@@ -1,5 +1,5 @@
-//! The shipped scripts, run as a stranger runs them: a cell, a journal, charts. Small here; set `CANDLEWICK_SLOW=1` to run
-//! the first search whole.
+//! The shipped scripts, run as a stranger runs them: a cell, a journal, charts. Small here; set `CANDLEWICK_SLOW=1` to
+//! run the first search whole.
 
 use crate::binary::{Ended, candlewick};
 use crate::scripts::shipped;

@@ -1,5 +1,5 @@
-//! From a cell to a trained network, as a user does it: the shipped scripts on small data, images of one's own, and what
-//! is said where the input is wrong.
+//! From a cell to a trained network, as a user does it: the shipped scripts on small data, images of one's own, and
+//! what is said where the input is wrong.
 
 use crate::binary::{Ended, candlewick, folder_with};
 use crate::scripts::{run, run_with, shipped};
@@ -206,7 +206,8 @@ fn classes_and_sizes_that_do_not_fit_are_refused() {
          let net = discrete(genotype(\"DARTS_V1\"), #{ images: data, classes: 4, channels: 2, layers: 3 });")
     .shows(2, &["the images have 10 classes, but `classes` is 4"]);
     let four = "let data = images(\"digits\");\n\
-                let net = discrete(genotype(\"DARTS_V1\"), #{ images: #{ channels: 1, size: 8, classes: 4 }, channels: 2, layers: 3 });\n";
+                let net = discrete(genotype(\"DARTS_V1\"), #{ images: #{ channels: 1, size: 8, classes: 4 }, \
+                                              channels: 2, layers: 3 });\n";
     run(&format!("{four}evaluate(net, data.test);")).shows(2, &["the network tells only 4 classes apart"]);
     run(&format!("{four}weight_gradient(net, data.train.batches(64).next());"))
         .shows(2, &["the network tells only 4 classes apart"]);

@@ -1,5 +1,5 @@
-//! `scripts/fixture.rhai` holds the engine against reference values: it accepts the right ones on every instruction set,
-//! and only those.
+//! `scripts/fixture.rhai` holds the engine against reference values: it accepts the right ones on every instruction
+//! set, and only those.
 
 use crate::binary::{Ended, command, finish};
 use crate::scripts::shipped;

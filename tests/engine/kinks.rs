@@ -1,5 +1,5 @@
-//! Where functions have a kink or a tie: ReLU at exactly zero, equal maxima under a pool, and NaN, which must not be lost
-//! there. On every instruction set, as each has its own comparisons.
+//! Where functions have a kink or a tie: ReLU at exactly zero, equal maxima under a pool, and NaN, which must not be
+//! lost there. On every instruction set, as each has its own comparisons.
 
 use crate::binary::{command, finish, folder_with};
 use crate::simd::simd_paths;

@@ -1,5 +1,5 @@
-//! The engine: every primitive and every fusion against plain loops, within a limit on memory, to the last bit, and against
-//! reference values of another program.
+//! The engine: every primitive and every fusion against plain loops, within a limit on memory, to the last bit, and
+//! against reference values of another program.
 
 mod check;
 mod fixture_script;

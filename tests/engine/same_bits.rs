@@ -5,8 +5,8 @@ use crate::binary::{command, finish, folder_with};
 use crate::simd::simd_paths;
 use candlewick::run::{Entry, difference, read};
 
-/// A search in which everything that could differ takes part: augmentation, shuffling, a sampled relaxation, the unrolled
-/// step, evaluation; with channels that fill no vector and batches that no number of threads divides.
+/// A search in which everything that could differ takes part: augmentation, shuffling, a sampled relaxation, the
+/// unrolled step, evaluation; with channels that fill no vector and batches that no number of threads divides.
 const SEARCH: &str = r#"
 let data   = images("digits");
 let halves = data.train.take(150).split(0.5);

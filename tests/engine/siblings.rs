@@ -1,5 +1,5 @@
-//! Siblings share lanes: cells whose candidates are narrow compute what their plain graph says, whatever the candidates,
-//! masks and widths, and they take fewer convolutions than there are candidates.
+//! Siblings share lanes: cells whose candidates are narrow compute what their plain graph says, whatever the
+//! candidates, masks and widths, and they take fewer convolutions than there are candidates.
 
 use crate::check::{check, check_with};
 use crate::noise::noise;
@@ -97,8 +97,8 @@ fn candidates_that_do_not_run_leave_their_siblings_alone() {
     }
 }
 
-/// Candidates that scripts might write: biases, groups, wider middles, an activation that is not zero at zero, a norm with
-/// weights, a residual sum, a pool inside, a shared layer.
+/// Candidates that scripts might write: biases, groups, wider middles, an activation that is not zero at zero, a norm
+/// with weights, a residual sum, a pool inside, a shared layer.
 fn inventive() -> Vec<Operation<'static>> {
     let biased = Operation::new("biased", "", |g, x, place| {
         let y = g.activate(x, Activation::Sigmoid);
@@ -172,7 +172,8 @@ fn siblings_outside_of_cells() {
     });
 }
 
-/// The paper's text, edge by edge: a mixture of the first channels beside the others, shuffled, times the edge's weight.
+/// The paper's text, edge by edge: a mixture of the first channels beside the others, shuffled, times the edge's
+/// weight.
 fn edge_by_edge(cell: &Cell, g: &mut Graph, x: Node) -> Node {
     let slots = g.slots("normal", edge_count(cell.nodes), cell.operations.len());
     let betas = g.slots("betas", edge_count(cell.nodes), 1);
@@ -266,8 +267,8 @@ fn the_search_network_of_partial_channels_has_the_reference_counts_and_packs_its
     assert_eq!(units, 2 * narrow + 3 * middle + 3 * wide + halved + 2);
 }
 
-/// A batch's statistics, followed long enough, are the running ones: both ways to see the batch agree, but for the variance's
-/// bias. A norm that siblings copy must be taken once.
+/// A batch's statistics, followed long enough, are the running ones: both ways to see the batch agree, but for the
+/// variance's bias. A norm that siblings copy must be taken once.
 #[test]
 fn evaluation_sees_what_training_saw() {
     let genotype = catalogue::genotype("SNAS_aggressive").unwrap();

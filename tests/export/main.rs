@@ -1,5 +1,5 @@
-//! What an exported network promises: the file's form, the same logits in onnxruntime, and a word for whoever names a run
-//! or a file that will not do.
+//! What an exported network promises: the file's form, the same logits in onnxruntime, and a word for whoever names a
+//! run or a file that will not do.
 
 mod command;
 mod form;

@@ -1,7 +1,7 @@
 //! Exported files in onnxruntime against the engine's evaluation.
 //!
-//! The first test makes a Python environment with onnxruntime below `target/tmp` and later ones find it there. Where that
-//! fails (no Python, no network) the tests are skipped, or fail with `CANDLEWICK_REQUIRE=1`.
+//! The first test makes a Python environment with onnxruntime below `target/tmp` and later ones find it there. Where
+//! that fails (no Python, no network) the tests are skipped, or fail with `CANDLEWICK_REQUIRE=1`.
 
 use super::networks::{cifar, densenet, discrete, images, onnx, own, settled, small};
 use candle_core::{Device, Tensor};
@@ -71,8 +71,8 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// What onnxruntime makes of each case, folded and not, at batches of these sizes: the images (equal at equal sizes) and
-/// the logits.
+/// What onnxruntime makes of each case, folded and not, at batches of these sizes: the images (equal at equal sizes)
+/// and the logits.
 fn run(python: &Path, cases: &[Case], batches: [usize; 2]) -> Vec<(String, usize, Tensor, Vec<f32>)> {
     let folder = tempfile::tempdir().unwrap();
     let (mut listed, mut expected) = (vec![], vec![]);
@@ -178,7 +178,8 @@ define_op("squeezed", |g, x, channels, stride| {
     g.batch_norm(g.pointwise(y, channels))
 }, "through two channels");
 let shape = #{ channels: 3, size: 8, classes: 4 };
-let mixed = supernet(shape, #{ channels: 4, layers: 3, nodes: 2, edge_weights: true, ops: ["squeezed", "none", "avg_pool_3x3"] });
+let ops = ["squeezed", "none", "avg_pool_3x3"];
+let mixed = supernet(shape, #{ channels: 4, layers: 3, nodes: 2, edge_weights: true, ops: ops });
 let plain = network(shape, |g, x| g.linear(g.global_pool(g.relu(g.batch_norm(g.conv(x, 6, #{ kernel: 3 })))), 4));
 let x = normal([5, 3, 8, 8]);
 let logits = #{};

@@ -2,8 +2,8 @@
 
 use crate::files::{File, none, rust};
 
-/// The rooms that may hold `unsafe`: the engine's kernels and passes, the benches of single kernels, and calls of the system
-/// (the environment before threads start, memory in use; in tests an allocator, a signal, a terminal).
+/// The rooms that may hold `unsafe`: the engine's kernels and passes, the benches of single kernels, and calls of the
+/// system (the environment before threads start, memory in use; in tests an allocator, a signal, a terminal).
 const ROOMS: [&str; 8] = [
     "src/engine/cpu/",
     "src/bench/primitives/",
@@ -56,8 +56,8 @@ fn around<'a>(lines: &[&'a str], at: usize) -> Vec<(usize, &'a str)> {
     found
 }
 
-/// Whether a contract covers line `at`: that of the `unsafe fn` around it (its body passes the caller's promise on), of the
-/// kernel that it is a part of, or of the trait whose method it is.
+/// Whether a contract covers line `at`: that of the `unsafe fn` around it (its body passes the caller's promise on), of
+/// the kernel that it is a part of, or of the trait whose method it is.
 fn covered(lines: &[&str], at: usize) -> bool {
     let declared = code(lines[at]).contains("unsafe fn");
     around(lines, at).into_iter().any(|(number, line)| match line.trim() {

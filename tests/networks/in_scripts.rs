@@ -1,4 +1,5 @@
-//! Networks in scripts: the functions that make and train them, masks and relaxations of one's own, and what is refused.
+//! Networks in scripts: the functions that make and train them, masks and relaxations of one's own, and what is
+//! refused.
 
 use candlewick::script::{Host, Script, Setup, on_script_thread};
 
@@ -273,7 +274,8 @@ fn what_does_not_fit_is_refused_with_what_would() {
     refused(&format!("{SMALL}alpha_gradient(net, train, valid, #{{ order: 3 }});"), &["1 or 2"]);
     refused(
         &format!(
-            "{SMALL}let o = adam(net.weights, #{{ lr: 1 }}); alpha_gradient(net, train, valid, #{{ order: 2, optimizer: o }});"
+            "{SMALL}let o = adam(net.weights, #{{ lr: 1 }});
+            alpha_gradient(net, train, valid, #{{ order: 2, optimizer: o }});"
         ),
         &["adam", "eta"],
     );
@@ -292,13 +294,17 @@ fn what_does_not_fit_is_refused_with_what_would() {
     refused(&format!("network({images}, |g, x| g.activate(x, \"rellu\"));"), &["rellu", "relu"]);
     refused(
         &format!(
-            "let kept = (); network({images}, |g, x| {{ kept = x; g.linear(g.global_pool(x), 10) }}); network({images}, |g, x| g.relu(kept));"
+            "let kept = ();
+            network({images}, |g, x| {{ kept = x; g.linear(g.global_pool(x), 10) }});
+            network({images}, |g, x| g.relu(kept));"
         ),
         &["another graph"],
     );
     refused(
         &format!(
-            "let kept = (); network({images}, |g, x| {{ kept = g; g.linear(g.global_pool(x), 10) }}); print(kept.slots(\"a\", 1, 1));"
+            "let kept = ();
+            network({images}, |g, x| {{ kept = g; g.linear(g.global_pool(x), 10) }});
+            print(kept.slots(\"a\", 1, 1));"
         ),
         &["finished"],
     );

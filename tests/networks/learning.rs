@@ -306,7 +306,8 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
 
 #[test]
 fn finite_differences_step_a_hundredth_in_all() {
-    // R = 0.01/‖v‖ (Liu et al. 2019, footnote 2): a derivative would not tell one step from another, this difference does.
+    // R = 0.01/‖v‖ (Liu et al. 2019, footnote 2): a derivative would not tell one step from another, this difference
+    // does.
     let v = tensor(&[0.5, -1.0, 0.25, 2.0, -0.75, 1.5]);
     let r = 0.01 / norm(std::slice::from_ref(&v)).unwrap();
     let alpha_gradient = |offset: f64| {

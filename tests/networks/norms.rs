@@ -1,5 +1,5 @@
-//! Batch norms by numbers worked out by hand: how running statistics move, what is added to a variance, and gradients in
-//! evaluation, where the statistics are constants.
+//! Batch norms by numbers worked out by hand: how running statistics move, what is added to a variance, and gradients
+//! in evaluation, where the statistics are constants.
 
 use candle_core::{Device, Tensor, Var};
 use candlewick::graph::{Conv, Graph, Node};
@@ -112,8 +112,8 @@ fn gradients_in_evaluation_take_running_statistics_as_constants() {
     let store = objective(&x, &w, &p).backward().unwrap();
     let gradient = |of: &Tensor| store.get(of).unwrap().clone();
     let number = |tensor: Tensor| f64::from(tensor.to_scalar::<f32>().unwrap());
-    // Without activations the network is affine in the images, in the mixing weights, and in each weight by itself: what a
-    // step of any length changes is the gradient times the step, to the rounding of f32.
+    // Without activations the network is affine in the images, in the mixing weights, and in each weight by itself:
+    // what a step of any length changes is the gradient times the step, to the rounding of f32.
     let start = number(objective(&x, &w, &p));
     let check = |what: &str, gradient: &Tensor, step: &Tensor, moved: f64| {
         let expected = number((gradient * step).unwrap().sum_all().unwrap());

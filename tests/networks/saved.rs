@@ -1,4 +1,5 @@
-//! A saved network comes back as it was, and a file that does not fit is refused with what it holds and what was needed.
+//! A saved network comes back as it was, and a file that does not fit is refused with what it holds and what was
+//! needed.
 
 use candle_core::{Device, Tensor};
 use candlewick::Error;

@@ -1,5 +1,5 @@
-//! The search space: counts equal the published ones, names are the reference's, derivation follows the rule to its ties,
-//! genotypes survive being written and read, and what does not fit is refused with a reason.
+//! The search space: counts equal the published ones, names are the reference's, derivation follows the rule to its
+//! ties, genotypes survive being written and read, and what does not fit is refused with a reason.
 
 use crate::shared::reference;
 use candlewick::graph::{Graph, Shape};
@@ -73,8 +73,8 @@ fn counts(operation: &Operation<'_>, channels: usize, size: usize, stride: usize
 
 #[test]
 fn every_operation_has_its_counted_weights() {
-    // name, non-affine at stride 1, affine at stride 1, non-affine at stride 2; then multiply-adds at strides 1 and 2 of
-    // 16 channels of 32×32
+    // name, non-affine at stride 1, affine at stride 1, non-affine at stride 2; then multiply-adds at strides 1 and 2
+    // of 16 channels of 32×32
     let table = [
         ("none", 0, 0, 0, 0, 0),
         ("max_pool_3x3", 0, 0, 0, 0, 0),
@@ -339,8 +339,13 @@ fn a_published_genotype_prints_as_it_was_read() {
 
 #[test]
 fn a_genotype_is_read_as_repositories_write_it() {
-    let source = "DARTS = Genotype(\n  normal = [  # first order\n    (\"sep_conv_3x3\", 1), ['skip_connect', 0],\n  ],\n  \
-                  normal_concat = [2,],\n  reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1)], reduce_concat = range(2, 3))\n";
+    let source = r#"DARTS = Genotype(
+  normal = [  # first order
+    ("sep_conv_3x3", 1), ['skip_connect', 0],
+  ],
+  normal_concat = [2,],
+  reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1)], reduce_concat = range(2, 3))
+"#;
     let genotype: Genotype = source.parse().unwrap();
     let edge = |operation: &str, input| Edge { node: 2, operation: operation.into(), input };
     assert_eq!(genotype.edges(CellKind::Normal), [edge("sep_conv_3x3", 1), edge("skip_connect", 0)]);
@@ -361,8 +366,8 @@ fn the_order_within_a_node_does_not_make_another_genotype() {
 
 #[test]
 fn lists_of_edges_have_any_number_of_them_into_a_node() {
-    let text = "Genotype(normal=[('sep_conv_3x3', 2, 0), ('max_pool_3x3', 2, 0), ('skip_connect', 4, 3), ('none', 5, 1)], \
-                normal_concat=range(2, 6), reduce=[('max_pool_3x3', 2, 1)], reduce_concat=[2])";
+    let text = "Genotype(normal=[('sep_conv_3x3', 2, 0), ('max_pool_3x3', 2, 0), ('skip_connect', 4, 3), \
+                ('none', 5, 1)], normal_concat=range(2, 6), reduce=[('max_pool_3x3', 2, 1)], reduce_concat=[2])";
     let genotype: Genotype = text.parse().unwrap();
     assert_eq!(genotype.to_string(), text);
     assert_eq!(genotype.nodes(CellKind::Normal), [2, 5], "state 3 has no edge, so 4 has none that exists");

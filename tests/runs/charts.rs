@@ -151,8 +151,8 @@ fn a_chart_replaces_the_one_before_it() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every published cell, with whether all of its operations are reached: those of the catalogue, and recurrent ones (one in
-/// any case, a list where it is at hand).
+/// Every published cell, with whether all of its operations are reached: those of the catalogue, and recurrent ones
+/// (one in any case, a list where it is at hand).
 fn genotypes() -> anyhow::Result<Vec<(String, Value, bool)>> {
     let published = catalogue::published().iter().map(|entry| {
         let paired = CellKind::BOTH.iter().all(|&kind| entry.genotype.is_paired(kind));

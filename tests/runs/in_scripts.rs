@@ -1,5 +1,5 @@
-//! What scripts do with runs: loops, journal, charts, and the errors of their misuse. (`tests/script/examples.rs` runs the
-//! examples.)
+//! What scripts do with runs: loops, journal, charts, and the errors of their misuse. (`tests/script/examples.rs` runs
+//! the examples.)
 
 use candlewick::random::Seed;
 use candlewick::run::{Entry, difference, read};

@@ -7,8 +7,8 @@ use candlewick::run::{difference, read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A search with everything that a checkpoint must not forget: weights, alphas, running statistics, both optimisers, the
-/// place in the data, random streams drawn in the loop and before it, drop path, a controller, kept values.
+/// A search with everything that a checkpoint must not forget: weights, alphas, running statistics, both optimisers,
+/// the place in the data, random streams drawn in the loop and before it, drop path, a controller, kept values.
 const SEARCH: &str = r#"
 let epochs = param("epochs", 3);
 let data  = images("digits").train.take(128);

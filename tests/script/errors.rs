@@ -139,7 +139,10 @@ fn endless_recursion_and_endless_values_end() {
 
 #[test]
 fn a_parameter_on_the_command_line_is_checked_before_anything_runs() {
-    let script = "print(\"started\");\nlet epochs = param(\"epochs\", 50, \"passes\");\nlet lr = param(\"lr\", 0.025);\nprint(epochs);";
+    let script = r#"print("started");
+let epochs = param("epochs", 50, "passes");
+let lr = param("lr", 0.025);
+print(epochs);"#;
     let ended = run_with(script, &["--set", "epoch=5"]);
     ended.shows(2, &["there is no parameter \"epoch\"", "did you mean \"epochs\"?"]);
     assert_eq!(ended.stdout, "");
@@ -154,7 +157,12 @@ fn a_parameter_on_the_command_line_is_checked_before_anything_runs() {
 
 #[test]
 fn help_lists_what_a_script_is_and_its_parameters() {
-    let script = "// Finds a cell.\n// In two minutes.\n\nlet n = param(\"epochs\", 50, \"passes over the data\");\nlet d = param(\"data\", \"digits\");\nprint(\"ran\");";
+    let script = r#"// Finds a cell.
+// In two minutes.
+
+let n = param("epochs", 50, "passes over the data");
+let d = param("data", "digits");
+print("ran");"#;
     let ended = run_with(script, &["--help"]);
     ended.shows(0, &[]);
     for text in ["Finds a cell.\nIn two minutes.", "epochs=50", "passes over the data", "data=\"digits\""] {
@@ -237,7 +245,16 @@ fn the_command_line_itself_is_checked() {
 #[test]
 fn check_finds_mistakes_without_running() {
     let ended = check(
-        "print(\"ran\");\nlet t = zeros([2, 3]);\nlet s = sofmax(t, 1);\nprint(t.shap);\nuniform([2], #{ hi: 2 });\nlinspace(1, 2);\nfn f(a) { a.reshap([1]) }\nf(1, 2);\nt.softmax(1, 2, 3);\n",
+        r#"print("ran");
+let t = zeros([2, 3]);
+let s = sofmax(t, 1);
+print(t.shap);
+uniform([2], #{ hi: 2 });
+linspace(1, 2);
+fn f(a) { a.reshap([1]) }
+f(1, 2);
+t.softmax(1, 2, 3);
+"#,
     );
     ended.shows(
         2,
@@ -263,7 +280,18 @@ fn check_finds_mistakes_without_running() {
 #[test]
 fn check_finds_nothing_in_a_sound_script() {
     let ended = check(
-        "let m = #{ a: 1, f: |x| x + 1 };\nm.b = 2;\nprint(m.a + m.b + m.f.call(1) + m.f(2));\nfn g(t) { t.shape }\nlet t = uniform([2, 2], #{ low: -1 });\nprint(g(t)[0] + t.shape.len() + t[0][1].item());\nlet names = [\"a\"].map(|n| n.to_upper());\nfor (row, i) in t { print(row.sum() + i); }\nlet best = top_k(t, 1).values;\nfn this_one() { this + 1 }\n3.this_one();\n",
+        r#"let m = #{ a: 1, f: |x| x + 1 };
+m.b = 2;
+print(m.a + m.b + m.f.call(1) + m.f(2));
+fn g(t) { t.shape }
+let t = uniform([2, 2], #{ low: -1 });
+print(g(t)[0] + t.shape.len() + t[0][1].item());
+let names = ["a"].map(|n| n.to_upper());
+for (row, i) in t { print(row.sum() + i); }
+let best = top_k(t, 1).values;
+fn this_one() { this + 1 }
+3.this_one();
+"#,
     );
     assert_eq!(
         (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),

@@ -239,9 +239,10 @@ fn a_gradient_that_is_not_a_number_is_returned_as_it_is() {
 
 #[test]
 fn a_closure_from_the_script_can_be_passed_around() {
-    let printed = run(
-        "fn apply(f, t) { f.call(t) }\nlet temperature = 0.5;\nlet relax = |a| softmax(a / temperature);\nprint(apply(relax, zeros([2])));",
-    );
+    let printed = run("fn apply(f, t) { f.call(t) }
+        let temperature = 0.5;
+        let relax = |a| softmax(a / temperature);
+        print(apply(relax, zeros([2])));");
     assert_eq!(printed, "[0.5, 0.5]\n");
 }
 
@@ -339,7 +340,8 @@ fn cumulative_sums_run_along_any_axis_and_mind_the_memory() {
 #[test]
 fn tensors_survive_a_file_with_their_metadata() {
     run(r#"
-        let saved = #{ "cells.0.w": uniform([2, 3]), index: argsort(tensor([3, 1, 2])), wide: tensor([0.1]).to("float64") };
+        let index = argsort(tensor([3, 1, 2]));
+        let saved = #{ "cells.0.w": uniform([2, 3]), index: index, wide: tensor([0.1]).to("float64") };
         save_tensors("t.safetensors", saved, #{ metadata: #{ epoch: 3, by: "test" } });
         assert_equal(load_tensors("t.safetensors"), saved);
         assert_equal(load_tensors("t.safetensors").wide.type, "float64");
@@ -362,7 +364,6 @@ fn the_bytes_of_dropped_tensors_are_given_back() {
 
 #[test]
 fn a_long_chain_of_operations_is_differentiated_and_dropped() {
-    run(
-        "let x = parameter(tensor(1)); let y = x; for i in 0..20000 { y = y + 1; } assert_equal(gradient(y, x).item(), 1.0);",
-    );
+    run("let x = parameter(tensor(1)); let y = x; for i in 0..20000 { y = y + 1; } assert_equal(gradient(y, \
+         x).item(), 1.0);");
 }

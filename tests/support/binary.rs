@@ -1,4 +1,5 @@
-//! Drives the real binary as a user does: a script in a folder of its own, the exit code, what is printed, the error page.
+//! Drives the real binary as a user does: a script in a folder of its own, the exit code, what is printed, the error
+//! page.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

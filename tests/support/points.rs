@@ -3,8 +3,8 @@
 use crate::binary::Ended;
 
 impl Ended {
-    /// Checks that the page points at the script's `line` and `column` (from 1): the place, the line itself, a caret below
-    /// the column.
+    /// Checks that the page points at the script's `line` and `column` (from 1): the place, the line itself, a caret
+    /// below the column.
     #[track_caller]
     pub fn points_at(&self, script: &str, line: usize, column: usize) {
         let text = script.lines().nth(line - 1).expect("the script has such a line");

@@ -1,10 +1,11 @@
-//! Where the reference files lie: the small fixture in the repository, others in the folder that `CANDLEWICK_SHARED` names.
+//! Where the reference files lie: the small fixture in the repository, others in the folder that `CANDLEWICK_SHARED`
+//! names.
 
 use std::path::{Path, PathBuf};
 
-/// The reference file or folder at `path`: of the repository (below `tests/`), or else of `$CANDLEWICK_SHARED` (`../shared`
-/// where it is not set). Where neither has it the test says on stderr that it is skipped; with `CANDLEWICK_REQUIRE=1` it
-/// fails.
+/// The reference file or folder at `path`: of the repository (below `tests/`), or else of `$CANDLEWICK_SHARED`
+/// (`../shared` where it is not set). Where neither has it the test says on stderr that it is skipped; with
+/// `CANDLEWICK_REQUIRE=1` it fails.
 #[track_caller]
 pub fn reference(path: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
