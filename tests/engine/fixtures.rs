@@ -65,7 +65,7 @@ impl Fixture {
         let expected = &self.tensors[name];
         assert_eq!(got.dims(), expected.dims(), "{name}");
         let difference = (got.detach() - expected).unwrap();
-        // A gradient that is nought up to rounding would make any error look large.
+        // A gradient that is zero up to rounding would make any error look large.
         norm(&[difference]).unwrap() / norm(std::slice::from_ref(expected)).unwrap().max(1e-6)
     }
 }

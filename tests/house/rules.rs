@@ -1,10 +1,9 @@
 //! The house rules that a machine can check line by line.
 
-use crate::files::{File, files, none, paths, rust};
+use crate::files::{File, files, none, rust};
 
-/// The most lines of a file, and the most columns of a line.
+/// The most lines of a file.
 const LINES: usize = 450;
-const COLUMNS: usize = 120;
 
 /// What people write: Rust, scripts, and the programs of other languages beside the benches.
 fn written() -> Vec<File> {
@@ -28,15 +27,6 @@ fn no_file_is_long() {
 }
 
 #[test]
-fn no_line_is_wide() {
-    let mut wide = Vec::new();
-    for file in written() {
-        wide.extend(file.lines().filter(|(_, line)| line.chars().count() > COLUMNS).map(|(place, _)| place));
-    }
-    none(wide);
-}
-
-#[test]
 fn nothing_is_left_to_be_done() {
     // Put together here, so that this file does not hold them.
     let marks = ["todo!", "unimplemented!", "dbg!", "FIX_ME", "X_X_X"].map(|mark| mark.replace('_', ""));
@@ -47,14 +37,6 @@ fn nothing_is_left_to_be_done() {
         offenders.extend(file.lines().filter(|(_, line)| left(line)).map(|(place, _)| place));
     }
     none(offenders);
-}
-
-#[test]
-fn a_module_with_parts_is_a_folder_with_a_mod_rs() {
-    let all = paths(&["src", "tests"]);
-    let folder = |path: &str| path.strip_suffix(".rs").map(|stem| format!("{stem}/"));
-    let beside = |path: &&String| folder(path).is_some_and(|folder| all.iter().any(|other| other.starts_with(&folder)));
-    none(all.iter().filter(beside).cloned());
 }
 
 /// Turns of phrase that readers stumble over, each with what to write instead.
