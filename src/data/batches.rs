@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Batch {
     /// [B, C, H, W], f32, normalised, on the CPU.
     pub x: Tensor,
-    /// [B], u32 class numbers, on the CPU.
+    /// Shape `[B]`: u32 class numbers, on the CPU.
     pub y: Tensor,
     /// The images' places in the set.
     pub indices: Vec<usize>,

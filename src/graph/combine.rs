@@ -45,7 +45,7 @@ impl Graph {
         self.drops
     }
 
-    /// A weighted sum: Σ p[slot] · node.
+    /// A weighted sum: `Σ p[slot] · node`.
     pub fn mixed(&mut self, terms: &[(Node, Slot)]) -> Result<Node> {
         self.sum(terms.iter().map(|&(node, slot)| Term { node, slot: Some(slot), drop: None }).collect())
     }

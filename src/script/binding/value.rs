@@ -17,7 +17,7 @@ pub trait ScriptType: Variant + Clone {
 
 /// A type that a declared function may take.
 pub trait Argument: Sized {
-    /// The type as the documentation writes it: "int", "[float]", "tensor".
+    /// The type as the documentation writes it: `int`, `[float]`, `tensor`.
     fn describe() -> String;
 
     /// Reads it from a script's value.

@@ -151,7 +151,7 @@ impl Network {
         self.legend.as_deref()
     }
 
-    /// All weights, flat: [parameters].
+    /// All weights, flat: shape `[parameters]`.
     pub fn weights(&self) -> &Var {
         &self.weights
     }
