@@ -80,7 +80,7 @@ fn settings_in_its_commands_are_parameters_of_those_scripts() {
         let name = script.trim_start_matches("scripts/");
         // A command ends with its line, or with the code that it stands in.
         let mentions = text.split(name).skip(1).filter_map(|rest| rest.split(['`', '#', ')']).next());
-        let commands = mentions.flat_map(|rest| rest.split("candlewick run").next());
+        let commands = mentions.filter_map(|rest| rest.split("candlewick run").next());
         let settings: BTreeSet<&str> = commands
             .flat_map(|command| command.split("--set ").skip(1))
             .filter_map(|setting| setting.split('=').next())
