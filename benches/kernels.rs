@@ -7,7 +7,7 @@
 //! instruction set. The kernels and their planes are those of `candlewick bench primitives`.
 
 use candlewick::bench::primitives;
-use candlewick::engine::cpu::Isa;
+use candlewick::engine::Isa;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What a step has to compute, read off the built graph, and what it keeps.
 
 use super::report::{median, rounded};
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
 use crate::space::Network;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ pub struct Arithmetic {
     /// At the median of the seconds.
     pub gflops: f64,
     /// The activations and their gradients that the engine keeps for a batch.
-    pub activations_mb: f64,
+    pub training_mb: f64,
     pub threads: usize,
     pub simd: &'static str,
 }
@@ -26,12 +26,12 @@ impl Arithmetic {
         let macs = network.macs();
         let gflop = 2.0 * (macs * batch * units) as f64 / 1e9;
         let seconds = median(seconds);
-        let bytes = network.activation_bytes(batch)?;
+        let bytes = network.training_bytes(batch)?;
         Ok(Self {
             macs,
             gflop_per_step: rounded(gflop, 6),
             gflops: if seconds > 0.0 { rounded(gflop / seconds, 4) } else { 0.0 },
-            activations_mb: rounded(bytes as f64 / f64::from(1 << 20), 5),
+            training_mb: rounded(bytes as f64 / f64::from(1 << 20), 5),
             threads: rayon::current_num_threads(),
             simd: Isa::choose()?.name(),
         })

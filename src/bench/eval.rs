@@ -50,7 +50,7 @@ impl Line for EvalResult {
             Cell::number("ms an image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
             Cell::number("GFLOP/s", self.arithmetic.gflops, 1),
             Cell::count("peak MB", self.peak_rss_mb),
-            Cell::number("activations MB", self.arithmetic.activations_mb, 1),
+            Cell::number("training MB", self.arithmetic.training_mb, 1),
         ]
     }
 }
@@ -78,7 +78,7 @@ impl EvalStep {
         let seconds = timed(steps, &mut step)?;
         // Before a profile measures peaks in memory of its own.
         let peak_rss_mb = peak_rss_mb();
-        let profile = profile.then(|| Profile::of(&network.plan().places, steps, &mut step)).transpose()?;
+        let profile = profile.then(|| Profile::of(network.graph(), steps, &mut step)).transpose()?;
         let params = network.parameters();
         // A forward pass, its input gradients and its weights' gradients.
         let arithmetic = Arithmetic::new(&network, batch, 3, &seconds)?;

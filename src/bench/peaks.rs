@@ -1,9 +1,9 @@
 //! What this machine can do at most: multiply-adds in registers, bytes read and written in cache and memory.
 
 use super::report::{Cell, Line, rounded};
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
+use crate::engine::cpu::kernels::peaks::{chains, multiply_adds, read_all, write_all};
 use crate::engine::cpu::memory::Floats;
-use crate::engine::cpu::peaks::{chains, multiply_adds, read_all, write_all};
 use serde::Serialize;
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -78,7 +78,7 @@ pub fn multiply_add_peak(isa: Isa, crew: Crew) -> f64 {
         let out = Floats::new(16);
         move || {
             // SAFETY: sixteen floats.
-            unsafe { multiply_adds(isa, black_box(out.at(0)), chains, ROUNDS) }
+            unsafe { multiply_adds(isa, black_box(out.rest(0)), chains, ROUNDS) }
         }
     });
     (32 * chains * ROUNDS * crew.threads()) as f64 / seconds / 1e9
@@ -120,14 +120,14 @@ fn bandwidth(isa: Isa, crew: Crew, bytes: usize, passes: usize, writes: bool) ->
     let seconds = fastest(crew, || {
         let (plane, out) = (Floats::new(16 * n), Floats::new(16));
         // SAFETY: as large as said. Writing first makes the pages real.
-        unsafe { write_all(isa, plane.at(0), n, 1.0) };
+        unsafe { write_all(isa, plane.rest(0), n, 1.0) };
         move || {
             for pass in 0..passes {
                 // SAFETY: as above.
                 unsafe {
                     match writes {
-                        true => write_all(isa, black_box(plane.at(0)), n, pass as f32),
-                        false => read_all(isa, black_box(out.at(0)), plane.at(0), n),
+                        true => write_all(isa, black_box(plane.rest(0)), n, pass as f32),
+                        false => read_all(isa, black_box(out.rest(0)), plane.rest(0), n),
                     }
                 }
             }

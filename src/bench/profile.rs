@@ -4,8 +4,10 @@
 use super::peaks::{Crew, multiply_add_peak};
 use super::report::{Cell, Line, rounded};
 use crate::Result;
-use crate::engine::cpu::Isa;
-use crate::engine::cpu::profile::{Count, PlaceRecord, Record, Recorder};
+use crate::engine::Isa;
+use crate::engine::cpu::profile::{ComponentRecord, Count, Record, Recorder};
+use crate::graph::Graph;
+use crate::graph::plan::Plan;
 use serde::Serialize;
 
 const DIRECTIONS: [&str; 2] = ["forward", "backward"];
@@ -80,23 +82,25 @@ impl Line for ProfileLine {
 }
 
 impl Profile {
-    /// Runs so many steps while everything is recorded. `places` names the parts of the network.
+    /// Runs so many steps of a network of this graph while everything is recorded.
     ///
     /// # Errors
     /// What the steps give.
-    pub fn of(places: &[String], steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<Self> {
+    pub fn of(graph: &Graph, steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<Self> {
+        let components = Plan::new(graph)?.components;
         let peak = multiply_add_peak(Isa::choose()?, Crew::AllThreads);
         let recorder = Recorder::start();
         for _ in 0..steps {
             step()?;
         }
-        Ok(Self::read(&recorder.finish(), places, steps, peak, Crew::AllThreads.threads()))
+        Ok(Self::read(&recorder.finish(), &components, steps, peak, Crew::AllThreads.threads()))
     }
 
-    fn read(record: &Record, places: &[String], steps: usize, peak_gflops: f64, threads: usize) -> Self {
+    fn read(record: &Record, components: &[String], steps: usize, peak_gflops: f64, threads: usize) -> Self {
         let scale =
             Scale { steps: steps as f64, whole: record.wall * threads as f64, peak: peak_gflops / threads as f64 };
-        let at_work: f64 = record.places.iter().flatten().map(|place| place.seconds).sum::<f64>() + record.recording;
+        let seconds = record.components.iter().flatten().map(|component| component.seconds);
+        let at_work: f64 = seconds.sum::<f64>() + record.recording;
         let (threads_f, rest) = (threads as f64, |name: &str, seconds: f64| (name.to_string(), seconds.max(0.0)));
         let around = [
             rest("recording itself", record.recording),
@@ -113,7 +117,7 @@ impl Profile {
         let mut within = 0.0;
         for (number, name) in record.kernels.iter().enumerate() {
             for direction in 0..2 {
-                let counts = record.places.iter().filter_map(|place| place[direction].counts.get(number));
+                let counts = record.components.iter().filter_map(|component| component[direction].counts.get(number));
                 let count = total(counts);
                 if count.calls > 0 {
                     within += count.seconds;
@@ -127,9 +131,10 @@ impl Profile {
         kernels.push(line("profile_kernel", "between kernels", None, between, &nothing));
 
         let mut cells = Vec::new();
-        for (place, directions) in record.places.iter().enumerate() {
-            let name = places.get(place).filter(|name| !name.is_empty()).map_or("input and head", String::as_str);
-            for (direction, PlaceRecord { seconds, counts }) in directions.iter().enumerate() {
+        for (component, directions) in record.components.iter().enumerate() {
+            let name =
+                components.get(component).filter(|name| !name.is_empty()).map_or("input and head", String::as_str);
+            for (direction, ComponentRecord { seconds, counts }) in directions.iter().enumerate() {
                 if *seconds > 0.0 {
                     cells.push(line("profile_cell", name, Some(direction), *seconds, &total(counts.iter())));
                 }
@@ -139,7 +144,8 @@ impl Profile {
             kernels.push(line("profile_kernel", name, None, *seconds, &nothing));
             cells.push(line("profile_cell", name, None, *seconds, &nothing));
         }
-        let flops: usize = record.places.iter().flatten().flat_map(|p| &p.counts).map(|count| count.work.flops).sum();
+        let flops: usize =
+            record.components.iter().flatten().flat_map(|p| &p.counts).map(|count| count.work.flops).sum();
         let summary = ProfileSummary {
             what: "profile",
             threads,

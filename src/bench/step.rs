@@ -59,7 +59,7 @@ impl Line for StepResult {
             Cell::number("ms an image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
             Cell::number("GFLOP/s", self.arithmetic.gflops, 1),
             Cell::count("peak MB", self.peak_rss_mb),
-            Cell::number("activations MB", self.arithmetic.activations_mb, 1),
+            Cell::number("training MB", self.arithmetic.training_mb, 1),
         ]
     }
 }
@@ -105,7 +105,7 @@ impl SearchStep {
         let seconds = timed(self.steps, &mut step)?;
         // Before a profile measures peaks in memory of its own.
         let peak_rss_mb = peak_rss_mb();
-        let profile = profile.then(|| Profile::of(&network.plan().places, self.steps, &mut step)).transpose()?;
+        let profile = profile.then(|| Profile::of(network.graph(), self.steps, &mut step)).transpose()?;
         // A pass forward is one unit, its input gradients and its weights' gradients are one each. First order: the alphas'
         // gradient does without the latter. Second order: the unrolled step, the validation gradient of weights and alphas, two
         // gradients of the alphas beside the weights. Then the weights' own gradient.

@@ -3,7 +3,7 @@
 
 use super::peaks::{Crew, multiply_add_peak};
 use super::report::{Cell, Line, median, rounded};
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
 use crate::{Error, Result, interrupt};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -58,9 +58,9 @@ pub struct Row {
     pub share_of_peak: Option<f64>,
     /// Seconds over arithmetic, against the row of this group with the least arithmetic: 1 if time grows as arithmetic does.
     pub time_to_arithmetic: f64,
-    pub activations_mb: f64,
+    pub training_mb: f64,
     /// Peak memory over activations.
-    pub memory_to_activations: f64,
+    pub memory_to_training: f64,
 }
 
 impl Line for Row {
@@ -77,7 +77,7 @@ impl Line for Row {
             Cell::count("% of peak", self.share_of_peak.map_or(String::new(), |share| format!("{:.1}", 100.0 * share))),
             Cell::number("time / arithmetic", self.time_to_arithmetic, 2),
             Cell::count("peak MB", self.peak_rss_mb),
-            Cell::number("memory / activations", self.memory_to_activations, 2),
+            Cell::number("memory / training", self.memory_to_training, 2),
         ]
     }
 }
@@ -133,7 +133,7 @@ struct Measurement {
     peak_rss_mb: u64,
     gflop_per_step: f64,
     gflops: f64,
-    activations_mb: f64,
+    training_mb: f64,
     simd: String,
 }
 
@@ -246,8 +246,8 @@ fn group(varied: &'static str, rows: &[(Sizes, &Measurement)], peaks: &HashMap<u
             gflops: row.gflops,
             share_of_peak: peaks.get(&threads).map(|peak| rounded(row.gflops / peak, 4)),
             time_to_arithmetic: rounded(cost(row) / smallest.map_or(1.0, cost), 4),
-            activations_mb: row.activations_mb,
-            memory_to_activations: rounded(row.peak_rss_mb as f64 / row.activations_mb, 4),
+            training_mb: row.training_mb,
+            memory_to_training: rounded(row.peak_rss_mb as f64 / row.training_mb, 4),
         })
         .collect()
 }
@@ -259,7 +259,7 @@ mod tests {
     fn measurement(seconds: f64, gflop_per_step: f64) -> Measurement {
         let gflops = gflop_per_step / seconds;
         let seconds = vec![seconds];
-        Measurement { seconds, peak_rss_mb: 300, gflop_per_step, gflops, activations_mb: 200.0, simd: "avx2".into() }
+        Measurement { seconds, peak_rss_mb: 300, gflop_per_step, gflops, training_mb: 200.0, simd: "avx2".into() }
     }
 
     fn sizes(batch: usize, threads: usize) -> Sizes {
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(rows[0].time_to_arithmetic, 1.2);
         assert_eq!(rows[1].time_to_arithmetic, 1.0);
         assert_eq!(rows[1].share_of_peak, Some(0.5));
-        assert_eq!(rows[1].memory_to_activations, 1.5);
+        assert_eq!(rows[1].memory_to_training, 1.5);
         let growth = Growth::of(&rows);
         assert!(!growth.no_faster_than_arithmetic);
         assert_eq!((growth.worst_time_to_arithmetic, growth.one_thread_to_all), (1.2, None));

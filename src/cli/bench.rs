@@ -8,7 +8,7 @@ use crate::bench::{
     Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, cache_bandwidth, multiply_add_peak,
     peaks, primitives,
 };
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
 use crate::random::Seed;
 use anyhow::bail;
 use clap::{Args, Subcommand};

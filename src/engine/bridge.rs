@@ -1,118 +1,113 @@
-//! The bridge to candle: one `CustomOp3` a pass.
-//!
-//! The operation keeps the tape of its forward pass. Its backward pass uses the tape's activations up and hands the tape
-//! back to the engine; should candle ask for a second backward pass of the same forward, forward is run again.
+//! The engine as the rest of the house sees it: a compiled graph that runs as one candle operation.
 
-use super::budget::{Budget, Report};
-use super::cpu::profile;
-use super::cpu::{CpuPlan, Isa, Pools, Run, Tape, Wanted, Work};
-use super::{NormMode, Pass};
+use super::cpu::{CpuExecutor, CpuOptions};
+use super::executor::{Executor, Inputs, Pass, Report};
+use super::operation::Operation;
 use crate::graph::Graph;
-use crate::graph::plan::{Memory, Plan, Training};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Storage, Tensor};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
 
-/// The two ways of a pass, as indices of [`Training::memory`].
-const FORWARD: usize = 0;
-const BACK: usize = 1;
+/// What a graph is made ready for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// The fused engine on the processor, in single precision.
+    Cpu(CpuOptions),
+}
+
+impl Target {
+    /// The fastest on this machine.
+    ///
+    /// # Errors
+    /// `CANDLEWICK_SIMD` names an instruction set that there is not.
+    pub fn best() -> Result<Self> {
+        Ok(Target::Cpu(CpuOptions::choose()?))
+    }
+}
 
 /// A compiled graph, ready to run. Clones share everything.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
-    budget: Option<Arc<Budget>>,
-}
-
-struct Inner {
-    graph: Graph,
-    cpu: CpuPlan,
-    pools: Pools,
-    /// The work of recent passes, the latest last: a search takes turns with few kinds.
-    works: Mutex<Vec<(Weak<Training>, Arc<Work>)>>,
-}
-
-/// Kinds of passes whose work is kept.
-const KINDS: usize = 8;
-
-impl Inner {
-    fn work(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Arc<Work> {
-        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = works
-            .iter()
-            .position(|(of, work)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(training)) && work.is_for(active, wanted));
-        if let Some(known) = known {
-            works[known..].rotate_left(1);
-        } else {
-            if works.len() >= KINDS {
-                works.remove(0);
-            }
-            let work = Work::new(&self.cpu.plan, &training.backward, active, wanted);
-            works.push((Arc::downgrade(training), Arc::new(work)));
-        }
-        works[works.len() - 1].1.clone()
-    }
+    graph: Arc<Graph>,
+    executor: Arc<dyn Executor>,
 }
 
 impl Engine {
-    /// Lowers a graph. Its output must be set and be a feature vector.
+    /// Makes a graph ready for the fastest target of this machine.
+    ///
+    /// # Errors
+    /// A graph whose output is not set or is not a feature vector.
     pub fn compile(graph: Graph) -> Result<Engine> {
-        let cpu = CpuPlan::new(Plan::new(&graph)?);
-        Ok(Engine {
-            inner: Arc::new(Inner { graph, cpu, pools: Pools::default(), works: Mutex::default() }),
-            budget: None,
-        })
+        Self::compile_for(Arc::new(graph), Target::best()?)
     }
 
-    /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and compute the
-    /// others again on the way back. Counted are one pass's activations and gradients, the engine's tables, the batch's
+    /// Makes a graph ready for a target.
+    ///
+    /// # Errors
+    /// As for [`compile`](Self::compile).
+    pub fn compile_for(graph: Arc<Graph>, target: Target) -> Result<Engine> {
+        let executor: Arc<dyn Executor> = match target {
+            Target::Cpu(options) => Arc::new(CpuExecutor::new(graph.clone(), options)?),
+        };
+        Ok(Engine { graph, executor })
+    }
+
+    /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and recompute the
+    /// others in the backward pass. Counted are one pass's activations and gradients, the engine's tables, the batch's
     /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes.
-    /// Whenever a larger batch than before comes, `report` hears in one line what the limit costs.
+    /// Whenever a larger batch than before comes, `report` is told in one line what the limit costs.
     ///
     /// # Errors
     /// Where not even one image fits; a batch that does not is an error of its forward pass.
     pub fn within(self, bytes: u64, report: Report) -> Result<Engine> {
-        let budget = Budget::new(&self.inner.cpu, self.graph(), bytes, report)?;
-        Ok(Engine { budget: Some(Arc::new(budget)), ..self })
+        Ok(Engine { executor: self.executor.within(bytes, report)?, ..self })
     }
 
-    /// Sees that networks can run on a device.
-    ///
-    /// Errors: any other than the processor.
-    pub fn runs_on(device: &Device) -> Result<()> {
-        match device.is_cpu() {
-            true => Ok(()),
-            false => Err(Error::user("networks run on the processor only, not on a CUDA device")
-                .hint("run with --device cpu; scripts without networks may use CUDA")),
-        }
-    }
-
-    /// How a batch of this many images is trained.
+    /// Checks that networks can run on a device.
     ///
     /// # Errors
-    /// A batch that does not fit into the memory.
-    pub fn training(&self, batch: usize) -> Result<Arc<Training>> {
-        match &self.budget {
-            Some(budget) => budget.training(&self.inner.cpu, self.graph(), batch),
-            None => Ok(self.plan().training.clone()),
-        }
+    /// A device that this engine does not run on.
+    pub fn runs_on(&self, device: &Device) -> Result<()> {
+        self.executor.runs_on(device)
+    }
+
+    /// The type of every tensor that goes in and comes out.
+    pub fn dtype(&self) -> DType {
+        self.executor.dtype()
+    }
+
+    /// Bytes that a pass with gradients over a batch of this many images takes.
+    ///
+    /// # Errors
+    /// A batch that does not fit within the memory limit.
+    pub fn memory(&self, batch: usize) -> Result<u64> {
+        self.executor.memory(batch)
     }
 
     pub fn graph(&self) -> &Graph {
-        &self.inner.graph
+        &self.graph
     }
 
-    pub fn plan(&self) -> &Plan {
-        &self.inner.cpu.plan
+    pub(crate) fn shared_graph(&self) -> Arc<Graph> {
+        self.graph.clone()
     }
 
     /// The network's output, images × outputs, as one candle operation.
     ///
     /// `x`: images × channels × height × width; `w`: all weights; `p`: all mixing weights (one dummy where a network has
-    /// none). All f32. Gradients flow to whichever of the three candle tracks; what is detached costs nothing.
+    /// none). All of [`dtype`](Self::dtype). Gradients flow to whichever of the three candle tracks; what is detached costs
+    /// nothing.
     ///
-    /// Errors: shapes or types that do not fit, a device other than the processor.
+    /// # Errors
+    /// Shapes, types or devices that do not fit, a mask or running statistics of another length, a batch that does not fit
+    /// into memory, an interruption.
     pub fn forward(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<Tensor> {
+        self.check(x, w, p, pass)?;
+        let (x, w, p) = (x.contiguous()?, w.contiguous()?, p.contiguous()?);
+        Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p }, pass)
+    }
+
+    fn check(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<()> {
         let graph = self.graph();
         let from = graph.shape(graph.input());
         let fits =
@@ -133,10 +128,14 @@ impl Engine {
         flat("weights", w, graph.parameters())?;
         flat("mixing weights", p, graph.slot_count().max(1))?;
         for (name, tensor) in [("images", x), ("weights", w), ("mixing weights", p)] {
-            if tensor.dtype() != DType::F32 {
-                return Err(Error::user(format!("the {name} are {:?}, networks run on f32", tensor.dtype())));
+            self.runs_on(tensor.device())?;
+            if tensor.dtype() != self.dtype() {
+                return Err(Error::user(format!(
+                    "the {name} are {}, this network runs on {}",
+                    tensor.dtype().as_str(),
+                    self.dtype().as_str()
+                )));
             }
-            Self::runs_on(tensor.device())?;
         }
         if !(0.0..1.0).contains(&pass.draws.drop_path) {
             return Err(Error::user(format!(
@@ -149,161 +148,13 @@ impl Engine {
         {
             return Err(Error::user(format!("a mask of {} for {} mixing weights", active.len(), graph.slot_count())));
         }
-        let tracked = x.track_op() || w.track_op() || p.track_op();
-        let training = if tracked { self.training(x.dims()[0])? } else { self.plan().training.clone() };
-        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
-        let operation = Operation {
-            inner: self.inner.clone(),
-            work: self.inner.work(&training, pass.active.as_deref(), wanted),
-            training,
-            pass: pass.clone(),
-            isa: Isa::choose()?,
-            factors: pass.draws.path_factors(graph.drop_count(), x.dims()[0]),
-            tracked,
-            tape: Mutex::new(None),
-        };
-        let out = x.contiguous()?.apply_op3(&w.contiguous()?, &p.contiguous()?, operation);
-        // candle only carries messages; an interruption keeps its meaning.
-        crate::interrupt::check()?;
-        Ok(out?)
-    }
-}
-
-struct Operation {
-    inner: Arc<Inner>,
-    training: Arc<Training>,
-    pass: Pass,
-    isa: Isa,
-    work: Arc<Work>,
-    /// By path and image, see [`Draws::path_factors`](super::Draws::path_factors).
-    factors: Vec<f32>,
-    tracked: bool,
-    tape: Mutex<Option<Tape>>,
-}
-
-impl Operation {
-    fn forward(&self, x: &[f32], w: &[f32], p: &[f32], batch: usize, norm: &NormMode) -> Result<Vec<f32>> {
-        let Inner { cpu, graph, pools, .. } = &*self.inner;
-        let mut tape = pools.take(cpu, self.memory(FORWARD), batch, self.tracked)?;
-        let packing = profile::span(profile::PACKING);
-        tape.packed.fill(&cpu.plan, graph, w, self.tracked);
-        drop(packing);
-        let _profiled = profile::span(profile::PASSES);
-        let out = self.run(&tape, FORWARD, w, p, batch, norm).forward(x);
-        match self.tracked && out.is_ok() {
-            true => *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape),
-            false => pools.give_back(tape),
-        }
-        out
-    }
-
-    /// Where buffers lie on one way.
-    fn memory(&self, way: usize) -> &Memory {
-        if self.tracked { &self.training.memory[way] } else { &self.inner.cpu.plan.inference }
-    }
-
-    fn run<'a>(
-        &'a self,
-        tape: &'a Tape,
-        way: usize,
-        w: &'a [f32],
-        p: &'a [f32],
-        batch: usize,
-        norm: &'a NormMode,
-    ) -> Run<'a> {
-        let Inner { cpu, graph, .. } = &*self.inner;
-        let (memory, work) = (self.memory(way), &*self.work);
-        let (draws, factors) = (&self.pass.draws, &self.factors);
-        Run { cpu, graph, isa: self.isa, tape, memory, work, draws, factors, batch, w, p, norm }
-    }
-
-    /// What backward runs with: running statistics are not updated a second time.
-    fn quiet_norm(&self) -> NormMode {
-        match &self.pass.norm {
-            NormMode::Running(running) => NormMode::Running(running.clone()),
-            _ => NormMode::Batch,
+        let kept = pass.statistics.update(|values| values.len());
+        match pass.mode == super::Mode::Trial || kept == graph.statistics_len() {
+            true => Ok(()),
+            false => Err(Error::user(format!(
+                "these running statistics are {kept} numbers, the network has {}",
+                graph.statistics_len()
+            ))),
         }
     }
-}
-
-impl Drop for Operation {
-    fn drop(&mut self) {
-        if let Some(tape) = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.inner.pools.give_back(tape);
-        }
-    }
-}
-
-impl CustomOp3 for Operation {
-    fn name(&self) -> &'static str {
-        "network"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-        p: &CpuStorage,
-        p_layout: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (x, w, p) = (floats(x, x_layout)?, floats(w, w_layout)?, floats(p, p_layout)?);
-        let batch = x_layout.dims()[0];
-        let out = self.forward(x, w, p, batch, &self.pass.norm)?;
-        let shape = Shape::from((batch, out.len() / batch));
-        Ok((CpuStorage::F32(out), shape))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        p: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let wanted = self.work.wanted;
-        // The weights are long: they are borrowed, not copied.
-        let (w_storage, w_layout) = w.storage_and_layout();
-        let Storage::Cpu(w_storage) = &*w_storage else {
-            return Err(candle_core::Error::Msg("the network's inputs lie on the processor".into()));
-        };
-        let w_values = floats(w_storage, w_layout)?;
-        let (p_values, dy) = (values(p)?, values(gradient)?);
-        let batch = x.dims()[0];
-        let norm = self.quiet_norm();
-        let kept = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let tape = match kept {
-            Some(tape) => tape,
-            None => {
-                self.forward(&values(x)?, w_values, &p_values, batch, &norm)?;
-                let again = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take();
-                again
-                    .ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?
-            }
-        };
-        let gradients = {
-            let _profiled = profile::span(profile::PASSES);
-            self.run(&tape, BACK, w_values, &p_values, batch, &norm).backward(&dy)
-        };
-        self.inner.pools.give_back(tape);
-        let gradients = gradients?;
-        let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {
-            wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()
-        };
-        Ok((tensor(wanted.x, gradients.x, x)?, tensor(wanted.w, gradients.w, w)?, tensor(wanted.p, gradients.p, p)?))
-    }
-}
-
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let all = storage.as_slice::<f32>()?;
-    match layout.contiguous_offsets() {
-        Some((from, to)) => Ok(&all[from..to]),
-        None => Err(candle_core::Error::Msg("the network's inputs must be contiguous".into())),
-    }
-}
-
-fn values(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
-    tensor.detach().flatten_all()?.to_vec1::<f32>()
 }

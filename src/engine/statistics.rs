@@ -4,10 +4,11 @@ use crate::graph::Graph;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones.
-#[derive(Clone)]
+/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones. Executors in single precision keep values
+/// in it that single precision holds.
+#[derive(Clone, Default)]
 pub struct RunningStatistics {
-    values: Arc<Mutex<Vec<f32>>>,
+    values: Arc<Mutex<Vec<f64>>>,
 }
 
 impl RunningStatistics {
@@ -20,12 +21,15 @@ impl RunningStatistics {
         Self { values: Arc::new(Mutex::new(values)) }
     }
 
-    pub fn values(&self) -> Vec<f32> {
-        self.values.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn values(&self) -> Vec<f64> {
+        self.update(|values| values.clone())
     }
 
-    /// Replaces all values; the length must be the network's.
-    pub fn set(&self, values: &[f32]) -> Result<()> {
+    /// Replaces all values.
+    ///
+    /// # Errors
+    /// Another number of values than the network has.
+    pub fn set(&self, values: &[f64]) -> Result<()> {
         self.update(|own| match own.len() == values.len() {
             true => {
                 own.copy_from_slice(values);
@@ -39,7 +43,7 @@ impl RunningStatistics {
         })
     }
 
-    pub(crate) fn update<R>(&self, f: impl FnOnce(&mut Vec<f32>) -> R) -> R {
+    pub(crate) fn update<R>(&self, f: impl FnOnce(&mut Vec<f64>) -> R) -> R {
         f(&mut self.values.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

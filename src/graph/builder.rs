@@ -4,6 +4,7 @@
 //! for the same one on the same node twice gives the same node. That is how every edge that leaves a state shares the
 //! state's pools and their norms.
 
+use super::bounds::{self, MOST};
 use super::{Activation, Conv, Init, Node, NormInfo, Op, Pool, PoolKind, Shape, SlotBlock, WeightInfo};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -72,11 +73,17 @@ impl Graph {
     }
 
     /// Declares a named matrix of mixing weights (rows × columns, row-major in `p`).
-    pub fn slots(&mut self, name: &str, rows: usize, columns: usize) -> SlotBlock {
+    ///
+    /// # Errors
+    /// No rows or columns, or more than [`bounds`](super::bounds) allows.
+    pub fn slots(&mut self, name: &str, rows: usize, columns: usize) -> Result<SlotBlock> {
+        bounds::at_least_one("rows", rows, MOST)?;
+        bounds::at_least_one("columns", columns, MOST)?;
         let offset = self.slot_count();
+        bounds::of_weights("mixing weights", offset + rows * columns)?;
         let block = SlotBlock { name: name.to_string(), offset, rows, columns };
         self.blocks.push(block.clone());
-        block
+        Ok(block)
     }
 
     pub fn shape(&self, node: Node) -> Shape {
@@ -130,29 +137,16 @@ impl Graph {
         self.blocks.last().map_or(0, |b| b.offset + b.len())
     }
 
-    /// A convolution with weight `NAME.weight` (and `NAME.bias`); one kernel a channel becomes a depthwise one.
+    /// A convolution of [channels, height, width] to [conv.channels, height', width'], each side
+    /// (size + 2·padding − dilation·(kernel − 1) − 1)/stride + 1 rounded down. Its weight `NAME.weight` is out ×
+    /// in/groups × kernel; with `bias` there is `NAME.bias` too. One kernel per channel becomes a depthwise convolution.
+    ///
+    /// # Errors
+    /// Options out of bounds ([`bounds`](super::bounds)), groups that do not divide the channels, a kernel that does not
+    /// fit, a name that is taken.
     pub fn conv(&mut self, name: &str, input: Node, conv: Conv) -> Result<Node> {
         let from = self.shape(input);
-        if conv.channels == 0 || conv.groups == 0 || conv.stride.0 == 0 || conv.stride.1 == 0 {
-            return Err(self.misfit("a convolution needs at least one channel, group and stride"));
-        }
-        if !from.channels.is_multiple_of(conv.groups) || !conv.channels.is_multiple_of(conv.groups) {
-            return Err(self.misfit(format!(
-                "{} groups divide neither {} input nor {} output channels evenly",
-                conv.groups, from.channels, conv.channels
-            )));
-        }
-        let size = |axis: &str, from: usize, kernel: usize, stride: usize, padding: usize, dilation: usize| {
-            let reach = dilation * (kernel.max(1) - 1) + 1;
-            if kernel == 0 || dilation == 0 || from + 2 * padding < reach {
-                return Err(self.misfit(format!(
-                    "a kernel that reaches over {reach} does not fit the {axis} {from} with padding {padding}"
-                )));
-            }
-            Ok((from + 2 * padding - reach) / stride + 1)
-        };
-        let height = size("height", from.height, conv.kernel.0, conv.stride.0, conv.padding.0, conv.dilation.0)?;
-        let width = size("width", from.width, conv.kernel.1, conv.stride.1, conv.padding.1, conv.dilation.1)?;
+        let to = conv.shape(from).map_err(|error| self.within_scope(error))?;
         let fan_in = from.channels / conv.groups * conv.kernel.0 * conv.kernel.1;
         let bound = 1.0 / (fan_in as f32).sqrt();
         let shape = vec![conv.channels, from.channels / conv.groups, conv.kernel.0, conv.kernel.1];
@@ -166,7 +160,7 @@ impl Graph {
         } else {
             Op::Conv { input, conv, weight, bias }
         };
-        Ok(self.push(op, Shape::new(conv.channels, height, width)))
+        Ok(self.push(op, to))
     }
 
     /// A 1×1 convolution.
@@ -215,6 +209,7 @@ impl Graph {
     /// of one node is one norm, whoever asks; it bears the name of the first.
     pub fn batch_norm(&mut self, name: &str, input: Node, affine: bool) -> Result<Node> {
         let shape = self.shape(input);
+        bounds::of_shape(shape, (0, 0)).map_err(|error| self.within_scope(error))?;
         if !affine {
             // The statistics' index is not part of a shared norm's identity.
             let probe = Op::Norm { input, norm: usize::MAX, affine: None };
@@ -243,21 +238,7 @@ impl Graph {
 
     pub fn pool(&mut self, input: Node, pool: Pool) -> Result<Node> {
         let from = self.shape(input);
-        if pool.kernel == 0 || pool.stride == 0 || 2 * pool.padding > pool.kernel {
-            return Err(self.misfit(format!(
-                "a pool needs a kernel and a stride of at least 1 and at most half the kernel as padding, not kernel {}, \
-                 stride {}, padding {}",
-                pool.kernel, pool.stride, pool.padding
-            )));
-        }
-        if from.height + 2 * pool.padding < pool.kernel || from.width + 2 * pool.padding < pool.kernel {
-            return Err(self.misfit(format!(
-                "a {0}×{0} pool does not fit a map of {1}×{2}",
-                pool.kernel, from.height, from.width
-            )));
-        }
-        let size = |from: usize| (from + 2 * pool.padding - pool.kernel) / pool.stride + 1;
-        let shape = Shape::new(from.channels, size(from.height), size(from.width));
+        let shape = pool.shape(from).map_err(|error| self.within_scope(error))?;
         Ok(self.share(Op::Pool { input, pool }, shape))
     }
 
@@ -285,9 +266,7 @@ impl Graph {
                 .misfit(format!("a linear layer takes a feature vector, not {from}"))
                 .hint("pool first: global_pool"));
         }
-        if outputs == 0 {
-            return Err(self.misfit("a linear layer needs at least one output"));
-        }
+        bounds::at_least_one("outputs", outputs, MOST).map_err(|error| self.within_scope(error))?;
         let bound = 1.0 / (from.channels as f32).sqrt();
         let weight = self.add_weight(&format!("{name}.weight"), vec![outputs, from.channels], Init::Uniform(bound))?;
         let bias = self.add_weight(&format!("{name}.bias"), vec![outputs], Init::Uniform(bound))?;
@@ -318,6 +297,9 @@ impl Graph {
             );
         }
         let offset = self.weights.last().map_or(0, |w| w.range().end);
+        // Sides of at most 2¹⁶ each, but four of them: the product may overflow.
+        let len = shape.iter().try_fold(1usize, |len, side| len.checked_mul(*side)).unwrap_or(usize::MAX);
+        bounds::of_weights("weights", len.saturating_add(offset)).map_err(|error| self.within_scope(error))?;
         self.names.insert(name.clone(), self.weights.len());
         self.weights.push(WeightInfo { name, shape, offset, init });
         Ok(self.weights.len() - 1)
@@ -340,9 +322,14 @@ impl Graph {
 
     /// An error that says where in the network it happened.
     pub(super) fn misfit(&self, message: impl Display) -> Error {
+        self.within_scope(Error::user(message.to_string()))
+    }
+
+    /// Adds to an error where in the network it happened.
+    pub(super) fn within_scope(&self, error: Error) -> Error {
         match self.scope.is_empty() {
-            true => Error::user(message.to_string()),
-            false => Error::user(format!("{}: {message}", self.scope.join("."))),
+            true => error,
+            false => Error { message: format!("{}: {}", self.scope.join("."), error.message), ..error },
         }
     }
 }

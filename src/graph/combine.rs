@@ -1,6 +1,7 @@
 //! The builder's primitives without weights that bring nodes together, take them apart, or stand for no node: sums,
 //! concatenations, selections, zeros, noise.
 
+use super::bounds::{self, MOST};
 use super::{Graph, Node, Op, Shape, Slot, Term};
 use crate::Result;
 
@@ -8,9 +9,7 @@ impl Graph {
     /// Zeros, at the size that a stride leaves.
     pub fn zero(&mut self, input: Node, stride: usize) -> Result<Node> {
         let from = self.shape(input);
-        if stride == 0 {
-            return Err(self.misfit("a stride is at least 1"));
-        }
+        bounds::at_least_one("stride", stride, MOST).map_err(|error| self.within_scope(error))?;
         let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
         Ok(self.share(Op::Zero { input, stride }, shape))
     }
@@ -19,9 +18,7 @@ impl Graph {
     /// flows through it.
     pub fn noise(&mut self, input: Node, stride: usize) -> Result<Node> {
         let from = self.shape(input);
-        if stride == 0 {
-            return Err(self.misfit("a stride is at least 1"));
-        }
+        bounds::at_least_one("stride", stride, MOST).map_err(|error| self.within_scope(error))?;
         let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
         self.noises += 1;
         Ok(self.push(Op::Noise { id: self.noises - 1 }, shape))
@@ -89,6 +86,7 @@ impl Graph {
                 return Err(self.misfit(format!("cannot concatenate {next} to {shape}")));
             }
             shape.channels += next.channels;
+            bounds::of_shape(shape, (0, 0)).map_err(|error| self.within_scope(error))?;
         }
         if inputs.len() == 1 {
             return Ok(first);
@@ -99,8 +97,9 @@ impl Graph {
     /// Channels `from..from + count`.
     pub fn slice(&mut self, input: Node, from: usize, count: usize) -> Result<Node> {
         let shape = self.shape(input);
-        if count == 0 || from + count > shape.channels {
-            return Err(self.misfit(format!("channels {from}..{} do not lie within {shape}", from + count)));
+        let end = from.saturating_add(count);
+        if count == 0 || end > shape.channels {
+            return Err(self.misfit(format!("channels {from}..{end} do not lie within {shape}")));
         }
         let channels = (from..from + count).map(|c| c as u32).collect();
         Ok(self.share(Op::Select { input, channels }, Shape { channels: count, ..shape }))

@@ -4,6 +4,7 @@
 //! knows shapes, named weights, running statistics and mixing slots; parameter and multiply-add counts are read off it.
 //! [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
 
+pub mod bounds;
 mod builder;
 mod combine;
 mod counts;

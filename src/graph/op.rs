@@ -98,7 +98,9 @@ impl Conv {
     /// Sets the dilation and the padding that keeps the size at stride 1.
     pub fn dilation(mut self, dilation: usize) -> Self {
         self.dilation = (dilation, dilation);
-        self.padding = (dilation * (self.kernel.0 - 1) / 2, dilation * (self.kernel.1 - 1) / 2);
+        // Saturating: whatever is out of bounds is the builder's to refuse.
+        let keeps = |kernel: usize| dilation.saturating_mul(kernel.saturating_sub(1)) / 2;
+        self.padding = (keeps(self.kernel.0), keeps(self.kernel.1));
         self
     }
 
@@ -117,7 +119,7 @@ impl Conv {
         self
     }
 
-    /// One kernel a channel.
+    /// Whether each channel has a kernel of its own.
     pub fn is_depthwise(&self, input_channels: usize) -> bool {
         self.groups > 1 && self.groups == input_channels && self.channels == input_channels
     }

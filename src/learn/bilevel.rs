@@ -11,6 +11,7 @@
 //! all of its passes.
 
 use super::vector::{gradients, norm};
+use crate::engine::Mode;
 use crate::space::Alphas;
 use crate::{Error, Result};
 use candle_core::{Tensor, Var};
@@ -28,18 +29,11 @@ pub enum Split {
     Valid,
 }
 
-/// What a pass does to running statistics. As in the reference, every pass of the model itself updates them, those at
-/// w ± Rv included; the unrolled copy's pass leaves no trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistics {
-    Update,
-    Leave,
-}
-
 /// Two losses as functions of flat weights and mixing weights.
 pub trait Objective {
-    /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is.
-    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor>;
+    /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is. As in the reference, every pass of
+    /// the model itself is in training mode, those at w ± Rv included; the unrolled copy's pass is a trial and leaves no trace.
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor>;
 }
 
 /// How the validation loss sees the weights.
@@ -122,22 +116,21 @@ pub fn alpha_gradient(
     let wanted: Vec<&Tensor> = variables.iter().collect();
     let still = w.as_detached_tensor();
     let Order::Second(unroll) = order else {
-        let loss = objective.loss(Split::Valid, &still, &p, Statistics::Update)?;
+        let loss = objective.loss(Split::Valid, &still, &p, Mode::Training)?;
         return Ok((value(&loss)?, gradients(&loss, &wanted)?));
     };
 
     let (_, descent) = train_gradient(objective, w.as_tensor(), &detached(&p))?;
     let unrolled = Var::from_tensor(&unroll.apply(&still, &descent)?)?;
-    let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Statistics::Leave)?;
+    let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Mode::Trial)?;
     let mut both = wanted.clone();
     both.push(unrolled.as_tensor());
     let mut direct = gradients(&loss, &both)?;
     let v = direct.pop().ok_or_else(|| Error::run("the unrolled step gave no weight gradient"))?;
     let loss = value(&loss)?;
 
-    let curvature = central_difference(&still, &v, |w| {
-        gradients(&objective.loss(Split::Train, w, &p, Statistics::Update)?, &wanted)
-    })?;
+    let curvature =
+        central_difference(&still, &v, |w| gradients(&objective.loss(Split::Train, w, &p, Mode::Training)?, &wanted))?;
     let gradient = direct.iter().zip(&curvature).map(|(direct, h)| Ok((direct - h.affine(unroll.rate(), 0.0)?)?));
     Ok((loss, gradient.collect::<Result<_>>()?))
 }
@@ -170,7 +163,7 @@ pub fn hessian_vector(
     let wanted: Vec<&Tensor> = variables.iter().collect();
     let still = detached(&p);
     central_difference(&w, &v, |w| match with {
-        With::Alphas => gradients(&objective.loss(Split::Train, w, &p, Statistics::Update)?, &wanted),
+        With::Alphas => gradients(&objective.loss(Split::Train, w, &p, Mode::Training)?, &wanted),
         With::Weights => Ok(vec![train_gradient(objective, Var::from_tensor(w)?.as_tensor(), &still)?.1]),
     })
 }
@@ -193,7 +186,7 @@ fn central_difference(w: &Tensor, v: &Tensor, f: impl Fn(&Tensor) -> Result<Vec<
 
 /// The training loss and its gradient for weights that candle tracks.
 fn train_gradient(objective: &impl Objective, w: &Tensor, p: &[Tensor]) -> Result<(f64, Tensor)> {
-    let loss = objective.loss(Split::Train, w, p, Statistics::Update)?;
+    let loss = objective.loss(Split::Train, w, p, Mode::Training)?;
     let mut gradient = gradients(&loss, &[w])?;
     let gradient = gradient.pop().ok_or_else(|| Error::run("the training loss gave no gradient"))?;
     Ok((value(&loss)?, gradient))

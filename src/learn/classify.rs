@@ -1,8 +1,9 @@
 //! The objective of image classification: a network's cross-entropy on a training and a validation batch.
 
-use super::bilevel::{self, Objective, Order, Relax, Split, Statistics, With};
+use super::bilevel::{self, Objective, Order, Relax, Split, With};
 use super::loss::Loss;
-use crate::space::{Mode, Network};
+use crate::engine::Mode;
+use crate::space::Network;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
@@ -54,14 +55,10 @@ struct Classification<'a> {
 }
 
 impl Objective for Classification<'_> {
-    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor> {
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor> {
         let batch = match split {
             Split::Train => self.train,
             Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation batch"))?,
-        };
-        let mode = match statistics {
-            Statistics::Update => Mode::Training,
-            Statistics::Leave => Mode::Trial,
         };
         let logits = self.network.forward_at(&batch.images, w, p, mode, None)?;
         self.loss.of(&logits, &batch.labels, self.network.classes())

@@ -2,7 +2,8 @@
 
 use super::classify::Batch;
 use super::loss::cross_entropy;
-use crate::space::{Mode, Network};
+use crate::engine::Mode;
+use crate::space::Network;
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
 

@@ -14,11 +14,11 @@ impl Network {
         Ok(self)
     }
 
-    /// The bytes of activations and their gradients that training keeps for a batch.
+    /// The bytes that training takes for a batch: activations, their gradients, the engine's tables and scratch.
     ///
     /// # Errors
     /// A batch that does not fit into the network's memory.
-    pub fn activation_bytes(&self, batch: usize) -> Result<usize> {
-        Ok(self.engine.training(batch)?.memory[0].len * size_of::<f32>() * batch)
+    pub fn training_bytes(&self, batch: usize) -> Result<u64> {
+        self.engine.memory(batch)
     }
 }

@@ -1,8 +1,7 @@
 //! Chance in a network's passes: drop path and noise, numbered so that a resumed training draws what the unbroken one
 //! would have drawn.
 
-use super::network::Mode;
-use crate::engine::Draws;
+use crate::engine::{Draws, Mode};
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};

@@ -8,7 +8,8 @@ use super::genotype::{Edge, Genotype};
 use super::network::Network;
 use super::operations::{NormStyle, Operations, Place, factorized_reduce, relu_conv_norm};
 use super::recipe::DiscreteRecipe;
-use super::skeleton::{MOST, cell_kinds, even_size};
+use super::skeleton::{cell_kinds, even_size};
+use crate::graph::bounds::MOST;
 use crate::graph::{Conv, Graph, Node, Op, Pool, PoolKind, Shape};
 use crate::{Error, Result};
 

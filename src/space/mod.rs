@@ -27,7 +27,7 @@ pub use cell::{CellKind, Mask};
 pub use densenet::{DenseNetOptions, densenet};
 pub use discrete::{Discrete, DiscreteOptions, Stem};
 pub use genotype::{Edge, Genotype, Pair};
-pub use network::{Mode, Network};
+pub use network::Network;
 pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Place};
 pub use recipe::{DenseNetRecipe, DiscreteRecipe, Legend, Recipe};
 pub use sample::random_genotype;

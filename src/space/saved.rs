@@ -80,7 +80,7 @@ impl SavedNetwork {
         let failed = |error: String| Error::run(format!("{}: {error}", path.display()));
         let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
         let weights = network.weights().as_detached_tensor().to_device(&Device::Cpu)?.to_vec1::<f32>()?;
-        let statistics = network.statistics().values();
+        let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
         let parts = parts(network.graph());
         let views = parts.iter().map(|part| {
             let values = match &part.place {
@@ -242,6 +242,6 @@ impl<'a> File<'a> {
         }
         let count = weights.len();
         network.set_weights(&Tensor::from_vec(weights, count, &Device::Cpu)?)?;
-        network.statistics().set(&statistics)
+        network.statistics().set(&statistics.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())
     }
 }

@@ -5,9 +5,6 @@ use super::cell::CellKind;
 use crate::graph::Shape;
 use crate::{Error, Result};
 
-/// The most of anything that options may ask for: sizes stay far from overflow, and slips of the hand are told.
-pub const MOST: usize = 1 << 16;
-
 /// The kind of each cell, first to last. `reductions`: which ones reduce; none: a third and two thirds of the depth.
 pub fn cell_kinds(layers: usize, reductions: Option<&[usize]>) -> Result<Vec<CellKind>> {
     let usual = [layers / 3, 2 * layers / 3];

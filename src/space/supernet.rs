@@ -7,7 +7,8 @@ use super::cell::{CellKind, Mask, SearchCell, check_partial, edge_count};
 use super::derive::derive_cell;
 use super::genotype::Genotype;
 use super::operations::{Operation, Operations};
-use super::skeleton::{MOST, cell_kinds, even_size};
+use super::skeleton::{cell_kinds, even_size};
+use crate::graph::bounds::MOST;
 use crate::graph::{Conv, Graph, Shape};
 use crate::{Error, Result};
 
@@ -124,10 +125,15 @@ impl Supernet {
         options.check()?;
         let kinds = cell_kinds(options.layers, options.reductions.as_deref())?;
         let mut graph = Graph::new(options.input.channels, options.input.height, options.input.width);
-        let blocks =
-            CellKind::BOTH.map(|kind| graph.slots(kind.name(), edge_count(options.nodes), options.operations.len()));
-        let betas = CellKind::BOTH
-            .map(|kind| options.edge_weights.then(|| graph.slots(kind.betas_name(), edge_count(options.nodes), 1)));
+        let edges = edge_count(options.nodes);
+        let [normal, reduce] = CellKind::BOTH.map(|kind| graph.slots(kind.name(), edges, options.operations.len()));
+        let blocks = [normal?, reduce?];
+        let mut betas = [None, None];
+        if options.edge_weights {
+            for kind in CellKind::BOTH {
+                betas[kind as usize] = Some(graph.slots(kind.betas_name(), edges, 1)?);
+            }
+        }
 
         let stem_channels = options.stem_multiplier * options.channels;
         let stem = graph.scope("stem", |g| {

@@ -40,7 +40,7 @@ fn seconds(line: &Value) -> Vec<f64> {
     line["seconds"].as_array().expect("seconds are a list").iter().map(|s| s.as_f64().expect("a number")).collect()
 }
 
-const SPEED: [&str; 7] = ["peak_rss_mb", "macs", "gflop_per_step", "gflops", "activations_mb", "threads", "batch"];
+const SPEED: [&str; 7] = ["peak_rss_mb", "macs", "gflop_per_step", "gflops", "training_mb", "threads", "batch"];
 
 #[test]
 fn a_search_step_reports_its_sizes_seconds_memory_and_arithmetic() {
@@ -154,8 +154,8 @@ fn a_table_varies_one_size_at_a_time() {
     assert_eq!(varied, expected.map(|(name, sizes)| (name.to_string(), sizes)));
     for row in &rows {
         assert_eq!((seconds(row).len(), &row["order"]), (1, &Value::from(1)));
-        all_positive(row, &["ms_per_image", "gflops", "gflop_per_step", "peak_rss_mb", "activations_mb"]);
-        all_positive(row, &["time_to_arithmetic", "memory_to_activations", "threads"]);
+        all_positive(row, &["ms_per_image", "gflops", "gflop_per_step", "peak_rss_mb", "training_mb"]);
+        all_positive(row, &["time_to_arithmetic", "memory_to_training", "threads"]);
     }
     assert_eq!(rows[4]["threads"], 1);
     assert_eq!(rows[5]["threads"], 2);

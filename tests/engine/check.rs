@@ -4,7 +4,7 @@
 use crate::noise::noise;
 use crate::reference;
 use candle_core::{Device, Tensor, Var};
-use candlewick::engine::{Draws, Engine, NormMode, Pass};
+use candlewick::engine::{Draws, Engine, Pass};
 use candlewick::graph::{Conv, Graph, Node};
 
 /// Builds a network around `body`: input → body → global pool → linear, runs it and compares everything.
@@ -57,7 +57,7 @@ pub fn check_with(
     let xv = Var::from_slice(&x, (batch, channels, size.0, size.1), &device).unwrap();
     let wv = Var::from_slice(&w, w.len(), &device).unwrap();
     let pv = Var::from_slice(&p, p.len(), &device).unwrap();
-    let pass = Pass { norm: NormMode::Batch, active: active.clone().map(Into::into), draws };
+    let pass = Pass { active: active.clone().map(Into::into), draws };
     let logits = engine.forward(&xv, &wv, &pv, &pass).unwrap();
     let got = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let scale = expected.iter().fold(1e-3f64, |a, b| a.max(b.abs()));

@@ -5,7 +5,7 @@ use crate::check::{check, check_with};
 use crate::noise::noise;
 use crate::reference;
 use candle_core::{Device, Tensor};
-use candlewick::engine::{Draws, Engine, NormMode, Pass};
+use candlewick::engine::{Draws, Engine, Pass};
 use candlewick::graph::plan::{Plan, Step};
 use candlewick::graph::{Activation, Conv, Graph, Init, Node, Pool, PoolKind, Shape, Slot};
 use candlewick::random::Seed;
@@ -242,7 +242,7 @@ fn a_partial_cell_is_what_the_paper_says_edge_by_edge() {
         let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         let expected = reference::forward(&paper, &wide(&x), &wide(&w), &wide(&p), 2);
         let tensor = |v: &[f32]| Tensor::from_slice(v, v.len(), &Device::Cpu).unwrap();
-        let pass = Pass { norm: NormMode::Batch, ..Pass::default() };
+        let pass = Pass { ..Pass::default() };
         for (graph, p) in [(own, folded), (paper, p)] {
             let images = tensor(&x).reshape((2, 3, 6, 6)).unwrap();
             let engine = Engine::compile(graph).unwrap();

@@ -2,7 +2,8 @@
 //! gradients against numeric differentiation of what they claim to differentiate.
 
 use candle_core::{DType, Device, Tensor, Var};
-use candlewick::learn::bilevel::{self, Objective, Order, Split, Statistics, Unroll, With};
+use candlewick::engine::Mode;
+use candlewick::learn::bilevel::{self, Objective, Order, Split, Unroll, With};
 use candlewick::learn::optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
 use candlewick::learn::{norm, schedule};
 use candlewick::space::Alphas;
@@ -189,7 +190,7 @@ const ROWS: [[f64; 6]; 3] =
     [[0.9, -0.4, 0.3, 0.7, -0.2, 0.5], [-0.6, 0.8, 0.1, -0.3, 0.9, 0.2], [0.2, 0.5, -0.7, 0.4, 0.1, -0.8]];
 
 impl Objective for Toy {
-    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], _: Statistics) -> Result<Tensor> {
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], _: Mode) -> Result<Tensor> {
         let rows = Tensor::new(&ROWS, &Device::Cpu)?;
         let (shift, target) = match split {
             Split::Train => (0.1, [0.3, -0.2, 0.5]),
@@ -227,7 +228,7 @@ fn second_order(alphas: &[f64], unroll: Unroll) -> Vec<f64> {
 fn outer_loss(alphas: &[f64], unroll: &Unroll) -> f64 {
     let p = softmax(&toy_alphas(alphas)).unwrap();
     let w = var(&WEIGHTS);
-    let loss = Toy.loss(Split::Train, w.as_tensor(), &p, Statistics::Leave).unwrap();
+    let loss = Toy.loss(Split::Train, w.as_tensor(), &p, Mode::Trial).unwrap();
     let gradient = values(loss.backward().unwrap().get(&w).unwrap());
     let step: Vec<f64> = (0..6)
         .map(|i| {
@@ -236,7 +237,7 @@ fn outer_loss(alphas: &[f64], unroll: &Unroll) -> f64 {
             WEIGHTS[i] - unroll.eta * if unroll.nesterov { g + unroll.momentum * buffer } else { buffer }
         })
         .collect();
-    Toy.loss(Split::Valid, &tensor(&step), &p, Statistics::Leave).unwrap().to_scalar().unwrap()
+    Toy.loss(Split::Valid, &tensor(&step), &p, Mode::Trial).unwrap().to_scalar().unwrap()
 }
 
 fn numeric(alphas: &[f64], unroll: &Unroll) -> Vec<f64> {
@@ -284,7 +285,7 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
     let alpha_gradient = |offset: f64| {
         let w = (tensor(&WEIGHTS) + v.affine(offset, 0.0).unwrap()).unwrap();
         let alphas = toy_alphas(&ALPHAS);
-        let loss = Toy.loss(Split::Train, &w, &softmax(&alphas).unwrap(), Statistics::Leave).unwrap();
+        let loss = Toy.loss(Split::Train, &w, &softmax(&alphas).unwrap(), Mode::Trial).unwrap();
         values(loss.backward().unwrap().get(&alphas.tensors()[0]).unwrap())
     };
     let (above, below) = (alpha_gradient(1e-6), alpha_gradient(-1e-6));
@@ -294,7 +295,7 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
 
     let weight_gradient = |offset: f64| {
         let w = Var::from_tensor(&(tensor(&WEIGHTS) + v.affine(offset, 0.0).unwrap()).unwrap()).unwrap();
-        let loss = Toy.loss(Split::Train, w.as_tensor(), &softmax(&toy_alphas(&ALPHAS)).unwrap(), Statistics::Leave);
+        let loss = Toy.loss(Split::Train, w.as_tensor(), &softmax(&toy_alphas(&ALPHAS)).unwrap(), Mode::Trial);
         values(loss.unwrap().backward().unwrap().get(&w).unwrap())
     };
     let (above, below) = (weight_gradient(1e-6), weight_gradient(-1e-6));
@@ -349,7 +350,7 @@ fn the_unrolled_step_is_the_coming_sgd_step() {
     let (_, gradient) = bilevel::weight_gradient(&Toy, &w, &toy_alphas(&ALPHAS), &softmax).unwrap();
     sgd.step(&[gradient]).unwrap();
     let p = softmax(&toy_alphas(&ALPHAS)).unwrap();
-    let after: f64 = Toy.loss(Split::Valid, w.as_tensor(), &p, Statistics::Leave).unwrap().to_scalar().unwrap();
+    let after: f64 = Toy.loss(Split::Valid, w.as_tensor(), &p, Mode::Trial).unwrap().to_scalar().unwrap();
     assert!((loss - after).abs() < 1e-12);
 }
 
@@ -375,20 +376,20 @@ fn a_relaxation_of_ones_own_runs_once_a_gradient_and_is_differentiated_through()
 /// Counts what each pass does to running statistics and which gradients it is asked for.
 #[derive(Default)]
 struct Watched {
-    passes: std::cell::RefCell<Vec<(Split, Statistics, bool, bool)>>,
+    passes: std::cell::RefCell<Vec<(Split, Mode, bool, bool)>>,
 }
 
 impl Objective for Watched {
-    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor> {
-        self.passes.borrow_mut().push((split, statistics, w.track_op(), p[0].track_op()));
-        Toy.loss(split, w, p, statistics)
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor> {
+        self.passes.borrow_mut().push((split, mode, w.track_op(), p[0].track_op()));
+        Toy.loss(split, w, p, mode)
     }
 }
 
 #[test]
 fn every_pass_is_asked_only_for_what_it_must_give() {
+    use Mode::{Training as Update, Trial as Leave};
     use Split::{Train, Valid};
-    use Statistics::{Leave, Update};
     let watched = Watched::default();
     let (w, alphas) = (var(&WEIGHTS), toy_alphas(&ALPHAS));
     bilevel::weight_gradient(&watched, &w, &alphas, &softmax).unwrap();

@@ -1,15 +1,16 @@
 //! Depthwise, pointwise and dense convolutions: forward, input gradient, weights' gradient.
 
 use super::{Planes, Primitive, filled};
-use crate::engine::cpu::dense::{DenseTap, Store, Strides, dense, dense_gradient};
-use crate::engine::cpu::depthwise::{Grid, Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows};
+use crate::engine::cpu::kernels::dense::{DenseTap, Store, Strides, dense, dense_gradient};
+use crate::engine::cpu::kernels::depthwise::{
+    Grid, Rows, Target, depthwise_gradient, depthwise_gradient_row, depthwise_rows,
+};
+use crate::engine::cpu::kernels::moments::Moments;
+use crate::engine::cpu::kernels::sums::{Shifted, Slope, Write, weighted_sum};
 use crate::engine::cpu::memory::Floats;
-use crate::engine::cpu::sums::{Shifted, Slope, Write, weighted_sum};
+use crate::engine::cpu::plan::STRIP;
 use crate::graph::plan::LANES;
 use std::ptr::null;
-
-/// Pixels of a strip that goes through a unit at a time.
-const STRIP: usize = 64;
 
 impl Planes {
     /// Stride 1: forward and input gradient by the same kernel, the latter with the kernel turned and through a ReLU.
@@ -33,32 +34,32 @@ impl Planes {
         let (x, weights, y) = (filled(self.tensor(pad)), filled(taps * self.channels), Floats::new(self.tensor(0)));
         let forward = move || {
             for block in 0..self.blocks() {
-                let grid = grid(weights.at(block * taps * LANES), LANES as isize);
-                let first = y.at(block * self.plane(0));
+                let grid = grid(weights.rest(block * taps * LANES), LANES as isize);
+                let first = y.rest(block * self.plane(0));
                 let target = Target { first, row: size * LANES, slope: Slope::One, slope_row: 0, write: Write::Over };
                 // SAFETY: the source is padded as far as the taps look.
-                unsafe { depthwise_rows(isa, target, x.at(block * self.plane(pad)), row, grid, size, size) }
+                unsafe { depthwise_rows(isa, target, x.rest(block * self.plane(pad)), row, grid, size, size) }
             }
         };
         let (dy, weights, dx) = (filled(self.tensor(pad)), filled(taps * self.channels), filled(self.tensor(0)));
         let x = filled(self.tensor(0));
         let input = move || {
             for block in 0..self.blocks() {
-                let grid = grid(weights.at((block * taps + taps - 1) * LANES), -(LANES as isize));
-                let (first, slope) = (dx.at(block * self.plane(0)), Slope::Positive(x.at(block * self.plane(0))));
+                let grid = grid(weights.rest((block * taps + taps - 1) * LANES), -(LANES as isize));
+                let (first, slope) = (dx.rest(block * self.plane(0)), Slope::Positive(x.rest(block * self.plane(0))));
                 let target = Target { first, row: size * LANES, slope, slope_row: size * LANES, write: Write::Over };
                 // SAFETY: as above; `x` has the target's shape.
-                unsafe { depthwise_rows(isa, target, dy.at(block * self.plane(pad)), row, grid, size, size) }
+                unsafe { depthwise_rows(isa, target, dy.rest(block * self.plane(pad)), row, grid, size, size) }
             }
         };
         let (x, dy, gradient) = (filled(self.tensor(pad)), filled(self.tensor(0)), Floats::new(taps * self.channels));
         let weights = move || {
             for block in 0..self.blocks() {
                 for r in 0..kernel {
-                    let from = x.at(block * self.plane(pad) + r * dilation * row);
+                    let from = x.rest(block * self.plane(pad) + r * dilation * row);
                     let x = Rows { first: from, row, pixel: LANES };
-                    let dy = Rows { first: dy.at(block * self.plane(0)), row: size * LANES, pixel: LANES };
-                    let to = gradient.at((block * taps + r * kernel) * LANES);
+                    let dy = Rows { first: dy.rest(block * self.plane(0)), row: size * LANES, pixel: LANES };
+                    let to = gradient.rest((block * taps + r * kernel) * LANES);
                     // SAFETY: the taps of all rows lie within the padded plane.
                     unsafe { depthwise_gradient_row(isa, to, LANES, x, kernel, dilation, dy, size, size) };
                 }
@@ -83,11 +84,11 @@ impl Planes {
             for block in 0..self.blocks() {
                 let terms: [Shifted; 25] = std::array::from_fn(|tap| {
                     let tap = tap.min(taps - 1);
-                    Shifted { offset: offset(tap), weight: weights.at((block * taps + tap) * LANES) }
+                    Shifted { offset: offset(tap), weight: weights.rest((block * taps + tap) * LANES) }
                 });
                 for r in 0..half {
-                    let from = x.at(block * self.plane(pad) + 2 * r * row);
-                    let to = y.at((block * half + r) * half * LANES);
+                    let from = x.rest(block * self.plane(pad) + 2 * r * row);
+                    let to = y.rest((block * half + r) * half * LANES);
                     // SAFETY: the taps of every second pixel lie within the padded plane.
                     unsafe {
                         weighted_sum(
@@ -110,9 +111,9 @@ impl Planes {
         let offsets: Vec<usize> = (0..taps).map(offset).collect();
         let weights = move || {
             for block in 0..self.blocks() {
-                let x = Rows { first: x.at(block * self.plane(pad)), row: 2 * row, pixel: 2 * LANES };
-                let dy = Rows { first: dy.at(block * half * half * LANES), row: half * LANES, pixel: LANES };
-                let to = gradient.at(block * taps * LANES);
+                let x = Rows { first: x.rest(block * self.plane(pad)), row: 2 * row, pixel: 2 * LANES };
+                let dy = Rows { first: dy.rest(block * half * half * LANES), row: half * LANES, pixel: LANES };
+                let to = gradient.rest(block * taps * LANES);
                 // SAFETY: as above.
                 unsafe { depthwise_gradient(isa, to, LANES, x, &offsets, dy, half, half) };
             }
@@ -136,12 +137,14 @@ impl Planes {
 
         let (x, weights, y, filled_lanes) =
             (filled(self.tensor(0)), matrix(), Floats::new(self.tensor(0)), lanes.clone());
-        let sums = Floats::new(2 * channels);
+        let sums = Floats::new(3 * channels);
         let forward = move || {
-            let taps = [DenseTap { offset: 0, weight: weights.at(0) }];
-            let store = Store { total: sums.at(0), square: sums.at(channels), past_cache: false };
+            let taps = [DenseTap { offset: 0, weight: weights.rest(0) }];
+            let [pivot, total, square] = [0, 1, 2].map(|which| sums.at(which * channels, channels));
             for (at, n) in strips() {
-                let (to, from) = (y.at(at), x.at(at));
+                let moments = Some(Moments { pivot, total, square, begin: at == 0 });
+                let store = Store { moments, past_cache: false };
+                let (to, from) = (y.rest(at), x.rest(at));
                 // SAFETY: a strip of both tensors.
                 unsafe { dense(isa, to, strides, blocks, from, strides, &taps, &filled_lanes, n, null(), store) };
             }
@@ -149,10 +152,10 @@ impl Planes {
         let (dy, weights, dx, filled_lanes) =
             (filled(self.tensor(0)), matrix(), Floats::new(self.tensor(2)), lanes.clone());
         let input = move || {
-            let taps = [DenseTap { offset: 0, weight: weights.at(0) }];
+            let taps = [DenseTap { offset: 0, weight: weights.rest(0) }];
             let to_strides = Strides { pixel: LANES, block: self.plane(2) };
             for r in 0..size {
-                let (to, from) = (dx.at(((r + 2) * (size + 4) + 2) * LANES), dy.at(r * size * LANES));
+                let (to, from) = (dx.rest(((r + 2) * (size + 4) + 2) * LANES), dy.rest(r * size * LANES));
                 // SAFETY: a row of both tensors.
                 unsafe {
                     dense(isa, to, to_strides, blocks, from, strides, &taps, &filled_lanes, size, null(), Store::PLAIN);
@@ -162,9 +165,9 @@ impl Planes {
         let (x, dy, gradient) = (filled(self.tensor(0)), filled(self.tensor(0)), Floats::new(channels * channels));
         let weights = move || {
             for (at, n) in strips() {
-                let (x, dy) = (x.at(at), dy.at(at));
+                let (x, dy) = (x.rest(at), dy.rest(at));
                 // SAFETY: a strip of both tensors.
-                unsafe { dense_gradient(isa, gradient.at(0), x, strides, &lanes, dy, strides, blocks, n) };
+                unsafe { dense_gradient(isa, gradient.rest(0), x, strides, &lanes, dy, strides, blocks, n) };
             }
         };
         [
@@ -189,9 +192,9 @@ impl Planes {
         let filled_lanes = lanes.clone();
         let forward = move || {
             let taps: [DenseTap; 9] =
-                std::array::from_fn(|tap| DenseTap { offset: offset(tap), weight: weights.at(tap * matrix) });
+                std::array::from_fn(|tap| DenseTap { offset: offset(tap), weight: weights.rest(tap * matrix) });
             for r in 0..size {
-                let (y, x) = (y.at(r * size * LANES), x.at(r * row));
+                let (y, x) = (y.rest(r * size * LANES), x.rest(r * row));
                 // SAFETY: the plane is padded as far as the taps look.
                 unsafe { dense(isa, y, to, blocks, x, from, &taps, &filled_lanes, size, null(), Store::PLAIN) };
             }
@@ -200,9 +203,9 @@ impl Planes {
         let weights = move || {
             for tap in 0..9 {
                 for r in 0..size {
-                    let (x, dy) = (x.at(r * row + offset(tap)), dy.at(r * size * LANES));
+                    let (x, dy) = (x.rest(r * row + offset(tap)), dy.rest(r * size * LANES));
                     // SAFETY: as above.
-                    unsafe { dense_gradient(isa, gradient.at(tap * matrix), x, from, &lanes, dy, to, blocks, size) };
+                    unsafe { dense_gradient(isa, gradient.rest(tap * matrix), x, from, &lanes, dy, to, blocks, size) };
                 }
             }
         };

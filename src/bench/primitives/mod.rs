@@ -5,7 +5,7 @@ mod convolutions;
 mod planes;
 
 use crate::bench::report::{Cell, Line, rounded};
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
 use crate::engine::cpu::memory::Floats;
 use crate::engine::cpu::profile::work_of;
 use crate::graph::plan::LANES;

@@ -1,10 +1,11 @@
 //! What is not a convolution: sums over planes, pools, loading.
 
 use super::{Planes, Primitive, filled};
-use crate::engine::cpu::load::{LoadPlane, load_affine};
+use crate::engine::cpu::kernels::load::{LoadPlane, load_affine};
+use crate::engine::cpu::kernels::moments::{Moments, add_moments};
+use crate::engine::cpu::kernels::pool::{PoolPlane, pool, pool_backward};
+use crate::engine::cpu::kernels::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use crate::engine::cpu::memory::Floats;
-use crate::engine::cpu::pool::{PoolPlane, pool, pool_backward};
-use crate::engine::cpu::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use crate::graph::plan::LANES;
 use crate::graph::{Activation, Pool, PoolKind};
 use std::ptr::null;
@@ -18,22 +19,22 @@ impl Planes {
         let isa = self.isa;
         let (len, pixels) = (self.plane(0), self.size * self.size);
         let planes = move |floats: &Floats, block: usize| -> [*const f32; TERMS] {
-            std::array::from_fn(|term| floats.at((block * TERMS + term) * len).cast_const())
+            std::array::from_fn(|term| floats.rest((block * TERMS + term) * len).cast_const())
         };
         let (x, weights, y) = (filled(TERMS * self.tensor(0)), filled(TERMS * LANES), Floats::new(self.tensor(0)));
         let sum = move || {
             for block in 0..self.blocks() {
                 let terms: [Shifted; TERMS] = std::array::from_fn(|term| Shifted {
                     offset: (block * TERMS + term) * len,
-                    weight: weights.at(term * LANES),
+                    weight: weights.rest(term * LANES),
                 });
                 // SAFETY: whole planes of both tensors.
                 unsafe {
                     weighted_sum(
                         isa,
-                        y.at(block * len),
+                        y.rest(block * len),
                         LANES,
-                        x.at(0),
+                        x.rest(0),
                         &terms,
                         LANES,
                         pixels,
@@ -46,18 +47,20 @@ impl Planes {
         };
         let (x, g, sums) = (filled(TERMS * self.tensor(0)), filled(self.tensor(0)), Floats::new((1 + TERMS) * LANES));
         let products = move || {
-            let to: [*mut f32; TERMS] = std::array::from_fn(|term| sums.at((1 + term) * LANES));
+            let to: [*mut f32; TERMS] = std::array::from_fn(|term| sums.rest((1 + term) * LANES));
             for block in 0..self.blocks() {
                 // SAFETY: as above; sums of sixteen floats each.
-                unsafe { dots(isa, g.at(block * len), pixels, &planes(&x, block), sums.at(0), &to) };
+                unsafe { dots(isa, g.rest(block * len), pixels, &planes(&x, block), sums.rest(0), &to) };
             }
         };
-        let (x, sums) = (filled(self.tensor(0)), Floats::new(2 * LANES));
+        let (x, sums) = (filled(self.tensor(0)), Floats::new(3 * LANES));
         let statistics = move || {
             for block in 0..self.blocks() {
-                let y = x.at(block * len);
+                let [pivot, total, square] = [0, 1, 2].map(|which| sums.at(which * LANES, LANES));
                 // SAFETY: as above.
-                unsafe { dots(isa, y, pixels, &[y], sums.at(0), &[sums.at(LANES)]) };
+                unsafe {
+                    add_moments(isa, x.at(block * len, len), pixels, Moments { pivot, total, square, begin: true })
+                };
             }
         };
         [
@@ -82,18 +85,18 @@ impl Planes {
                 let forward = move || {
                     for block in 0..self.blocks() {
                         // SAFETY: planes of the pool's sizes.
-                        unsafe { pool(isa, y.at(block * out), x.at(block * self.plane(0)), plane) };
+                        unsafe { pool(isa, y.rest(block * out), x.rest(block * self.plane(0)), plane) };
                     }
                 };
                 let (x, dy, dx) = (filled(self.tensor(0)), filled(self.blocks() * out), filled(self.tensor(0)));
                 let backward = move || {
                     // Gradients are added, so without this they would grow for ever.
                     // SAFETY: the whole tensor.
-                    unsafe { std::slice::from_raw_parts_mut(dx.at(0), self.tensor(0)).fill(0.0) };
+                    unsafe { std::slice::from_raw_parts_mut(dx.rest(0), self.tensor(0)).fill(0.0) };
                     for block in 0..self.blocks() {
                         let at = block * self.plane(0);
                         // SAFETY: planes of the pool's sizes.
-                        unsafe { pool_backward(isa, dx.at(at), x.at(at), dy.at(block * out), plane) };
+                        unsafe { pool_backward(isa, dx.rest(at), x.rest(at), dy.rest(block * out), plane) };
                     }
                 };
                 let name = if stride == 1 { format!("{name} pool") } else { format!("{name} pool stride 2") };
@@ -111,13 +114,13 @@ impl Planes {
             let plane = LoadPlane {
                 size: (self.size, self.size),
                 pad: (2, 2),
-                scale: coefficients.at(0),
-                shift: coefficients.at(LANES),
+                scale: coefficients.rest(0),
+                shift: coefficients.rest(LANES),
                 activation: Some(Activation::Relu),
             };
             for block in 0..self.blocks() {
                 // SAFETY: planes of the sizes said.
-                unsafe { load_affine(self.isa, to.at(block * self.plane(2)), x.at(block * self.plane(0)), plane) };
+                unsafe { load_affine(self.isa, to.rest(block * self.plane(2)), x.rest(block * self.plane(0)), plane) };
             }
         })
     }

@@ -6,7 +6,7 @@
 //!
 //! One recording sees all passes of the process: record where nothing else runs.
 
-use super::Run;
+use super::pass::Run;
 use crate::graph::plan::{BackStep, RawId};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,7 +76,7 @@ struct Spot {
 
 #[derive(Default)]
 struct Table {
-    /// By place and direction.
+    /// By component and direction.
     spots: Vec<Spot>,
     /// Where the thread is, and the tick up to which its time is counted.
     spot: Option<usize>,
@@ -187,7 +187,7 @@ impl Run<'_> {
                     plan.values[*value].raw
                 }
                 BackStep::Dots { sum } | BackStep::SumTerm { sum, .. } => plan.sums[*sum].output,
-                BackStep::Step { step, .. } | BackStep::Again { step } => plan.output_of(*step),
+                BackStep::Step { step, .. } | BackStep::Recompute { step } => plan.output_of(*step),
                 BackStep::Export => plan.input,
             };
             self.enter(raw, 1);
@@ -197,7 +197,7 @@ impl Run<'_> {
     #[cold]
     #[inline(never)]
     fn enter(&self, raw: RawId, direction: usize) {
-        let spot = 2 * self.plan().raws[raw].place + direction;
+        let spot = 2 * self.plan().raws[raw].component + direction;
         AT_WORK.with_borrow_mut(|table| {
             if let Some(table) = table
                 && table.spot != Some(spot)
@@ -225,13 +225,13 @@ pub struct Record {
     pub recording: f64,
     /// By kernel.
     pub kernels: Vec<&'static str>,
-    /// By place: forward and backward.
-    pub places: Vec<[PlaceRecord; 2]>,
+    /// By component: forward and backward.
+    pub components: Vec<[ComponentRecord; 2]>,
 }
 
 /// One direction through one part of the network; seconds of all threads.
 #[derive(Clone, Debug, Default)]
-pub struct PlaceRecord {
+pub struct ComponentRecord {
     /// In and between kernels.
     pub seconds: f64,
     /// By kernel.
@@ -275,7 +275,7 @@ impl Recorder {
                 }
             }
         }
-        let mut places: Vec<[PlaceRecord; 2]> = Vec::new();
+        let mut components: Vec<[ComponentRecord; 2]> = Vec::new();
         let mut recording = 0.0;
         for (index, spot) in spots.into_iter().enumerate() {
             let (mut counts, mut within) = (spot.counts, 0.0);
@@ -289,11 +289,11 @@ impl Recorder {
             // Never less than what the kernels took: the cost is a mean.
             let seconds = (all - cost.call * calls as f64).max(within).min(all);
             recording += all - seconds;
-            at(&mut places, index / 2)[index % 2] = PlaceRecord { seconds, counts };
+            at(&mut components, index / 2)[index % 2] = ComponentRecord { seconds, counts };
         }
         let kernels = lock(&NAMES).clone();
         let [passes, sections, packing] = [PASSES, SECTIONS, PACKING].map(|which| spans[which]);
-        Record { wall, passes, sections, packing, recording, kernels, places }
+        Record { wall, passes, sections, packing, recording, kernels, components }
     }
 }
 
@@ -340,7 +340,7 @@ pub fn work_of(call: impl FnOnce()) -> Work {
     call();
     drop(group);
     let mut work = Work::default();
-    for count in recorder.finish().places.iter().flatten().flat_map(|place| &place.counts) {
+    for count in recorder.finish().components.iter().flatten().flat_map(|component| &component.counts) {
         work.flops += count.work.flops;
         work.bytes += count.work.bytes;
     }
@@ -380,20 +380,20 @@ mod tests {
         drop(pass);
         let record = recorder.finish();
         let number = record.kernels.iter().position(|name| *name == "a test's kernel").unwrap();
-        let place = &record.places[0][0];
-        let count = &place.counts[number];
+        let component = &record.components[0][0];
+        let count = &component.counts[number];
         assert_eq!((count.calls, count.work), (10, Work { flops: 30, bytes: 50 }));
-        assert!(count.seconds >= 0.019 && count.seconds <= place.seconds, "{record:?}");
-        assert!(place.seconds <= record.passes && record.passes <= record.wall, "{record:?}");
+        assert!(count.seconds >= 0.019 && count.seconds <= component.seconds, "{record:?}");
+        assert!(component.seconds <= record.passes && record.passes <= record.wall, "{record:?}");
     }
 
     #[test]
     fn calls_outside_image_groups_are_no_part_of_a_recording() {
         let recorder = Recorder::start();
         timed(&OUTSIDE, Work { flops: 3, bytes: 5 }, || {});
-        let places = recorder.finish().places;
+        let components = recorder.finish().components;
         let counts: Vec<&Count> =
-            places.iter().flatten().filter_map(|place| place.counts.get(OUTSIDE.number())).collect();
+            components.iter().flatten().filter_map(|component| component.counts.get(OUTSIDE.number())).collect();
         assert!(counts.iter().all(|count| count.calls == 0), "{counts:?}");
     }
 }

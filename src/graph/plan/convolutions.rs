@@ -2,7 +2,7 @@
 
 use super::lower::{Lowering, Seen};
 use super::readers::Readers;
-use super::{Dense, Geometry, Layout, Packing, Step, Unit, ValueId, Weights};
+use super::{Dense, Geometry, Layout, Step, Unit, ValueId, Weights};
 use crate::graph::{Conv, Node, Op};
 
 impl Lowering<'_> {
@@ -81,16 +81,7 @@ impl Lowering<'_> {
             Geometry::new((from.height, from.width), (shape.height, shape.width), conv.stride, conv.padding, taps);
         let output = self.raw(layout, shape.height, shape.width);
         let value = self.value(output, None);
-        self.plan.units.push(Unit {
-            input: view,
-            output,
-            value,
-            geometry,
-            depthwise,
-            dense,
-            bias,
-            packing: Packing::default(),
-        });
+        self.plan.units.push(Unit { input: view, output, value, geometry, depthwise, dense, bias });
         self.made(Step::Unit(self.plan.units.len() - 1), output)
     }
 }

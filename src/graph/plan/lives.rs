@@ -145,7 +145,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
             note(Touch::Reads(plan.values[*value].raw));
             note(Touch::WritesGradient(*into));
         }
-        BackStep::Again { step } => {
+        BackStep::Recompute { step } => {
             plan.raws_read(*step).into_iter().for_each(|raw| note(Touch::Reads(raw)));
         }
         BackStep::Step { step, .. } => {

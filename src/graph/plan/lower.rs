@@ -1,14 +1,14 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
+use super::components;
 use super::open::open_sums;
-use super::placement;
-use super::places;
+use super::padding;
 use super::readers::{Readers, count_readers, live_nodes};
 use super::selection::wanted_nodes;
 use super::siblings::{self, Siblings};
 use super::{
-    Gradient, Layout, Mixing, Norm, NormPart, Plan, PoolStep, Raw, RawId, Sizes, Step, Sum, SumTerm, Value, ValueId,
-    View, ViewId, Weights,
+    Gradient, Layout, Mixing, Norm, NormPart, Plan, PoolStep, Raw, RawId, Step, Sum, SumTerm, Value, ValueId, View,
+    ViewId, Weights,
 };
 use crate::Result;
 use crate::graph::{Activation, Graph, Node, Op, Pool, Term};
@@ -42,7 +42,7 @@ pub(super) struct Lowering<'g> {
     pub seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
     /// Of the node at work.
-    place: usize,
+    component: usize,
     pub plan: Plan,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let siblings = siblings::find(graph, &sums, &readers);
     let wanted = wanted_nodes(graph, &live, &readers, &siblings, output);
     let plan = Plan {
-        places: Vec::new(),
+        components: Vec::new(),
         raws: Vec::new(),
         values: Vec::new(),
         views: Vec::new(),
@@ -69,7 +69,6 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         output: 0,
         training: Default::default(),
         inference: Default::default(),
-        sizes: Sizes::default(),
     };
     let mut lowering = Lowering {
         graph,
@@ -80,17 +79,16 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         sums,
         seen: HashMap::new(),
         view_ids: HashMap::new(),
-        place: 0,
+        component: 0,
         plan,
     };
     for node in graph.nodes().filter(|n| wanted[n.index()]) {
-        lowering.place = places::of(graph.scope_of(node), &mut lowering.plan.places);
+        lowering.component = components::of(graph.scope_of(node), &mut lowering.plan.components);
         lowering.node(node)?;
     }
     let result = lowering.plain(output);
     lowering.plan.output = result;
-    placement::settle_views(&mut lowering.plan);
-    placement::place_tables(&mut lowering.plan);
+    padding::settle_views(&mut lowering.plan);
     Ok(lowering.plan)
 }
 
@@ -233,7 +231,7 @@ impl Lowering<'_> {
             }
         }
         let value = self.value(output, None);
-        self.plan.sums.push(Sum { terms, output, value, statistics: 0, dots });
+        self.plan.sums.push(Sum { terms, output, value, dots });
         self.made(Step::Sum(self.plan.sums.len() - 1), output)
     }
 
@@ -310,7 +308,7 @@ impl Lowering<'_> {
             }
             false => self.value(raw, Some(index)),
         };
-        self.plan.norms.push(Norm { raw, value: normed, parts, offset: 0, own_sums: 0 });
+        self.plan.norms.push(Norm { raw, value: normed, parts });
         self.plain_view(normed)
     }
 
@@ -322,7 +320,15 @@ impl Lowering<'_> {
     }
 
     pub(super) fn raw(&mut self, layout: Layout, height: usize, width: usize) -> RawId {
-        self.plan.raws.push(Raw { layout, height, width, part_of: None, made_by: None, level: 0, place: self.place });
+        self.plan.raws.push(Raw {
+            layout,
+            height,
+            width,
+            part_of: None,
+            made_by: None,
+            level: 0,
+            component: self.component,
+        });
         self.plan.raws.len() - 1
     }
 

@@ -1,7 +1,7 @@
 //! Where each buffer lies: one region an image, shared by buffers that are never alive together.
 
 use super::lives::{Lives, Span};
-use super::{Plan, RawId};
+use super::{Plan, RawId, Ways};
 
 /// One buffer's offset in floats within an image's region.
 pub type Place = usize;
@@ -33,22 +33,22 @@ pub(super) fn place_inference(plan: &Plan) -> Memory {
     Memory { raws: raws_at(plan, &places), gradients: Vec::new(), len }
 }
 
-/// A pass forward and back; `spans` gives those of a raw tensor on either way.
+/// A pass forward and backward; `spans` gives those of a raw tensor on either way.
 pub(super) fn place_training(
     plan: &Plan,
     lives: &Lives,
     spans: impl Fn(RawId) -> (Vec<Span>, Option<Vec<Span>>),
-) -> [Memory; 2] {
-    // Tensors as forward writes them, tensors made again, gradients.
+) -> Ways<Memory> {
+    // Tensors as forward writes them, tensors recomputed, gradients.
     let raws = plan.raws.len();
     let mut buffers: Vec<Buffer> = (0..2 * raws).map(|_| Buffer { len: 0, spans: Vec::new() }).collect();
-    let mut again = vec![false; raws];
+    let mut recomputed = vec![false; raws];
     for raw in 0..raws {
-        let (kept, made_again) = spans(raw);
+        let (kept, remade) = spans(raw);
         buffers[raw] = Buffer { len: plan.raws[raw].len(), spans: kept };
-        if let Some(spans) = made_again {
+        if let Some(spans) = remade {
             buffers[raws + raw] = Buffer { len: plan.raws[raw].len(), spans };
-            again[raw] = true;
+            recomputed[raw] = true;
         }
     }
     for (value, span) in lives.gradients.iter().enumerate() {
@@ -61,11 +61,11 @@ pub(super) fn place_training(
             places[2 * raws + owner] + offset
         })
         .collect();
-    let back: Vec<Place> = (0..raws).map(|raw| places[if again[raw] { raws + raw } else { raw }]).collect();
-    [
-        Memory { raws: raws_at(plan, &places[..raws]), gradients: gradients.clone(), len },
-        Memory { raws: raws_at(plan, &back), gradients, len },
-    ]
+    let back: Vec<Place> = (0..raws).map(|raw| places[if recomputed[raw] { raws + raw } else { raw }]).collect();
+    Ways {
+        forward: Memory { raws: raws_at(plan, &places[..raws]), gradients: gradients.clone(), len },
+        backward: Memory { raws: raws_at(plan, &back), gradients, len },
+    }
 }
 
 /// By raw tensor, given the places of roots.

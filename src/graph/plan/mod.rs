@@ -17,6 +17,7 @@
 //! The plan knows no device. It is the same for any batch size: buffers are placed per image.
 
 mod bundle;
+mod components;
 mod convolutions;
 mod geometry;
 mod layout;
@@ -24,21 +25,22 @@ mod lives;
 mod lower;
 mod memory;
 mod open;
-mod placement;
-mod places;
+mod padding;
 mod readers;
 mod recompute;
 mod schedule;
 mod selection;
 mod siblings;
+mod ways;
 mod work;
 
 pub use geometry::{BackwardTap, Geometry};
 pub use layout::{LANES, Layout};
 pub use memory::{Memory, Place};
-pub use recompute::{Again, Training};
+pub use recompute::{Recomputed, Training};
+pub use ways::Ways;
 
-use super::{Activation, Graph, Pool, Slot};
+use super::{Activation, Graph, Pool, Slot, bounds};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -61,8 +63,8 @@ pub struct Raw {
     pub made_by: Option<usize>,
     /// The stage before which it is complete.
     pub level: usize,
-    /// The part of the network that it belongs to: index into [`Plan::places`].
-    pub place: usize,
+    /// The component of the network that it belongs to: index into [`Plan::components`].
+    pub component: usize,
 }
 
 impl Raw {
@@ -138,10 +140,6 @@ pub struct Norm {
     pub value: ValueId,
     /// By sibling, equal shares of the channels; none where a share is empty. A norm shared by siblings comes several times.
     pub parts: Vec<Option<NormPart>>,
-    /// Where its per-lane coefficients begin in the coefficient table.
-    pub offset: usize,
-    /// Where Σ g and Σ g·y begin in the backward statistics, if the value's gradient is a buffer.
-    pub own_sums: usize,
 }
 
 impl Norm {
@@ -175,8 +173,6 @@ pub struct Unit {
     pub depthwise: Option<Weights<usize>>,
     pub dense: Option<Dense>,
     pub bias: Option<Weights<usize>>,
-    /// Where the packed weights begin (see [`Packing`]).
-    pub packing: Packing,
 }
 
 /// A dense convolution's weights, one matrix a tap; siblings know nothing of one another.
@@ -186,20 +182,6 @@ pub enum Dense {
     Conv { weights: Weights<usize>, groups: usize },
     /// Tap 0 makes the first half of the channels with the first weight, tap 1 the second half with the second.
     Halve { weights: Weights<[usize; 2]> },
-}
-
-/// Offsets of a unit's weights, in floats, in the engine's packed weight buffers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Packing {
-    /// taps × input lanes.
-    pub depthwise: usize,
-    /// taps × input lanes × output lanes, and taps × output lanes × input lanes.
-    pub dense: usize,
-    /// output lanes.
-    pub bias: usize,
-    /// Where this unit's weight gradients begin in a stage's partial sums (same order: depthwise, dense, bias).
-    pub gradient: usize,
-    pub gradient_len: usize,
 }
 
 /// A pool of a plain value.
@@ -218,8 +200,6 @@ pub struct Sum {
     pub output: RawId,
     /// The output read as it is.
     pub value: ValueId,
-    /// Where the per-lane sums Σ g and Σ g·y (one for each of `dots`) begin in the backward statistics.
-    pub statistics: usize,
     /// The raw tensors of the terms that have a mixing weight or a norm, each once.
     pub dots: Vec<RawId>,
 }
@@ -270,7 +250,7 @@ pub enum Step {
     },
 }
 
-/// One thing to do on the way back. Where `first` is set, the step is the first to touch the gradient buffer it adds to,
+/// One thing to do in the backward pass. Where `first` is set, the step is the first to touch the gradient buffer it adds to,
 /// and overwrites instead (a step that is not run this time writes zeros).
 #[derive(Clone, Debug)]
 pub enum BackStep {
@@ -289,7 +269,7 @@ pub enum BackStep {
     /// The gradient of what a forward step made into its input (and weights).
     Step { step: usize, first: bool },
     /// A forward step once more, for readers that follow: its output was not kept.
-    Again { step: usize },
+    Recompute { step: usize },
     /// The images' gradient, back to channels first.
     Export,
 }
@@ -307,8 +287,8 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
-    /// Parts of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
-    pub places: Vec<String>,
+    /// Components of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    pub components: Vec<String>,
     pub raws: Vec<Raw>,
     pub values: Vec<Value>,
     pub views: Vec<View>,
@@ -319,37 +299,22 @@ pub struct Plan {
     pub sums: Vec<Sum>,
     pub steps: Vec<Step>,
     pub forward: Vec<Stage>,
-    /// The way back if everything is kept.
+    /// The backward pass if everything is kept.
     pub backward: Vec<BackStage>,
     pub input: RawId,
     pub output: ValueId,
     /// Buffers when gradients will be asked for, and when not.
     pub training: Arc<Training>,
     pub inference: Memory,
-    pub sizes: Sizes,
-}
-
-/// Lengths, in floats, of the engine's tables and scratch buffers.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sizes {
-    pub packed_depthwise: usize,
-    pub packed_dense: usize,
-    pub packed_bias: usize,
-    /// Per-lane entries of all norms.
-    pub norm_lanes: usize,
-    /// Backward sums of one image group.
-    pub backward_statistics: usize,
-    /// Weight-gradient partial sums of the largest stage, of one image group.
-    pub stage_gradients: usize,
-    /// A loaded view with padding; a unit's middle or output plane; the same with its halo.
-    pub padded_plane: usize,
-    pub plane: usize,
-    pub halo_plane: usize,
 }
 
 impl Plan {
-    /// Lowers a graph. The output must be a feature vector.
+    /// Lowers a graph.
+    ///
+    /// # Errors
+    /// Images that are too large, no output, or an output that is not a feature vector.
     pub fn new(graph: &Graph) -> Result<Plan> {
+        bounds::of_shape(graph.shape(graph.input()), (0, 0))?;
         let Some(output) = graph.output() else {
             return Err(Error::user("the network has no output"));
         };

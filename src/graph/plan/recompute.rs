@@ -1,13 +1,13 @@
-//! Which tensors are made again on the way back instead of being kept.
+//! Which tensors are recomputed in the backward pass instead of being kept.
 //!
 //! Memory is short at one moment of a pass: the fullest. There, of all tensors that only wait for a later reader, the one
-//! goes that costs the fewest multiply-adds a float; then the next fullest moment is looked at. A tensor that is made again
-//! may be kept from its first reader on the way back to its last, or, where that still is too long, be made anew in every
-//! stage that reads it. Making a tensor again takes the same floats through the same kernels, so no bit changes.
+//! that costs the fewest multiply-adds per float is dropped; then comes the next fullest moment. A tensor that is recomputed
+//! may be kept from its first reader in the backward pass to its last, or, where that is still too long, be recomputed in
+//! every stage that reads it. Recomputing takes the same floats through the same kernels, so no bit changes.
 
 use super::lives::{Lives, Reading, Span};
 use super::memory::{Memory, place_training};
-use super::{BackStage, BackStep, Plan, RawId, Step};
+use super::{BackStage, BackStep, Plan, RawId, Step, Ways};
 use std::collections::BTreeMap;
 
 /// How long a tensor is kept.
@@ -15,34 +15,34 @@ use std::collections::BTreeMap;
 enum Keep {
     /// From its making to its last reader.
     Whole,
-    /// Until its last reader on the way forward; again from its first on the way back to its last.
+    /// Until its last forward reader; recomputed from its first backward reader to its last.
     TwoWays,
-    /// The same on the way forward; again in each stage of the way back that reads it.
+    /// The same forward; recomputed in each backward stage that reads it.
     Stages,
 }
 
-/// A pass with gradients: what is done on the way back, and where everything lies.
+/// A pass with gradients: what its backward pass does, and where everything lies.
 #[derive(Clone, Debug, Default)]
 pub struct Training {
     pub backward: Vec<BackStage>,
-    /// Places on the way forward and back.
-    pub memory: [Memory; 2],
-    pub again: Again,
+    /// Where everything lies on either way.
+    pub memory: Ways<Memory>,
+    pub recomputed: Recomputed,
 }
 
-/// What is made again.
+/// What is recomputed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Again {
+pub struct Recomputed {
     /// Tensors: outputs of convolutions, of pools, and copies.
     pub convolutions: usize,
     pub pools: usize,
     pub copies: usize,
-    /// Multiply-adds of one image, over all lanes: those of a step without making anything again, and those on top.
+    /// Multiply-adds of one image, over all lanes: those of a step that recomputes nothing, and those on top.
     pub work: usize,
     pub extra: usize,
 }
 
-impl Again {
+impl Recomputed {
     /// The extra multiply-adds as a share of the step's.
     pub fn share(&self) -> f64 {
         self.extra as f64 / self.work.max(1) as f64
@@ -52,7 +52,7 @@ impl Again {
 /// The share of a step's multiply-adds that may be spent where nobody asked for less memory.
 const CHEAP: f64 = 0.0175;
 
-/// A pass in which is made again what costs next to nothing.
+/// A training pass that recomputes only what is nearly free.
 pub(super) fn cheap(plan: &Plan) -> Training {
     let mut chooser = Chooser::new(plan);
     chooser.descend(0, CHEAP);
@@ -66,7 +66,7 @@ pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
     loop {
         let reached = chooser.descend(goal, f64::INFINITY);
         let training = chooser.training();
-        let found = training.memory[0].len;
+        let found = training.memory.forward.len;
         if found <= len {
             return Ok(training);
         }
@@ -78,18 +78,18 @@ pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
     }
 }
 
-/// Decides what to make again, one tensor after another.
+/// Decides what to recompute, one tensor after another.
 pub(super) struct Chooser<'p> {
     plan: &'p Plan,
     lives: Lives,
     keep: Vec<Keep>,
-    /// By raw tensor: the step that makes it, where it may be made again.
+    /// By raw tensor: the step that makes it, where it may be recomputed.
     step: Vec<Option<usize>>,
-    /// By root: tensors made from it that may be made again.
+    /// By root: tensors made from it that may be recomputed.
     dependents: Vec<Vec<RawId>>,
     /// By slot: floats that are needed.
     needed: Vec<usize>,
-    again: Again,
+    recomputed: Recomputed,
 }
 
 impl<'p> Chooser<'p> {
@@ -109,11 +109,11 @@ impl<'p> Chooser<'p> {
             step: vec![None; plan.raws.len()],
             dependents: vec![Vec::new(); plan.raws.len()],
             needed,
-            again: Again { work, ..Again::default() },
+            recomputed: Recomputed { work, ..Recomputed::default() },
         };
         for step in 0..plan.steps.len() {
             let output = plan.output_of(step);
-            if plan.root(output).0 == output && plan.can_be_made_again(step) {
+            if plan.root(output).0 == output && plan.can_be_recomputed(step) {
                 chooser.step[output] = Some(step);
                 plan.raws_read(step).into_iter().for_each(|raw| chooser.dependents[plan.root(raw).0].push(output));
             }
@@ -140,7 +140,7 @@ impl<'p> Chooser<'p> {
                 return true;
             }
             let Some((raw, keep, extra)) = self.cheapest(slot) else { return false };
-            if (self.again.extra + extra) as f64 > share * self.again.work as f64 {
+            if (self.recomputed.extra + extra) as f64 > share * self.recomputed.work as f64 {
                 return false;
             }
             self.change(raw, keep);
@@ -191,7 +191,7 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// The roots that are needed to make a tensor again, directly or not.
+    /// The roots that are needed to recompute a tensor, directly or not.
     fn inputs(&self, raw: RawId) -> Vec<RawId> {
         let mut found = Vec::new();
         let mut stack = vec![raw];
@@ -221,17 +221,17 @@ impl<'p> Chooser<'p> {
         let Some(step) = self.step[raw].filter(|_| self.keep[raw] != Keep::Whole) else { return };
         let work = self.starts(raw, self.keep[raw]).len() * self.plan.work_of(step);
         let kind = match &self.plan.steps[step] {
-            Step::Unit(_) => &mut self.again.convolutions,
-            Step::Pool(_) | Step::GlobalPool { .. } => &mut self.again.pools,
-            _ => &mut self.again.copies,
+            Step::Unit(_) => &mut self.recomputed.convolutions,
+            Step::Pool(_) | Step::GlobalPool { .. } => &mut self.recomputed.pools,
+            _ => &mut self.recomputed.copies,
         };
         match add {
-            true => (*kind, self.again.extra) = (*kind + 1, self.again.extra + work),
-            false => (*kind, self.again.extra) = (*kind - 1, self.again.extra - work),
+            true => (*kind, self.recomputed.extra) = (*kind + 1, self.recomputed.extra + work),
+            false => (*kind, self.recomputed.extra) = (*kind - 1, self.recomputed.extra - work),
         }
     }
 
-    /// Who reads a tensor on the way back, in order; those that are made again from it among them.
+    /// Who reads a tensor in the backward pass, in order; those that are recomputed from it among them.
     fn readings(&self, raw: RawId) -> Vec<Reading> {
         let mut readings = self.lives.readings[raw].clone();
         for &dependent in &self.dependents[raw] {
@@ -243,7 +243,7 @@ impl<'p> Chooser<'p> {
         readings
     }
 
-    /// Before which readers a tensor is made again.
+    /// Before which readers a tensor is recomputed.
     fn starts(&self, raw: RawId, keep: Keep) -> Vec<Reading> {
         let mut starts = self.readings(raw);
         match keep {
@@ -298,13 +298,13 @@ impl<'p> Chooser<'p> {
                 if let Some(made) = before.get_mut(&(first + 2 * index)) {
                     // In the order of steps, inputs come first.
                     made.sort_unstable();
-                    steps.extend(made.iter().map(|&step| BackStep::Again { step }));
+                    steps.extend(made.iter().map(|&step| BackStep::Recompute { step }));
                 }
                 steps.push(step.clone());
             }
             backward.push(BackStage { steps });
         }
-        Training { backward, memory, again: self.again }
+        Training { backward, memory, recomputed: self.recomputed }
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
     use crate::graph::{Graph, Shape};
     use crate::space::{Discrete, DiscreteOptions, Supernet, SupernetOptions, catalogue};
 
-    /// What lies in an image's region: buffers by tag, from a place on.
+    /// What lies in an image's region: buffers by tag, from an offset on.
     #[derive(Default)]
     struct Region(Vec<(usize, usize, String)>);
 
@@ -333,10 +333,11 @@ mod tests {
     /// Goes through a pass and looks whether everything that is read is still where it was written.
     fn replay(plan: &Plan, training: &Training) {
         let lives = Lives::of(plan, true);
+        let Ways { forward, backward } = &training.memory;
         let mut region = Region::default();
         let root = |raw: RawId| plan.root(raw).0;
-        let raw_at = |region: &mut Region, way: usize, raw: RawId, write: bool| {
-            let (place, tag) = (training.memory[way].raws[root(raw)], format!("raw {}", root(raw)));
+        let raw_at = |region: &mut Region, memory: &Memory, raw: RawId, write: bool| {
+            let (place, tag) = (memory.raws[root(raw)], format!("raw {}", root(raw)));
             match write {
                 true => region.write(place, plan.raws[root(raw)].len(), tag),
                 false => region.read(place, &tag),
@@ -344,31 +345,31 @@ mod tests {
         };
         let gradient_at = |region: &mut Region, value: usize, write: bool| {
             let owner = lives.owner(plan, value).0;
-            let (place, tag) = (training.memory[1].gradients[owner], format!("gradient {owner}"));
+            let (place, tag) = (backward.gradients[owner], format!("gradient {owner}"));
             match write {
                 true => region.write(place, plan.raws[plan.values[owner].raw].len(), tag),
                 false => region.read(place, &tag),
             }
         };
         for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
-            plan.raws_read(step).into_iter().for_each(|raw| raw_at(&mut region, 0, raw, false));
-            raw_at(&mut region, 0, plan.output_of(step), true);
+            plan.raws_read(step).into_iter().for_each(|raw| raw_at(&mut region, forward, raw, false));
+            raw_at(&mut region, forward, plan.output_of(step), true);
         }
-        raw_at(&mut region, 0, plan.values[plan.output].raw, false);
+        raw_at(&mut region, forward, plan.values[plan.output].raw, false);
         for step in training.backward.iter().flat_map(|stage| &stage.steps) {
             let mut writes = Vec::new();
             touches(plan, step, &mut |touch| match touch {
-                Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, 1, raw, false),
+                Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, backward, raw, false),
                 Touch::ReadsGradient(value) => gradient_at(&mut region, value, false),
                 Touch::WritesGradient(value) => writes.push(value),
             });
-            if let BackStep::Again { step } = step {
-                raw_at(&mut region, 1, plan.output_of(*step), true);
+            if let BackStep::Recompute { step } = step {
+                raw_at(&mut region, backward, plan.output_of(*step), true);
             }
             writes.into_iter().for_each(|value| gradient_at(&mut region, value, true));
             touches(plan, step, &mut |touch| {
                 if let Touch::ReadsLate(raw) = touch {
-                    raw_at(&mut region, 1, raw, false);
+                    raw_at(&mut region, backward, raw, false);
                 }
             });
         }
@@ -396,14 +397,14 @@ mod tests {
             let plan = Plan::new(&graph).unwrap();
             let everything = Chooser::new(&plan).training();
             let least = plan.training_within(0).unwrap_err();
-            let most = everything.memory[0].len;
-            assert!(least < most / 2 && plan.training.memory[0].len < most, "{least} {most}");
+            let most = everything.memory.forward.len;
+            assert!(least < most / 2 && plan.training.memory.forward.len < most, "{least} {most}");
             replay(&plan, &everything);
             replay(&plan, &plan.training);
             for part in 0..=8 {
                 let len = least + (most - least) * part / 8;
                 let training = plan.training_within(len).unwrap();
-                assert!(training.memory[0].len <= len);
+                assert!(training.memory.forward.len <= len);
                 replay(&plan, &training);
             }
             assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
@@ -413,11 +414,12 @@ mod tests {
     #[test]
     fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
         let plan = Plan::new(&supernet(16, 8)).unwrap();
-        let most = Chooser::new(&plan).training().memory[0].len;
-        let shares: Vec<f64> =
-            [100, 80, 60, 40, 20].map(|part| plan.training_within(most * part / 100).unwrap().again.share()).into();
+        let most = Chooser::new(&plan).training().memory.forward.len;
+        let shares: Vec<f64> = [100, 80, 60, 40, 20]
+            .map(|part| plan.training_within(most * part / 100).unwrap().recomputed.share())
+            .into();
         assert_eq!(shares[0], 0.0);
         assert!(shares.is_sorted() && shares[4] < 0.35, "{shares:?}");
-        assert!(plan.training.again.share() <= CHEAP);
+        assert!(plan.training.recomputed.share() <= CHEAP);
     }
 }

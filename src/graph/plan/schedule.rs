@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 pub(super) fn schedule(plan: &mut Plan) {
     order_forward(plan);
     choose_gradients(plan);
-    place_stage_gradients(plan);
     order_backward(plan);
 }
 
@@ -119,19 +118,6 @@ fn choose_gradients(plan: &mut Plan) {
         let buffer = read_whole[value] || (stored && plan.values[value].norm.is_none());
         plan.values[value].gradient =
             if buffer { Gradient::Buffer } else { Gradient::Terms(std::mem::take(&mut terms[value])) };
-    }
-}
-
-fn place_stage_gradients(plan: &mut Plan) {
-    for stage in 0..plan.forward.len() {
-        let mut at = 0;
-        for &step in &plan.forward[stage].steps {
-            if let Step::Unit(unit) = plan.steps[step] {
-                plan.units[unit].packing.gradient = at;
-                at += plan.units[unit].packing.gradient_len;
-            }
-        }
-        plan.sizes.stage_gradients = plan.sizes.stage_gradients.max(at);
     }
 }
 

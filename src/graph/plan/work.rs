@@ -4,7 +4,7 @@ use super::{LANES, Plan, Step};
 
 impl Plan {
     /// Steps whose inputs are few: a sum of many would need all of them at once. Images are gone by then.
-    pub(super) fn can_be_made_again(&self, step: usize) -> bool {
+    pub(super) fn can_be_recomputed(&self, step: usize) -> bool {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => false,
             Step::Sum(sum) => self.sums[*sum].terms.len() == 1,

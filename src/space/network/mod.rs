@@ -13,25 +13,13 @@ use super::densenet::{DenseNetOptions, densenet};
 use super::discrete::{AUXILIARY, Discrete};
 use super::recipe::{Legend, Recipe};
 use super::supernet::{Cost, Costs, Space, Supernet};
-use crate::engine::{Engine, NormMode, Pass, RunningStatistics};
+use crate::engine::{Engine, Mode, Pass, RunningStatistics};
 use crate::graph::Graph;
-use crate::graph::plan::Plan;
 use crate::random::Seed;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::fmt;
 use std::sync::Arc;
-
-/// How a pass treats batch norms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics; running statistics are updated.
-    Training,
-    /// Batch statistics; running statistics stay (a pass at weights that are not the network's own).
-    Trial,
-    /// Running statistics.
-    Evaluation,
-}
 
 /// A compiled graph with everything that learning changes. Clones share their variables and statistics.
 #[derive(Clone)]
@@ -95,7 +83,6 @@ impl Network {
     /// # Errors
     /// A device that networks do not run on, a graph without output, or one whose output is a map and not a vector.
     pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
-        Engine::runs_on(device)?;
         let Some(output) = graph.output() else {
             return Err(Error::user("this network has no output").hint("set the graph's output node"));
         };
@@ -113,6 +100,7 @@ impl Network {
         let statistics = RunningStatistics::new(&graph);
         let presence = vec![None; alphas.len()].into();
         let engine = Engine::compile(graph)?;
+        engine.runs_on(device)?;
         Ok(Self {
             engine,
             weights,
@@ -130,10 +118,6 @@ impl Network {
 
     pub fn graph(&self) -> &Graph {
         self.engine.graph()
-    }
-
-    pub fn plan(&self) -> &Plan {
-        self.engine.plan()
     }
 
     /// The search space, where the network is a supernet.
@@ -224,12 +208,7 @@ impl Network {
         mode: Mode,
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
-        let norm = match mode {
-            Mode::Training => NormMode::BatchUpdating(self.statistics.clone()),
-            Mode::Trial => NormMode::Batch,
-            Mode::Evaluation => NormMode::Running(self.statistics.clone()),
-        };
-        let pass = Pass { norm, active, draws: self.chance.draws(mode) };
+        let pass = Pass { mode, statistics: self.statistics.clone(), active, draws: self.chance.draws(mode) };
         let output = self.engine.forward(x, w, &self.flat_mixing(p)?, &pass)?;
         match self.auxiliary && mode == Mode::Evaluation {
             true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
@@ -301,7 +280,7 @@ impl Network {
     /// Everything that learning changes, by name: "weights", "statistics", "alphas.NAME", and "draws" where passes draw
     /// at random.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let statistics = self.statistics.values();
+        let statistics: Vec<f32> = self.statistics.values().iter().map(|&value| value as f32).collect();
         let length = statistics.len();
         let mut state = vec![
             ("weights".to_string(), self.clone_weights()?),
@@ -324,7 +303,7 @@ impl Network {
         };
         let statistics = find("statistics")?;
         self.set_weights(find("weights")?)?;
-        self.statistics.set(&statistics.to_vec1::<f32>()?)?;
+        self.statistics.set(&statistics.to_dtype(DType::F64)?.to_vec1()?)?;
         for (name, alpha) in self.alphas.iter() {
             alpha.set(&find(&format!("alphas.{name}"))?.to_device(alpha.device())?)?;
         }

@@ -118,15 +118,12 @@ impl GraphBuilder {
 
     pub fn slots(&self, name: &str, rows: usize, columns: usize) -> Result<Slots> {
         check_name(name)?;
-        if rows == 0 || columns == 0 {
-            return Err(Error::user(format!("mixing weights need rows and columns, not {rows} × {columns}")));
-        }
         let owner = self.owner;
         self.edit(|graph| {
             if graph.slot_blocks().iter().any(|block| block.name == name) {
                 return Err(Error::user(format!("there already are mixing weights \"{name}\"")));
             }
-            Ok(Slots { block: graph.slots(name, rows, columns), owner })
+            Ok(Slots { block: graph.slots(name, rows, columns)?, owner })
         })
     }
 

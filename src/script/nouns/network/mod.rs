@@ -9,13 +9,14 @@ pub mod saved;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
+use crate::engine::Mode;
 use crate::graph::{Graph, Shape};
 use crate::learn::{self, With};
 use crate::random::Seed;
 use crate::script::binding::{Call, Library, List, Options, ScriptType, describe_value};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
-use crate::space::{CellKind, Cost, Masks, Mode, Network, NormStyle, Supernet, SupernetOptions};
+use crate::space::{CellKind, Cost, Masks, Network, NormStyle, Supernet, SupernetOptions};
 use crate::{Error, Result};
 use candle_core::DType;
 use rand::Rng;

@@ -31,7 +31,7 @@ impl Exported<'_> {
     pub fn write(&self, path: &Path) -> Result<usize> {
         let Some(logits) = self.network.logits() else { return Err(Error::user("this network has no output")) };
         let weights = self.network.weights().as_detached_tensor().to_vec1::<f32>()?;
-        let statistics = self.network.statistics().values();
+        let statistics: Vec<f32> = self.network.statistics().values().iter().map(|&value| value as f32).collect();
         let mixing = self.network.mixing()?;
         let graph = self.network.graph();
         let source = Source { graph, logits, weights: &weights, statistics: &statistics, mixing: &mixing };

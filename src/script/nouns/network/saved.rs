@@ -2,10 +2,11 @@
 
 use super::network_seed;
 use crate::data::{self, Expected, ImageSet, ImageShape};
+use crate::engine::Mode;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::graph::Registry;
 use crate::script::nouns::json::to_json;
-use crate::space::{Genotype, Legend, Mode, Network, SavedNetwork};
+use crate::space::{Genotype, Legend, Network, SavedNetwork};
 use crate::{Error, Result, interrupt};
 use candle_core::{D, DType, Device, Tensor};
 use rhai::{Array, Dynamic, Map};

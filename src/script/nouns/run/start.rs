@@ -1,7 +1,7 @@
 //! How a run begins, and how it goes on.
 
 use super::lasting::{kept, lasting};
-use crate::engine::cpu::Isa;
+use crate::engine::Isa;
 use crate::run::{Entry, Lasting, Progress, Run, RunFolder, RunInfo};
 use crate::script::binding::type_name;
 use crate::script::host::Host;

@@ -1,7 +1,8 @@
-//! Dense convolutions over channel blocks: a matrix a tap. Pointwise convolutions are the case of one tap, linear layers
-//! that of one pixel.
+//! Dense convolutions over channel blocks: a matrix for each tap. Pointwise convolutions are the case of one tap,
+//! linear layers that of one pixel.
 
 use super::lanes::kernel;
+use super::moments::Moments;
 
 /// One tap: the plane at `offset` floats from the base, times a matrix of input lanes × output lanes.
 #[derive(Clone, Copy)]
@@ -20,16 +21,20 @@ pub struct Strides {
 /// What happens to results besides being written.
 #[derive(Clone, Copy)]
 pub struct Store {
-    /// Σ y and Σ y² are added here, a block after another; null to leave it out.
-    pub total: *mut f32,
-    pub square: *mut f32,
+    /// Sums for batch statistics to which the results are added, while they are in registers.
+    pub moments: Option<Moments>,
     /// Written to memory past the cache: for tensors that the cache would lose before they are read, as it spares
     /// fetching the lines first.
     pub past_cache: bool,
 }
 
 impl Store {
-    pub const PLAIN: Store = Store { total: std::ptr::null_mut(), square: std::ptr::null_mut(), past_cache: false };
+    pub const PLAIN: Store = Store { moments: None, past_cache: false };
+
+    /// For results that follow others of the same group: sums that have begun go on.
+    pub fn following(self) -> Self {
+        Self { moments: self.moments.map(|moments| Moments { begin: false, ..moments }), ..self }
+    }
 }
 
 kernel! {
@@ -40,13 +45,13 @@ kernel! {
     /// # Safety
     /// Every source plane must be good for n pixels in each block of `filled`, `dst` for n pixels in each of
     /// `out_blocks` (aligned to sixteen floats, if it goes past the cache), every weight for 16·filled.len() rows, `bias`
-    /// and the sums (or null) for 16·`out_blocks` floats.
+    /// (or null) and the sums for 16·`out_blocks` floats.
     pub fn dense(
         dst: *mut f32, to: Strides, out_blocks: usize, base: *const f32, from: Strides, taps: &[DenseTap],
         filled: &[usize], n: usize, bias: *const f32, store: Store,
     ) work(
         32 * n * out_blocks * taps.len() * filled.iter().sum::<usize>()
-            + if store.total.is_null() { 0 } else { 48 * n * out_blocks },
+            + if store.moments.is_some() { 64 * n * out_blocks } else { 0 },
         64 * (n * (taps.len() * filled.len() + out_blocks) + taps.len() * out_blocks * filled.iter().sum::<usize>())
     ) {
         #[inline(always)]
@@ -80,16 +85,24 @@ kernel! {
                         source = source.add(from.block);
                     }
                 }
-                if !store.total.is_null() {
+                if let Some(moments) = store.moments {
                     for b in 0..B {
+                        let to = moments.block(block + b);
+                        let pivot = if to.begin { sum[0][b] } else { V::load(to.pivot) };
                         let (mut total, mut square) = (V::splat(0.0), V::splat(0.0));
                         for sum in &sum {
-                            total = total.add(sum[b]);
-                            square = sum[b].fma(sum[b], square);
+                            let off = sum[b].sub(pivot);
+                            total = total.add(off);
+                            square = off.fma(off, square);
                         }
-                        let (to, squares) = (store.total.add(16 * (block + b)), store.square.add(16 * (block + b)));
-                        V::load(to).add(total).store(to);
-                        V::load(squares).add(square).store(squares);
+                        if to.begin {
+                            pivot.store(to.pivot);
+                        } else {
+                            total = V::load(to.total).add(total);
+                            square = V::load(to.square).add(square);
+                        }
+                        total.store(to.total);
+                        square.store(to.square);
                     }
                 }
                 for (i, sum) in sum.into_iter().enumerate() {
@@ -109,27 +122,29 @@ kernel! {
             block: usize, n: usize, bias: *const f32, store: Store,
         ) {
             unsafe {
-                let mut i = 0;
+                let (mut i, mut store) = (0, store);
+                macro_rules! tile {
+                    ($n:expr) => {{
+                        let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
+                        tile::<V, { $n }, B>(dst, to, row, base, from, taps, filled, block, bias, store);
+                        i += $n;
+                        if let Some(moments) = &mut store.moments {
+                            moments.begin = false;
+                        }
+                    }};
+                }
                 // One block needs more pixels to keep the multipliers busy; the registers are there.
                 while i + 16 <= n && T >= 8 && B == 1 {
-                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, 16, B>(dst, to, row, base, from, taps, filled, block, bias, store);
-                    i += 16;
+                    tile!(16);
                 }
                 while i + T <= n {
-                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, T, B>(dst, to, row, base, from, taps, filled, block, bias, store);
-                    i += T;
+                    tile!(T);
                 }
                 while i + 4 <= n && T > 4 {
-                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, 4, B>(dst, to, row, base, from, taps, filled, block, bias, store);
-                    i += 4;
+                    tile!(4);
                 }
                 while i < n {
-                    let (dst, base) = (dst.add(i * to.pixel), base.add(i * from.pixel));
-                    tile::<V, 1, B>(dst, to, row, base, from, taps, filled, block, bias, store);
-                    i += 1;
+                    tile!(1);
                 }
             }
         }

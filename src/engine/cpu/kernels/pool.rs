@@ -130,7 +130,6 @@ kernel! {
                 result.store(dst.add(16 * (r * plane.to.1 + c)));
             }
         }
-        let _ = T;
     }
 }
 
@@ -175,6 +174,5 @@ kernel! {
                 }
             }
         }
-        let _ = T;
     }
 }

@@ -58,7 +58,6 @@ kernel! {
                 value.store(row.add(16 * (plane.pad.1 + c)));
             }
         }
-        let _ = T;
     }
 }
 

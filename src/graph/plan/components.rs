@@ -1,6 +1,6 @@
-//! Which part of the network a primitive belongs to, by the scope that it was built in.
+//! Which component of the network a primitive belongs to, by the scope that it was built in.
 
-/// The index in `names` of the scope's part of the network (added if new): the first component of the scope, with its number
+/// The index in `names` of the scope's component (added if new): the first component of the scope, with its number
 /// if one follows, as in "cells.3".
 pub(super) fn of(scope: &str, names: &mut Vec<String>) -> usize {
     let mut components = scope.split('.');
@@ -19,11 +19,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_a_cell_or_the_outermost_scope() {
+    fn a_component_is_a_cell_or_the_outermost_scope() {
         let mut names = Vec::new();
         let scopes = ["", "stem", "cells.0.pre0", "cells.0.edges.3.ops.4", "cells.10", "stem", "auxiliary.conv.1"];
-        let places: Vec<usize> = scopes.iter().map(|scope| of(scope, &mut names)).collect();
+        let components: Vec<usize> = scopes.iter().map(|scope| of(scope, &mut names)).collect();
         assert_eq!(names, ["", "stem", "cells.0", "cells.10", "auxiliary"]);
-        assert_eq!(places, [0, 1, 2, 2, 3, 1, 4]);
+        assert_eq!(components, [0, 1, 2, 2, 3, 1, 4]);
     }
 }

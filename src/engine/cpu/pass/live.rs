@@ -1,24 +1,11 @@
 //! What has to be done this time: steps whose outputs somebody uses, and tensors whose gradients somebody wants.
 
+use crate::engine::Wanted;
 use crate::graph::Slot;
 use crate::graph::plan::{LaneFactor, Mixing, Plan, RawId, Step, SumTerm};
 
-/// Which of the three inputs gradients are wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Wanted {
-    pub x: bool,
-    pub w: bool,
-    pub p: bool,
-}
-
-impl Wanted {
-    pub fn any(self) -> bool {
-        self.x || self.w || self.p
-    }
-}
-
 /// Flags for one pass.
-pub struct Live {
+pub(in crate::engine::cpu) struct Live {
     active: Option<Vec<bool>>,
     /// By step: its output is used.
     pub steps: Vec<bool>,

@@ -4,20 +4,13 @@
 //! elsewhere. The way back is the transposed permutations; where a channel was taken repeatedly they come in rounds, which
 //! add up.
 
-use super::lanes::kernel;
-use super::sums::Write;
+use crate::engine::cpu::kernels::lanes::Isa;
+use crate::engine::cpu::kernels::permute::{Move, permuted};
+use crate::engine::cpu::kernels::sums::Write;
 use crate::graph::plan::LANES;
 
 /// No lane: zero.
 const NONE: u32 = u32::MAX;
-
-/// One input block's part in an output block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Move {
-    pub block: usize,
-    /// By output lane: the input's lane within the block; 16 and above for none.
-    pub lanes: [u32; LANES],
-}
 
 /// A gather, both ways.
 #[derive(Clone, Debug)]
@@ -44,7 +37,7 @@ impl Moves {
     ///
     /// # Safety
     /// `to` and `from` must be good for n pixels in each block.
-    pub unsafe fn forward(&self, isa: super::Isa, to: *mut f32, from: *const f32, n: usize) {
+    pub unsafe fn forward(&self, isa: Isa, to: *mut f32, from: *const f32, n: usize) {
         for (block, moves) in self.forward.iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe { permuted(isa, to.add(block * n * LANES), from, moves, n, Write::Over) };
@@ -55,7 +48,7 @@ impl Moves {
     ///
     /// # Safety
     /// As for [`forward`](Self::forward), with `to` the input's gradient and `from` the output's.
-    pub unsafe fn backward(&self, isa: super::Isa, to: *mut f32, from: *const f32, n: usize, write: Write) {
+    pub unsafe fn backward(&self, isa: Isa, to: *mut f32, from: *const f32, n: usize, write: Write) {
         for (block, moves) in self.backward.iter().enumerate() {
             if moves.is_empty() && write == Write::Add {
                 continue;
@@ -77,48 +70,9 @@ fn put(moves: &mut Vec<Move>, from: usize, to: usize) {
     moves[index].lanes[to] = (from % LANES) as u32;
 }
 
-kernel! {
-    /// dst[i] = or += Σ_move permuted(src[move's block][i]), over planes of n pixels.
-    ///
-    /// # Safety
-    /// `dst` must be good for n pixels, `src` for n pixels in each block of the moves.
-    pub fn permuted(dst: *mut f32, src: *const f32, moves: &[Move], n: usize, write: Write)
-    work(moves.len() * 16 * n, (moves.len() + 1 + usize::from(write == Write::Add)) * 64 * n) {
-        #[inline(always)]
-        unsafe fn tile<V: Lanes, const N: usize>(
-            dst: *mut f32, src: *const f32, moves: &[Move], plane: usize, write: Write,
-        ) {
-            unsafe {
-                let mut sum: [V; N] = std::array::from_fn(|i| match write {
-                    Write::Over => V::splat(0.0),
-                    Write::Add => V::load(dst.add(16 * i)),
-                });
-                for step in moves {
-                    let from = src.add(step.block * plane);
-                    for (i, sum) in sum.iter_mut().enumerate() {
-                        *sum = sum.add(V::load(from.add(16 * i)).permuted(&step.lanes));
-                    }
-                }
-                for (i, sum) in sum.into_iter().enumerate() {
-                    sum.store(dst.add(16 * i));
-                }
-            }
-        }
-        let mut i = 0;
-        while i + T <= n {
-            tile::<V, T>(dst.add(16 * i), src.add(16 * i), moves, 16 * n, write);
-            i += T;
-        }
-        while i < n {
-            tile::<V, 1>(dst.add(16 * i), src.add(16 * i), moves, 16 * n, write);
-            i += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Isa;
+    use super::Isa;
     use super::*;
 
     /// A shuffle over two blocks into three with holes, in which channels come once, repeatedly and not at all.
@@ -133,7 +87,7 @@ mod tests {
         let x: Vec<f32> = (0..2 * n * LANES).map(|v| v as f32 + 1.0).collect();
         let dy: Vec<f32> = (0..3 * n * LANES).map(|v| (v * 37 % 101) as f32).collect();
         let moves = Moves::new(&lanes, 2);
-        for isa in Isa::ALL.map(|(_, isa)| isa).into_iter().filter(|isa| isa.available()) {
+        for isa in Isa::available() {
             let mut y = vec![f32::NAN; dy.len()];
             let mut dx = vec![f32::NAN; x.len()];
             let mut more = x.clone();

@@ -1,10 +1,11 @@
 //! What a pass has to do, worked out once for a mask and the gradients that are wanted, and kept.
 
-use super::live::{Live, Wanted};
+use super::live::Live;
+use crate::engine::Wanted;
 use crate::graph::plan::{BackStage, BackStep, Plan, Step, ValueId};
 
-/// The live steps forward, and what has work on the way back, by stage.
-pub struct Work {
+/// The live steps forward, and what has work in the backward pass, by stage.
+pub(in crate::engine::cpu) struct Work {
     pub live: Live,
     pub wanted: Wanted,
     pub forward: Vec<Vec<usize>>,
@@ -13,28 +14,28 @@ pub struct Work {
     pub backward: Vec<BackWork>,
 }
 
-/// One stage of the way back.
-pub struct BackWork {
+/// One stage of the backward pass.
+pub(in crate::engine::cpu) struct BackWork {
     pub steps: Vec<BackStep>,
     /// The units whose weights get gradients.
     pub units: Vec<usize>,
 }
 
 impl Work {
-    /// `backward` is the plan's way back with or without tensors that are made again.
+    /// `backward` is the plan's backward pass, with or without tensors that are recomputed.
     pub fn new(plan: &Plan, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
         let live = Live::new(plan, active);
         let steps_of = |steps: &[usize]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
         let forward = plan.forward.iter().map(|stage| steps_of(&stage.steps)).collect();
         let needs = live.needs(plan, wanted);
         let mut work = Self { live, wanted, forward, needs, backward: Vec::new() };
-        // From the end, as only what is still read needs to be made again.
+        // From the end, as only what is still read needs to be recomputed.
         let mut read = vec![false; plan.raws.len()];
         for stage in backward.iter().rev() {
             let mut steps = Vec::new();
             for step in stage.steps.iter().rev() {
                 let has_work = match step {
-                    BackStep::Again { step } => {
+                    BackStep::Recompute { step } => {
                         work.live.steps[*step] && std::mem::take(&mut read[plan.output_of(*step)])
                     }
                     step => work.has_work(plan, step),
@@ -90,7 +91,7 @@ impl Work {
             BackStep::Dots { sum } => self.sum_runs(plan, *sum),
             BackStep::SumTerm { sum, term, .. } => needs(plan.sums[*sum].terms[*term].value),
             BackStep::Step { step, .. } => self.runs(plan, *step) || plan.inputs_of(*step).into_iter().any(needs),
-            BackStep::Again { .. } => true,
+            BackStep::Recompute { .. } => true,
             BackStep::Export => self.wanted.x && self.live.raw(plan, plan.input),
         }
     }

@@ -6,54 +6,78 @@
 
 use std::sync::OnceLock;
 
-/// The instruction set that kernels run on.
+/// An instruction set that this processor has. Only made after the processor was asked, so whoever holds one may run its
+/// kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
+pub struct Isa(Set);
+
+/// The instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
     Avx512,
     Avx2,
     Portable,
 }
 
-impl Isa {
-    pub const ALL: [(&'static str, Isa); 3] =
-        [("avx512", Isa::Avx512), ("avx2", Isa::Avx2), ("portable", Isa::Portable)];
+impl Set {
+    const ALL: [(&'static str, Set); 3] = [("avx512", Set::Avx512), ("avx2", Set::Avx2), ("portable", Set::Portable)];
 
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, isa)| *isa == self).map_or("", |(name, _)| name)
-    }
-
-    /// Whether this processor has it.
-    pub fn available(self) -> bool {
+    fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx2"),
+            Set::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+            }
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx512 | Isa::Avx2 => false,
-            Isa::Portable => true,
+            Set::Avx512 | Set::Avx2 => false,
+            Set::Portable => true,
         }
+    }
+}
+
+impl Isa {
+    /// Those that this processor has, the best first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Set::ALL.into_iter().filter(|(_, set)| set.is_available()).map(|(_, set)| Isa(set))
+    }
+
+    pub fn name(self) -> &'static str {
+        Set::ALL.iter().find(|(_, set)| *set == self.0).map_or("", |(name, _)| name)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(self) -> Set {
+        self.0
     }
 
     /// The best available one, or the one that `CANDLEWICK_SIMD` names.
+    ///
+    /// # Errors
+    /// A name that is not known, or one that this processor does not have.
     pub fn choose() -> crate::Result<Isa> {
         static BEST: OnceLock<Isa> = OnceLock::new();
         match std::env::var("CANDLEWICK_SIMD") {
             Ok(name) => Self::named(&name),
-            Err(_) => Ok(*BEST.get_or_init(|| {
-                Self::ALL.iter().map(|(_, isa)| *isa).find(|isa| isa.available()).unwrap_or(Isa::Portable)
-            })),
+            Err(_) => Ok(*BEST.get_or_init(|| Self::available().next().unwrap_or(Isa(Set::Portable)))),
         }
     }
 
-    fn named(name: &str) -> crate::Result<Isa> {
-        let Some((_, isa)) = Self::ALL.iter().find(|(known, _)| *known == name) else {
-            return Err(crate::Error::unknown("instruction set", name, Self::ALL.iter().map(|(known, _)| *known))
+    /// The instruction set of this name: avx512, avx2 or portable.
+    ///
+    /// # Errors
+    /// A name that is not known, or one that this processor does not have.
+    pub fn named(name: &str) -> crate::Result<Isa> {
+        let Some((_, set)) = Set::ALL.iter().find(|(known, _)| *known == name) else {
+            return Err(crate::Error::unknown("instruction set", name, Set::ALL.iter().map(|(known, _)| *known))
                 .hint("CANDLEWICK_SIMD is avx512, avx2 or portable"));
         };
-        match isa.available() {
-            true => Ok(*isa),
-            false => Err(crate::Error::user(format!("this processor has no {name}"))
+        match set.is_available() {
+            true => Ok(Isa(*set)),
+            false => Err(crate::Error::user(format!("this processor does not have {name}"))
                 .hint("unset CANDLEWICK_SIMD to use the best there is")),
         }
     }
@@ -73,6 +97,7 @@ pub trait Lanes: Copy {
     /// self · a + b.
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     /// This where a = b, zero elsewhere.
@@ -86,7 +111,7 @@ pub trait Lanes: Copy {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub mod x86 {
+pub(crate) mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
 
@@ -117,6 +142,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn mul(self, other: Self) -> Self {
@@ -181,6 +210,10 @@ pub mod x86 {
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
             unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
         }
         #[inline(always)]
         unsafe fn mul(self, other: Self) -> Self {
@@ -281,6 +314,10 @@ impl Lanes for Portable {
         self.zip(other, |a, b| a + b)
     }
     #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.zip(other, |a, b| a - b)
+    }
+    #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
         self.zip(other, |a, b| a * b)
     }
@@ -318,43 +355,45 @@ pub fn fence() {
 /// Compiles a kernel for every instruction set and dispatches on its first argument.
 ///
 /// `work(flops, bytes)` says what a call does, for the profile: floating-point operations over all lanes, and the bytes of
-/// the planes and weights that the arguments name, each once a mention. In the body, `V` is the [`Lanes`] type and `T` the number of lane groups to keep in registers as accumulators: what the
-/// register file of the instruction set holds without spilling.
+/// the planes and weights that the arguments name, each once per mention. In the body, `V` is the [`Lanes`] type and `T`
+/// the number of lane groups to keep in registers as accumulators: what the register file of the instruction set holds
+/// without spilling.
 macro_rules! kernel {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        pub unsafe fn $name(isa: $crate::engine::cpu::lanes::Isa, $($arg: $type),*) {
-            use $crate::engine::cpu::lanes::{Isa, Lanes, Portable};
+        pub unsafe fn $name(isa: $crate::engine::cpu::kernels::lanes::Isa, $($arg: $type),*) {
+            use $crate::engine::cpu::kernels::lanes::{Isa, Lanes, Portable, Set};
 
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
             unsafe fn body<V: Lanes, const T: usize>($($arg: $type),*) {
+                // Not every kernel has accumulators to count.
+                let _ = T;
                 unsafe { $body }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512($($arg: $type),*) {
-                unsafe { body::<$crate::engine::cpu::lanes::x86::Avx512, 8>($($arg),*) }
+                unsafe { body::<$crate::engine::cpu::kernels::lanes::x86::Avx512, 8>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2($($arg: $type),*) {
-                unsafe { body::<$crate::engine::cpu::lanes::x86::Avx2, 4>($($arg),*) }
+                unsafe { body::<$crate::engine::cpu::kernels::lanes::x86::Avx2, 4>($($arg),*) }
             }
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
             unsafe fn dispatch(isa: Isa, $($arg: $type),*) {
-                // SAFETY: `Isa` values other than `Portable` are only made after the processor was asked
-                // (`Isa::choose`); the pointers are the caller's promise.
+                // SAFETY: an `Isa` exists only where the processor has it; the pointers are the caller's promise.
                 unsafe {
-                    match isa {
+                    match isa.set() {
                         #[cfg(target_arch = "x86_64")]
-                        Isa::Avx512 => avx512($($arg),*),
+                        Set::Avx512 => avx512($($arg),*),
                         #[cfg(target_arch = "x86_64")]
-                        Isa::Avx2 => avx2($($arg),*),
+                        Set::Avx2 => avx2($($arg),*),
                         _ => body::<Portable, 4>($($arg),*),
                     }
                 }

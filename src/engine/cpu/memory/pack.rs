@@ -1,12 +1,13 @@
 //! Weights between the flat vector (names' order) and the kernels' order (lanes innermost, empty lanes zero).
 
-use super::memory::Floats;
+use super::Floats;
+use crate::engine::cpu::plan::CpuPlan;
 use crate::graph::plan::{Dense, Plan, Unit};
 use crate::graph::{Graph, WeightInfo};
 use rayon::prelude::*;
 
 /// All weights in the kernels' order.
-pub struct Packed {
+pub(in crate::engine::cpu) struct Packed {
     /// A unit's: taps × lanes.
     pub depthwise: Floats,
     /// A unit's: taps × input lanes × output lanes.
@@ -17,51 +18,50 @@ pub struct Packed {
 }
 
 impl Packed {
-    pub fn new(plan: &Plan) -> Self {
-        Self {
-            depthwise: Floats::new(plan.sizes.packed_depthwise),
-            dense: Floats::new(plan.sizes.packed_dense),
-            transposed: Floats::new(plan.sizes.packed_dense),
-            bias: Floats::new(plan.sizes.packed_bias),
-        }
-    }
-
     /// Fills from the flat weights; `transposed` only where gradients will be asked for.
-    pub fn fill(&mut self, plan: &Plan, graph: &Graph, w: &[f32], transposed: bool) {
+    pub fn fill(&mut self, cpu: &CpuPlan, graph: &Graph, w: &[f32], transposed: bool) {
         let this = &*self;
-        plan.units.par_iter().for_each(|unit| {
-            let map = UnitMap::new(plan, graph, unit);
-            map.each_depthwise(|at, flat| unsafe {
-                // SAFETY: units' packed ranges are disjoint, and the map stays within its unit's.
-                *this.depthwise.at(unit.packing.depthwise + at) = w[flat];
+        let put = |table: &Floats, first: usize, len: usize, at: usize, value: f32| {
+            debug_assert!(at < len);
+            // SAFETY: units' ranges are disjoint, and the map stays within its unit's.
+            unsafe { *table.at(first + at, 1) = value };
+        };
+        (0..cpu.plan.units.len()).into_par_iter().for_each(|unit| {
+            let packing = &cpu.tables.packing[unit];
+            let map = UnitMap::new(&cpu.plan, graph, &cpu.plan.units[unit]);
+            map.each_depthwise(|at, flat| {
+                put(&this.depthwise, packing.depthwise, packing.depthwise_len, at, w[flat]);
             });
-            map.each_dense(|at, back, flat| unsafe {
-                // SAFETY: as above.
-                *this.dense.at(unit.packing.dense + at) = w[flat];
+            map.each_dense(|at, back, flat| {
+                put(&this.dense, packing.dense, packing.dense_len, at, w[flat]);
                 if transposed {
-                    *this.transposed.at(unit.packing.dense + back) = w[flat];
+                    put(&this.transposed, packing.dense, packing.dense_len, back, w[flat]);
                 }
             });
-            map.each_bias(|at, flat| unsafe {
-                // SAFETY: as above.
-                *this.bias.at(unit.packing.bias + at) = w[flat];
-            });
+            map.each_bias(|at, flat| put(&this.bias, packing.bias, packing.bias_len, at, w[flat]));
         });
     }
 }
 
 /// Adds a unit's packed gradient (depthwise, dense, bias after one another) to the flat one, through `add(flat, value)`.
-pub fn unpack_gradient(plan: &Plan, graph: &Graph, unit: &Unit, packed: &[f32], mut add: impl FnMut(usize, f32)) {
-    let map = UnitMap::new(plan, graph, unit);
-    map.each_depthwise(|at, flat| add(flat, packed[at]));
-    let first = map.depthwise_len();
-    map.each_dense(|at, _, flat| add(flat, packed[first + at]));
-    let first = first + map.dense_len();
-    map.each_bias(|at, flat| add(flat, packed[first + at]));
+pub(in crate::engine::cpu) fn unpack_gradient(
+    cpu: &CpuPlan,
+    graph: &Graph,
+    unit: usize,
+    packed: &[f32],
+    mut add: impl FnMut(usize, f32),
+) {
+    let packing = &cpu.tables.packing[unit];
+    let map = UnitMap::new(&cpu.plan, graph, &cpu.plan.units[unit]);
+    let (depthwise, rest) = packed.split_at(packing.depthwise_len);
+    let (dense, bias) = rest.split_at(packing.dense_len);
+    map.each_depthwise(|at, flat| add(flat, depthwise[at]));
+    map.each_dense(|at, _, flat| add(flat, dense[at]));
+    map.each_bias(|at, flat| add(flat, bias[at]));
 }
 
 /// Where a unit's weights lie in both orders.
-pub struct UnitMap<'a> {
+struct UnitMap<'a> {
     graph: &'a Graph,
     unit: &'a Unit,
     inputs: &'a [usize],
@@ -71,7 +71,7 @@ pub struct UnitMap<'a> {
 }
 
 impl<'a> UnitMap<'a> {
-    pub fn new(plan: &'a Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
+    fn new(plan: &'a Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
         let input = &plan.raws[plan.values[plan.views[unit.input].value].raw].layout;
         let output = &plan.raws[unit.output].layout;
         Self {
@@ -88,14 +88,6 @@ impl<'a> UnitMap<'a> {
         if self.unit.depthwise.is_some() { 1 } else { self.unit.geometry.taps.len() }
     }
 
-    pub fn depthwise_len(&self) -> usize {
-        self.unit.depthwise.as_ref().map_or(0, |_| self.unit.geometry.taps.len() * self.input_lanes)
-    }
-
-    pub fn dense_len(&self) -> usize {
-        self.unit.dense.as_ref().map_or(0, |_| self.dense_taps() * self.input_lanes * self.output_lanes)
-    }
-
     fn each_depthwise(&self, mut f: impl FnMut(usize, usize)) {
         let taps = self.unit.geometry.taps.len();
         for (sibling, info) in self.siblings(self.unit.depthwise.iter().flatten().copied()) {
@@ -109,12 +101,12 @@ impl<'a> UnitMap<'a> {
         }
     }
 
-    /// `f(place, transposed place, flat)`.
+    /// `f(index, transposed index, flat index)`.
     fn each_dense(&self, mut f: impl FnMut(usize, usize, usize)) {
         let mut put = |tap: usize, input: usize, output: usize, flat: usize| {
             let (i, o) = (self.inputs[input], self.outputs[output]);
-            let place = (tap * self.input_lanes + i) * self.output_lanes + o;
-            f(place, (tap * self.output_lanes + o) * self.input_lanes + i, flat);
+            let at = (tap * self.input_lanes + i) * self.output_lanes + o;
+            f(at, (tap * self.output_lanes + o) * self.input_lanes + i, flat);
         };
         match &self.unit.dense {
             None => {}
@@ -159,7 +151,7 @@ impl<'a> UnitMap<'a> {
         }
     }
 
-    /// The weights that are there, with the places of their channels among equal shares.
+    /// The weights that are there, with the index of their share of the channels.
     fn siblings(&self, weights: impl Iterator<Item = Option<usize>>) -> impl Iterator<Item = (usize, &'a WeightInfo)> {
         weights.enumerate().filter_map(|(sibling, weight)| Some((sibling, &self.graph.weights()[weight?])))
     }

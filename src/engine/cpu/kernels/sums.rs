@@ -208,7 +208,6 @@ kernel! {
         if !total.is_null() {
             some::<V, 0>(g, n, &[], total, &[]);
         }
-        let _ = T;
     }
 }
 
@@ -224,6 +223,5 @@ kernel! {
         for i in 0..n {
             put([V::load(dx.add(16 * i))], dst.add(16 * i), 16, slope.add(16 * i), write);
         }
-        let _ = T;
     }
 }

@@ -1,14 +1,12 @@
 //! A limit on the memory that training takes, and the passes that keep within it.
 
-use super::cpu::CpuPlan;
+use super::plan::CpuPlan;
 use crate::bytes::show_bytes;
+use crate::engine::executor::Report;
 use crate::graph::Graph;
-use crate::graph::plan::{Again, Training};
+use crate::graph::plan::{Recomputed, Training};
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Who hears what a limit costs, one line at a time.
-pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Vectors as long as the weights: weights, gradient, and what optimisers and their steps hold.
 const WEIGHT_VECTORS: u64 = 8;
@@ -77,22 +75,22 @@ impl Budget {
         let before = show_bytes(bytes_of(cpu, graph, usual, batch));
         let after = show_bytes(bytes_of(cpu, graph, training, batch));
         let limit = show_bytes(self.bytes);
-        let again = &training.again;
-        if again == &usual.again {
+        let recomputed = &training.recomputed;
+        if recomputed == &usual.recomputed {
             return format!("memory: {batch} images take {after}, within {limit} at no extra cost");
         }
         format!(
-            "memory: {batch} images take {after} instead of {before}, within {limit}; {} are computed again, {:.1} % more \
-             multiply-adds a step",
-            tensors(again),
-            100.0 * (again.share() - usual.again.share()).max(0.0)
+            "memory: {batch} images take {after} instead of {before}, within {limit}; {} are recomputed, {:.1} % more \
+             multiply-adds per step",
+            tensors(recomputed),
+            100.0 * (recomputed.share() - usual.recomputed.share()).max(0.0)
         )
     }
 }
 
 /// "84 convolutions, 20 pools and 3 copies".
-fn tensors(again: &Again) -> String {
-    let counts = [(again.convolutions, "convolution"), (again.pools, "pool"), (again.copies, "copy")];
+fn tensors(of: &Recomputed) -> String {
+    let counts = [(of.convolutions, "convolution"), (of.pools, "pool"), (of.copies, "copy")];
     let words: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -110,7 +108,7 @@ fn tensors(again: &Again) -> String {
 }
 
 fn bytes_of(cpu: &CpuPlan, graph: &Graph, training: &Training, batch: usize) -> u64 {
-    fixed_bytes(cpu, graph, batch) + (training.memory[0].len * size_of::<f32>()) as u64 * batch as u64
+    fixed_bytes(cpu, graph, batch) + (training.memory.forward.len * size_of::<f32>()) as u64 * batch as u64
 }
 
 /// Everything that is counted but the images' regions.

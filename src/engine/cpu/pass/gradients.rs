@@ -1,14 +1,28 @@
 //! What gradients are made of: sums over pixels while images run, sums over image groups afterwards, and from these the
 //! gradient of a stored tensor, formed where it is needed.
 
-use super::pack::unpack_gradient;
-use super::sums::{Shifted, Slope, Write, dots, weighted_sum};
-use super::tape::Scratch;
-use super::{Image, Isa, Run, prefetch, shifted};
-use crate::graph::plan::{BackStep, Gradient, LANES, LaneFactor, Mixing, RawId, ValueId};
+use super::{Image, Run, locked, shifted};
+use crate::engine::cpu::kernels::lanes::Isa;
+use crate::engine::cpu::kernels::prefetch;
+use crate::engine::cpu::kernels::sums::{Shifted, Slope, Write, dots, weighted_sum};
+use crate::engine::cpu::memory::Scratch;
+use crate::engine::cpu::memory::pack::unpack_gradient;
+use crate::graph::plan::{BackStep, Gradient, GradientTerm, LANES, LaneFactor, Mixing, RawId, ValueId};
 use rayon::prelude::*;
 
 impl Run<'_> {
+    pub(super) fn gradient_term_is_live(&self, term: &GradientTerm) -> bool {
+        self.work.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
+    }
+
+    /// Where Σ g·y of a sum and one of its tensors begins among the backward sums.
+    pub(super) fn dot_at(&self, sum: usize, raw: RawId) -> usize {
+        let Some(dot) = self.plan().sums[sum].dots.iter().position(|&dot| dot == raw) else {
+            unreachable!("a mixed or normed term has its dot")
+        };
+        self.cpu.tables.dots[sum] + (1 + dot) * self.plan().raws[raw].layout.len()
+    }
+
     /// Adds Σ g and Σ g·y (y: those of the tensors named that are used) to the group's sums from `at` on.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_dots(
@@ -23,22 +37,27 @@ impl Run<'_> {
     ) {
         let raw = &self.plan().raws[like];
         let (plane, lanes) = (self.plane(like), raw.layout.len());
-        let base = image.group * self.tape.partial_len + at;
+        let len = (1 + ys.len()) * lanes;
+        let sums = self.tape.group_sums(image.group, at, len);
         if image.first {
             // SAFETY: this group's sums.
-            unsafe { std::slice::from_raw_parts_mut(self.tape.partial.at(base), (1 + ys.len()) * lanes).fill(0.0) };
+            unsafe { std::slice::from_raw_parts_mut(sums, len).fill(0.0) };
         }
         for block in 0..raw.layout.blocks() {
             scratch.planes.clear();
             scratch.products.clear();
             for (k, &y) in ys.iter().enumerate().filter(|&(k, &y)| used(k, y)) {
-                // SAFETY: a plane within the image's region.
-                scratch.planes.push(unsafe { self.raw(image, y).add(block * plane) });
-                scratch.products.push(self.tape.partial.at(base + (1 + k) * lanes + block * LANES));
+                // SAFETY: a plane of a tensor that looks like `like`; this group's sums of it.
+                unsafe {
+                    scratch.planes.push(self.raw(image, y).add(block * plane));
+                    scratch.products.push(sums.add((1 + k) * lanes + block * LANES));
+                }
             }
-            let total = self.tape.partial.at(base + block * LANES);
             // SAFETY: planes of one size; this group's sums.
-            unsafe { dots(self.isa, g.add(block * plane), plane / LANES, &scratch.planes, total, &scratch.products) };
+            unsafe {
+                let total = sums.add(block * LANES);
+                dots(self.isa, g.add(block * plane), plane / LANES, &scratch.planes, total, &scratch.products);
+            }
         }
     }
 
@@ -48,20 +67,24 @@ impl Run<'_> {
     pub(super) fn stored_gradient(&self, value: ValueId, image: &Image, scratch: &mut Scratch) -> StoredGradient {
         let what = &self.plan().values[value];
         let (plane, blocks) = (self.plane(what.raw), self.plan().raws[what.raw].layout.blocks());
-        let norm = what.norm.filter(|_| self.batch_norms()).map(|norm| self.plan().norms[norm].offset);
+        let norm = what.norm.filter(|_| self.batch_norms()).map(|norm| self.cpu.tables.norms[norm]);
         let Scratch { gradient_terms, gradient_coefficients, .. } = scratch;
         gradient_terms.clear();
+        // One at a time off an iterator: pointers to earlier ones stay good.
+        let mut free = gradient_coefficients.iter_mut();
         for block in 0..blocks {
             let offset = block * plane;
             let (scale, _) = self.norm_block(value, block);
             let mut push = |gradient: ValueId, p: [f32; LANES]| {
-                let coefficients = &mut gradient_coefficients[gradient_terms.len()];
+                let Some(coefficients) = free.next() else { unreachable!("the scratch holds the longest gradient") };
                 *coefficients = p;
                 if !scale.is_null() {
                     // SAFETY: a norm's tables hold whole blocks.
                     coefficients.iter_mut().enumerate().for_each(|(lane, c)| *c *= unsafe { *scale.add(lane) });
                 }
-                gradient_terms.push(shifted(self.memory.gradients[gradient] + offset, coefficients.as_ptr()));
+                let at = self.memory.gradients[gradient] + offset;
+                debug_assert!(at + plane <= self.memory.len);
+                gradient_terms.push(shifted(at, coefficients.as_ptr()));
             };
             match &what.gradient {
                 Gradient::Buffer => push(value, [1.0; LANES]),
@@ -72,8 +95,10 @@ impl Run<'_> {
                 }
             }
             if let Some(norm) = norm {
-                let weight = self.tape.back_y.at(norm + block * LANES);
-                gradient_terms.push(shifted(self.memory.raws[what.raw] + offset, weight));
+                let weight = self.tape.back_y.at(norm + block * LANES, LANES);
+                let at = self.memory.raws[what.raw] + offset;
+                debug_assert!(at + plane <= self.memory.len);
+                gradient_terms.push(shifted(at, weight));
             }
         }
         StoredGradient {
@@ -81,46 +106,44 @@ impl Run<'_> {
             base: image.base,
             terms: gradient_terms.as_ptr(),
             each: gradient_terms.len() / blocks.max(1),
-            constants: norm.map_or(std::ptr::null(), |norm| self.tape.back_constant.at(norm)),
+            constants: norm.map_or(std::ptr::null(), |norm| self.tape.back_constant.at(norm, blocks * LANES)),
         }
     }
 
     /// After a stage: the groups' sums of a step into the totals, and the mixing weights' gradients.
     pub(super) fn add_up(&self, step: &BackStep, dp: &mut [f32]) {
-        let plan = self.plan();
-        let Ok(mut totals) = self.tape.totals.lock() else { return };
+        let (plan, tables) = (self.plan(), &self.cpu.tables);
+        let mut totals = locked(&self.tape.totals);
         let mut total = |from: usize, len: usize| {
             for at in from..from + len {
-                // SAFETY: within the groups' tables; the parallel section that wrote them is over.
-                let parts =
-                    (0..self.groups()).map(|g| unsafe { *self.tape.partial.at(g * self.tape.partial_len + at) });
+                // SAFETY: within the groups' sums; the parallel section that wrote them is over.
+                let parts = (0..self.groups()).map(|g| unsafe { *self.tape.group_sums(g, at, 1) });
                 totals[at] = parts.map(f64::from).sum();
             }
         };
         match step {
             BackStep::OwnSums { value } => {
                 if let Some(norm) = plan.values[*value].norm {
-                    total(plan.norms[norm].own_sums, 2 * plan.raws[plan.norms[norm].raw].layout.len());
+                    total(tables.own_sums[norm], 2 * plan.raws[plan.norms[norm].raw].layout.len());
                 }
             }
-            BackStep::Dots { sum } if self.work.sum_runs(plan, *sum) => {
-                let sum = &plan.sums[*sum];
+            BackStep::Dots { sum: index } if self.work.sum_runs(plan, *index) => {
+                let sum = &plan.sums[*index];
                 let lanes = plan.raws[sum.output].layout.len();
-                total(sum.statistics, lanes * (1 + sum.dots.len()));
+                total(tables.dots[*index], lanes * (1 + sum.dots.len()));
                 if !self.work.wanted.p {
                     return;
                 }
                 for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.work.live.term(plan, t)) {
-                    let raw = plan.values[term.value].raw;
-                    let dot = sum.dots.iter().position(|&r| r == raw).unwrap_or(0);
-                    let (g, gy) =
-                        (&totals[sum.statistics..][..lanes], &totals[sum.statistics + (1 + dot) * lanes..][..lanes]);
-                    let norm = plan.values[term.value].norm.map(|norm| plan.norms[norm].offset);
+                    let g = &totals[tables.dots[*index]..][..lanes];
+                    let gy = &totals[self.dot_at(*index, plan.values[term.value].raw)..][..lanes];
+                    let norm = plan.values[term.value].norm.map(|norm| tables.norms[norm]);
                     let of_lane = |lane: usize| match norm {
                         None => gy[lane],
                         Some(at) => {
+                            // SAFETY: within the tables; nobody writes between parallel sections.
                             let (scale, shift) =
-                                (self.tape.scale.slice()[at + lane], self.tape.shift.slice()[at + lane]);
+                                unsafe { (*self.tape.scale.at(at + lane, 1), *self.tape.shift.at(at + lane, 1)) };
                             f64::from(scale) * gy[lane] + f64::from(shift) * g[lane]
                         }
                     };
@@ -145,23 +168,25 @@ impl Run<'_> {
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
     pub(super) fn add_weight_gradients(&self, units: &[usize], dw: &mut [f32]) {
-        let unit = |&unit: &usize| &self.plan().units[unit];
-        units.par_iter().map(unit).for_each(|unit| {
-            let len = unit.packing.gradient_len;
-            let group = |g: usize| self.tape.gradients.at(g * self.tape.gradients_len + unit.packing.gradient);
+        let group = |g: usize, unit: usize| {
+            let packing = &self.cpu.tables.packing[unit];
+            self.tape.group_gradients(g, packing.gradient, packing.gradient_len())
+        };
+        units.par_iter().for_each(|&unit| {
+            let len = self.cpu.tables.packing[unit].gradient_len();
             // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
-            let total = unsafe { std::slice::from_raw_parts_mut(group(0), len) };
+            let total = unsafe { std::slice::from_raw_parts_mut(group(0, unit), len) };
             for g in 1..self.groups() {
                 // SAFETY: as above, another group's.
-                let part = unsafe { std::slice::from_raw_parts(group(g), len) };
+                let part = unsafe { std::slice::from_raw_parts(group(g, unit), len) };
                 total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
             }
         });
-        for unit in units.iter().map(unit) {
-            let len = unit.packing.gradient_len;
+        for &unit in units {
+            let packing = self.cpu.tables.packing[unit];
             // SAFETY: as above; the sums are complete.
-            let packed = unsafe { std::slice::from_raw_parts(self.tape.gradients.at(unit.packing.gradient), len) };
-            unpack_gradient(self.plan(), self.graph, unit, packed, |at, value| dw[at] += value);
+            let packed = unsafe { std::slice::from_raw_parts(group(0, unit), packing.gradient_len()) };
+            unpack_gradient(self.cpu, self.graph, unit, packed, |at, value| dw[at] += value);
         }
     }
 }
@@ -198,6 +223,15 @@ impl StoredGradient {
         for term in terms {
             prefetch::to_read(self.base.wrapping_add(term.offset + from * LANES), n * LANES);
         }
+    }
+
+    /// Forms n pixels of one block from pixel `from` on, over what is there.
+    ///
+    /// # Safety
+    /// As for [`write`](Self::write).
+    pub(super) unsafe fn write_over(&self, block: usize, from: usize, n: usize, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.write(block, from, n, to, Write::Over) };
     }
 
     /// Forms n pixels of one block from pixel `from` on.

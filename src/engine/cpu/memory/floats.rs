@@ -20,11 +20,12 @@ unsafe impl Send for Floats {}
 unsafe impl Sync for Floats {}
 
 impl Floats {
+    /// Aborts where the system does not give so much: for benchmarks, which know what they ask for.
     pub fn new(len: usize) -> Self {
         Self::try_new(len).unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>()))
     }
 
-    /// None where the system does not give so much.
+    /// None where the system does not give so much, or where the length in bytes overflows.
     pub fn try_new(len: usize) -> Option<Self> {
         let bytes = len.checked_mul(size_of::<f32>())?.checked_add(ALIGN)?;
         let layout = Layout::from_size_align(bytes, align_of::<f32>()).ok()?;
@@ -43,16 +44,23 @@ impl Floats {
         self.len
     }
 
-    /// A pointer to the float at `offset`, which must lie within.
-    pub fn at(&self, offset: usize) -> *mut f32 {
-        debug_assert!(offset <= self.len);
-        // SAFETY: within the allocation or one past its end.
+    /// A pointer to the `len` floats from `offset` on, which must lie within; debug builds check that they do. The pointer
+    /// may be used for these floats and no others.
+    #[inline(always)]
+    pub fn at(&self, offset: usize, len: usize) -> *mut f32 {
+        debug_assert!(
+            offset.checked_add(len).is_some_and(|end| end <= self.len),
+            "floats {offset}..+{len} of {}",
+            self.len
+        );
+        // SAFETY: within the allocation or one past its end: the plan and the tables made with it, in one place, decide
+        // both the length and every offset.
         unsafe { self.start.add(offset) }
     }
 
-    pub fn slice(&self) -> &[f32] {
-        // SAFETY: all floats are initialised (zeroed at first); callers read between parallel sections.
-        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    /// A pointer to all floats from `offset` on.
+    pub fn rest(&self, offset: usize) -> *mut f32 {
+        self.at(offset, self.len.saturating_sub(offset))
     }
 
     pub fn slice_mut(&mut self) -> &mut [f32] {

@@ -1,0 +1,251 @@
+//! The processor's executor: single precision, the fused plan.
+
+use super::budget::Budget;
+use super::kernels::lanes::Isa;
+use super::memory::{Pools, Tape};
+use super::pass::Run;
+use super::pass::work::Work;
+use super::plan::CpuPlan;
+use super::profile;
+use crate::engine::executor::{Executor, Gradients, Inputs, Pass, Report, Tape as EngineTape, Wanted};
+use crate::graph::Graph;
+use crate::graph::plan::{Memory, Plan, Training};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// How passes run on the processor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CpuOptions {
+    pub isa: Isa,
+    /// Floats of a whole batch that one stage may write and still find in the cache afterwards; larger stages write past it.
+    pub cache: usize,
+}
+
+impl CpuOptions {
+    /// The best instruction set, or the one that `CANDLEWICK_SIMD` names.
+    ///
+    /// # Errors
+    /// A name that is not known, or an instruction set that this processor does not have.
+    pub fn choose() -> Result<Self> {
+        Ok(Self::on(Isa::choose()?))
+    }
+
+    pub fn on(isa: Isa) -> Self {
+        Self { isa, cache: 6 << 20 }
+    }
+}
+
+/// A plan with the tapes and the work of its passes. Clones share everything but the memory limit.
+#[derive(Clone)]
+pub(in crate::engine) struct CpuExecutor {
+    shared: Arc<Shared>,
+    budget: Option<Arc<Budget>>,
+}
+
+struct Shared {
+    graph: Arc<Graph>,
+    cpu: CpuPlan,
+    options: CpuOptions,
+    pools: Pools,
+    /// The work of recent passes, the latest last: a search takes turns with few kinds.
+    works: Mutex<Vec<(Weak<Training>, Arc<Work>)>>,
+}
+
+/// Kinds of passes whose work is kept.
+const KINDS: usize = 8;
+
+impl CpuExecutor {
+    /// Lowers a graph.
+    ///
+    /// # Errors
+    /// A graph whose output is not set or is not a feature vector.
+    pub fn new(graph: Arc<Graph>, options: CpuOptions) -> Result<Self> {
+        let cpu = CpuPlan::new(Plan::new(&graph)?);
+        let shared = Shared { graph, cpu, options, pools: Pools::default(), works: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared), budget: None })
+    }
+
+    /// How a batch of this many images is trained.
+    ///
+    /// # Errors
+    /// A batch that does not fit within the limit.
+    fn training(&self, batch: usize) -> Result<Arc<Training>> {
+        let Shared { cpu, graph, .. } = &*self.shared;
+        match &self.budget {
+            Some(budget) => budget.training(cpu, graph, batch),
+            None => Ok(cpu.plan.training.clone()),
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Arc<Work> {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = works
+            .iter()
+            .position(|(of, work)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(training)) && work.is_for(active, wanted));
+        if let Some(known) = known {
+            works[known..].rotate_left(1);
+        } else {
+            if works.len() >= KINDS {
+                works.remove(0);
+            }
+            let work = Work::new(&self.cpu.plan, &training.backward, active, wanted);
+            works.push((Arc::downgrade(training), Arc::new(work)));
+        }
+        works[works.len() - 1].1.clone()
+    }
+}
+
+impl Executor for CpuExecutor {
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
+    fn runs_on(&self, device: &Device) -> Result<()> {
+        match device.is_cpu() {
+            true => Ok(()),
+            false => Err(Error::user("networks run on the processor only, not on a CUDA device")
+                .hint("run with --device cpu; scripts without networks may use CUDA")),
+        }
+    }
+
+    fn forward(
+        &self,
+        inputs: Inputs<'_>,
+        pass: &Pass,
+        wanted: Wanted,
+    ) -> Result<(Tensor, Option<Box<dyn EngineTape>>)> {
+        let shared = &self.shared;
+        let Shared { cpu, graph, pools, .. } = &**shared;
+        let batch = inputs.batch();
+        let training = if wanted.any() { self.training(batch)? } else { cpu.plan.training.clone() };
+        let work = shared.work(&training, pass.active.as_deref(), wanted);
+        let factors = pass.draws.path_factors(graph.drop_count(), batch);
+        let memory = if wanted.any() { &training.memory.forward } else { &cpu.plan.inference };
+        let mut tape = pools.take(cpu, memory.len, batch, wanted.any())?;
+        let output = with_floats(inputs, |x, w, p| {
+            let packing = profile::span(profile::PACKING);
+            tape.packed.fill(cpu, graph, w, wanted.any());
+            drop(packing);
+            let _profiled = profile::span(profile::PASSES);
+            let run = PassRun { shared, pass, work: &work, factors: &factors, batch };
+            run.on(&tape, memory, w, p).forward(x)
+        });
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                pools.give_back(tape);
+                return Err(error);
+            }
+        };
+        let shape = (batch, output.len() / batch);
+        let output = Tensor::from_vec(output, shape, inputs.x.device())?;
+        if !wanted.any() {
+            pools.give_back(tape);
+            return Ok((output, None));
+        }
+        let (shared, pass) = (shared.clone(), pass.clone());
+        Ok((output, Some(Box::new(CpuTape { tape: Some(tape), shared, training, work, pass, factors }))))
+    }
+
+    fn memory(&self, batch: usize) -> Result<u64> {
+        let images = self.training(batch)?.memory.forward.len * size_of::<f32>() * batch;
+        Ok((images + self.shared.cpu.table_bytes(batch)) as u64)
+    }
+
+    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn Executor>> {
+        let Shared { cpu, graph, .. } = &*self.shared;
+        let budget = Some(Arc::new(Budget::new(cpu, graph, bytes, report)?));
+        Ok(Arc::new(Self { shared: self.shared.clone(), budget }))
+    }
+}
+
+/// What both ways of a pass have in common.
+struct PassRun<'a> {
+    shared: &'a Shared,
+    pass: &'a Pass,
+    work: &'a Work,
+    factors: &'a [f32],
+    batch: usize,
+}
+
+impl<'a> PassRun<'a> {
+    fn on(self, tape: &'a Tape, memory: &'a Memory, w: &'a [f32], p: &'a [f32]) -> Run<'a> {
+        let Shared { cpu, graph, options, .. } = self.shared;
+        Run {
+            cpu,
+            graph,
+            isa: options.isa,
+            cache: options.cache,
+            tape,
+            memory,
+            work: self.work,
+            draws: &self.pass.draws,
+            factors: self.factors,
+            batch: self.batch,
+            w,
+            p,
+            mode: self.pass.mode,
+            statistics: &self.pass.statistics,
+        }
+    }
+}
+
+/// What a forward pass leaves; its memory goes back to the pool when it is used or dropped.
+struct CpuTape {
+    tape: Option<Tape>,
+    shared: Arc<Shared>,
+    training: Arc<Training>,
+    work: Arc<Work>,
+    pass: Pass,
+    /// By path and image, see [`Draws::path_factors`](crate::engine::Draws::path_factors).
+    factors: Vec<f32>,
+}
+
+impl EngineTape for CpuTape {
+    fn backward(self: Box<Self>, inputs: Inputs<'_>, dy: &Tensor) -> Result<Gradients> {
+        let Some(tape) = &self.tape else { unreachable!("a tape is there until it is dropped") };
+        let gradients = with_floats(inputs, |_, w, p| {
+            let dy = dy.flatten_all()?.to_vec1::<f32>()?;
+            let _profiled = profile::span(profile::PASSES);
+            let batch = inputs.batch();
+            let run =
+                PassRun { shared: &self.shared, pass: &self.pass, work: &self.work, factors: &self.factors, batch };
+            run.on(tape, &self.training.memory.backward, w, p).backward(&dy)
+        })?;
+        let wanted = self.work.wanted;
+        let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {
+            wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()
+        };
+        Ok(Gradients {
+            x: tensor(wanted.x, gradients.x, inputs.x)?,
+            w: tensor(wanted.w, gradients.w, inputs.w)?,
+            p: tensor(wanted.p, gradients.p, inputs.p)?,
+        })
+    }
+}
+
+impl Drop for CpuTape {
+    fn drop(&mut self) {
+        if let Some(tape) = self.tape.take() {
+            self.shared.pools.give_back(tape);
+        }
+    }
+}
+
+/// Calls `f` with the values of x, w and p, borrowed from the tensors.
+fn with_floats<R>(inputs: Inputs<'_>, f: impl FnOnce(&[f32], &[f32], &[f32]) -> Result<R>) -> Result<R> {
+    let Inputs { x, w, p } = inputs;
+    let ((x, x_layout), (w, w_layout), (p, p_layout)) =
+        (x.storage_and_layout(), w.storage_and_layout(), p.storage_and_layout());
+    f(floats(&x, x_layout)?, floats(&w, w_layout)?, floats(&p, p_layout)?)
+}
+
+fn floats<'a>(storage: &'a Storage, layout: &candle_core::Layout) -> Result<&'a [f32]> {
+    let (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) = (storage, layout.contiguous_offsets()) else {
+        return Err(Error::run("the network's inputs are not contiguous floats on the processor"));
+    };
+    Ok(&all[from..to])
+}

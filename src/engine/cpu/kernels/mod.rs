@@ -1,0 +1,13 @@
+//! Kernels: one family per file, nothing of a plan. Every function is `unsafe`, says what its pointers must be good for, and
+//! is compiled for each instruction set (`lanes.rs`).
+
+pub(crate) mod dense;
+pub(crate) mod depthwise;
+pub(crate) mod lanes;
+pub(crate) mod load;
+pub(crate) mod moments;
+pub(crate) mod peaks;
+pub(crate) mod permute;
+pub(crate) mod pool;
+pub(crate) mod prefetch;
+pub(crate) mod sums;

@@ -1,0 +1,12 @@
+//! The memory of passes: where tables lie, how large scratch buffers are, packed weights, and the tape that holds it all.
+
+pub(crate) mod floats;
+pub(super) mod pack;
+pub(super) mod scratch;
+pub(super) mod tables;
+pub(super) mod tape;
+
+pub(crate) use floats::Floats;
+pub(super) use scratch::Scratch;
+pub(super) use tables::Tables;
+pub(super) use tape::{Pools, Tape};

@@ -1,0 +1,134 @@
+//! The kernels' part of a pass asks the allocator for nothing after the first: all its memory is kept for the next one.
+
+use super::executor::CpuOptions;
+use super::memory::Pools;
+use super::pass::Run;
+use super::pass::stages::Flat;
+use super::pass::work::Work;
+use super::plan::CpuPlan;
+use crate::engine::{Draws, Mode, RunningStatistics, Wanted};
+use crate::graph::plan::Plan;
+use crate::graph::{Activation, Conv, Graph, Slot};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The system's allocator, which counts what watched threads ask for.
+struct Counting;
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    if WATCHED.try_with(Cell::get).unwrap_or(false) {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: hands everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(old, layout, len) }
+    }
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Every kind of step: convolutions of all kinds, norms, pools, a mixed sum, a gather, an applied activation, a sibling family.
+fn graph() -> Graph {
+    let mut g = Graph::new(3, 12, 12);
+    let slots = g.slots("mix", 1, 4).unwrap();
+    let slot = |column| Slot(slots.slot(0, column).0);
+    let stem = g.conv("stem", g.input(), Conv::square(8, 3)).unwrap();
+    let stem = g.batch_norm("stem_norm", stem, true).unwrap();
+    let relu = g.relu(stem);
+    let depthwise = g.depthwise("depthwise", relu, 3, 1, 1).unwrap();
+    let separable = g.pointwise("pointwise", depthwise, 8).unwrap();
+    let separable = g.batch_norm("norm", separable, false).unwrap();
+    let pool = g.max_pool_3x3(stem, 1).unwrap();
+    let pool = g.batch_norm("pool_norm", pool, false).unwrap();
+    let smooth = g.activate(stem, Activation::Silu);
+    let shuffled = g.shuffle(smooth, 2).unwrap();
+    let mixed = g.mixed(&[(separable, slot(0)), (pool, slot(1)), (stem, slot(2)), (shuffled, slot(3))]).unwrap();
+    let halved = g.relu(mixed);
+    let halved = g.halve(halved, 16).unwrap();
+    let pooled = g.global_pool(halved);
+    let logits = g.linear("head", pooled, 10).unwrap();
+    g.set_output(logits);
+    g
+}
+
+#[test]
+fn a_pass_after_the_first_allocates_nothing() {
+    let graph = graph();
+    let cpu = CpuPlan::new(Plan::new(&graph).unwrap());
+    let statistics = RunningStatistics::new(&graph);
+    let pools = Pools::default();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let batch = 5;
+    let x: Vec<f32> = (0..batch * 3 * 12 * 12).map(|i| (i % 23) as f32 * 0.1 - 1.0).collect();
+    let w: Vec<f32> = (0..graph.parameters()).map(|i| (i % 17) as f32 * 0.02 - 0.16).collect();
+    let p = vec![0.125; graph.slot_count()];
+    let (mut out, dy) = (vec![0.0; batch * 10], vec![0.1; batch * 10]);
+    let training = cpu.plan.training.clone();
+    let works: Vec<Work> = [(true, true, true), (false, false, true), (false, true, false)]
+        .map(|(x, w, p)| Work::new(&cpu.plan, &training.backward, None, Wanted { x, w, p }))
+        .into();
+    let mut gradients = Flat { x: vec![0.0; x.len()], w: vec![0.0; w.len()], p: vec![0.0; p.len()] };
+    let (draws, options) = (Draws::default(), CpuOptions::choose().unwrap());
+    let mut pass = |work: &Work| {
+        let mut tape = pools.take(&cpu, training.memory.forward.len, batch, true).unwrap();
+        tape.packed.fill(&cpu, &graph, &w, true);
+        let mut run = Run {
+            cpu: &cpu,
+            graph: &graph,
+            isa: options.isa,
+            cache: options.cache,
+            tape: &tape,
+            memory: &training.memory.forward,
+            work,
+            draws: &draws,
+            factors: &[],
+            batch,
+            w: &w,
+            p: &p,
+            mode: Mode::Training,
+            statistics: &statistics,
+        };
+        run.forward_into(&x, &mut out).unwrap();
+        run.memory = &training.memory.backward;
+        run.backward_into(&dy, &mut gradients).unwrap();
+        pools.give_back(tape);
+    };
+    let mut step = || works.iter().for_each(&mut pass);
+    pool.install(&mut step);
+    pool.broadcast(|_| WATCHED.set(true));
+    let before = ASKED.load(Ordering::Relaxed);
+    pool.install(|| (0..3).for_each(|_| step()));
+    let asked = ASKED.load(Ordering::Relaxed) - before;
+    pool.broadcast(|_| WATCHED.set(false));
+    assert_eq!(asked, 0, "allocations in three steps");
+    assert!(gradients.w.iter().any(|&v| v != 0.0) && gradients.p.iter().any(|&v| v != 0.0));
+    // The count would see one.
+    WATCHED.set(true);
+    let before = ASKED.load(Ordering::Relaxed);
+    drop(std::hint::black_box(vec![1u8]));
+    assert_eq!(ASKED.load(Ordering::Relaxed) - before, 1);
+    WATCHED.set(false);
+}

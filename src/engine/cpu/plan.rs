@@ -1,0 +1,164 @@
+//! What the executor works out once for a plan: block counts and tap offsets of units, where tables lie, how large scratch is.
+
+use super::kernels::depthwise;
+use super::memory::Tables;
+use super::memory::scratch::ScratchSizes;
+use super::pass::gather::Moves;
+use crate::graph::plan::{LANES, Plan, Step, Unit, ValueId, Ways};
+
+/// Image groups of a batch. More would balance many cores better, fewer would need less memory for partial sums.
+pub(super) const GROUPS: usize = 16;
+
+/// Pixels that a unit takes through its depthwise and dense part at a time: they stay in the first cache.
+pub(crate) const STRIP: usize = 64;
+
+/// A plan with everything that its passes look up.
+pub(super) struct CpuPlan {
+    pub plan: Plan,
+    pub tables: Tables,
+    pub scratch: ScratchSizes,
+    /// By raw tensor: the norms that it feeds (also as part of a concatenation), and its first lane there.
+    pub statistics_of: Vec<Vec<(usize, usize)>>,
+    /// By stage: the norms whose tensors are complete at its end.
+    pub norms_of_stage: Vec<Vec<usize>>,
+    /// By stage: floats of an image that it writes.
+    pub stage_len: Vec<usize>,
+    /// By step: the values that it reads.
+    pub inputs: Vec<Vec<ValueId>>,
+    /// By sum and dot: whether a norm waits for the product.
+    pub dot_feeds_norm: Vec<Vec<bool>>,
+    /// By sum and dot: whether a mixing weight's gradient is made of the product.
+    pub dot_feeds_slot: Vec<Vec<bool>>,
+    /// By unit.
+    pub shapes: Vec<UnitShape>,
+    /// By step: how a gather moves lanes.
+    pub moves: Vec<Option<Moves>>,
+}
+
+/// A unit's block counts, filled lanes and tap offsets.
+pub(super) struct UnitShape {
+    pub input_blocks: usize,
+    pub output_blocks: usize,
+    pub input_filled: Vec<usize>,
+    pub output_filled: Vec<usize>,
+    /// Output rows of a strip, and its pixels.
+    pub strip_rows: usize,
+    pub strip_pixels: usize,
+    /// Each tap's distance from an output pixel's corner in the loaded plane, in floats.
+    pub taps: Vec<usize>,
+    /// Floats of one tap's dense matrix.
+    pub matrix: usize,
+    /// The depthwise part's taps as a grid that the fast kernels know.
+    pub grids: Option<Ways<TapGrid>>,
+}
+
+/// Depthwise taps as a grid: where the first lies (floats from an output's corner), and the rest from there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TapGrid {
+    pub first: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub spacing: usize,
+    row: usize,
+}
+
+impl TapGrid {
+    pub fn with(&self, weights: *const f32, stride: isize) -> depthwise::Grid {
+        let TapGrid { rows, columns, spacing, row, .. } = *self;
+        depthwise::Grid { rows, columns, spacing, row, weights, stride }
+    }
+
+    /// Both ways of a unit with stride 1 and a kernel that is compiled for.
+    fn of(unit: &Unit) -> Option<Ways<TapGrid>> {
+        let geometry = &unit.geometry;
+        let taps = &geometry.taps;
+        if unit.depthwise.is_none() || geometry.stride != (1, 1) {
+            return None;
+        }
+        let columns = taps.iter().take_while(|tap| tap.0 == taps[0].0).count();
+        let step =
+            |at: usize, from: (usize, usize)| taps.get(at).map_or((1, 1), |t| (t.0 - from.0, t.1.abs_diff(from.1)));
+        let (spacing, row) = (step(1, taps[0]).1, step(columns, taps[0]).0);
+        if columns < 2 || !depthwise::Grid::is_known(columns, spacing) {
+            return None;
+        }
+        // Backward, the last tap looks at the first pixel.
+        let last = geometry.backward[0].iter().min_by_key(|t| (t.row, t.column))?;
+        let grid = |first: (usize, usize), width: usize| TapGrid {
+            first: (first.0 * width + first.1) * LANES,
+            rows: taps.len() / columns,
+            columns,
+            spacing,
+            row: row * width * LANES,
+        };
+        Some(Ways {
+            forward: grid(taps[0], geometry.padded().1),
+            backward: grid((last.row, last.column), geometry.with_halo().1),
+        })
+    }
+}
+
+impl UnitShape {
+    fn new(plan: &Plan, unit: &Unit) -> Self {
+        let input = &plan.raws[plan.values[plan.views[unit.input].value].raw].layout;
+        let output = &plan.raws[unit.output].layout;
+        let padded = unit.geometry.padded().1;
+        let (height, width) = unit.geometry.output;
+        let strip_rows = (STRIP / width).clamp(1, height);
+        Self {
+            input_blocks: input.blocks(),
+            output_blocks: output.blocks(),
+            input_filled: input.filled().to_vec(),
+            output_filled: output.filled().to_vec(),
+            strip_rows,
+            strip_pixels: strip_rows * width,
+            taps: unit.geometry.taps.iter().map(|&(r, c)| (r * padded + c) * LANES).collect(),
+            matrix: input.len() * output.len(),
+            grids: TapGrid::of(unit),
+        }
+    }
+}
+
+impl CpuPlan {
+    pub fn new(plan: Plan) -> Self {
+        let mut statistics_of = vec![Vec::new(); plan.raws.len()];
+        let mut norms_of_stage = vec![Vec::new(); plan.forward.len()];
+        let mut norms_of_raw = vec![Vec::new(); plan.raws.len()];
+        for (index, norm) in plan.norms.iter().enumerate() {
+            norms_of_raw[norm.raw].push(index);
+            norms_of_stage[plan.raws[norm.raw].level].push(index);
+        }
+        for raw in (0..plan.raws.len()).filter(|&raw| plan.raws[raw].made_by.is_some()) {
+            let mut at = Some((raw, 0));
+            while let Some((whole, lane)) = at {
+                statistics_of[raw].extend(norms_of_raw[whole].iter().map(|&norm| (norm, lane)));
+                at = plan.raws[whole].part_of.map(|(parent, block)| (parent, lane + block * LANES));
+            }
+        }
+        let by_dot = |feeds: &dyn Fn(usize, usize) -> bool| -> Vec<Vec<bool>> {
+            let of_sum = |sum: usize| plan.sums[sum].dots.iter().map(|&raw| feeds(sum, raw)).collect();
+            (0..plan.sums.len()).map(of_sum).collect()
+        };
+        let shapes: Vec<UnitShape> = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
+        let moves = plan.steps.iter().map(|step| match step {
+            Step::Gather { input, lanes, .. } => {
+                Some(Moves::new(lanes, plan.raws[plan.values[*input].raw].layout.blocks()))
+            }
+            _ => None,
+        });
+        let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
+        Self {
+            tables: Tables::new(&plan),
+            scratch: ScratchSizes::new(&plan, &shapes),
+            moves: moves.collect(),
+            inputs: (0..plan.steps.len()).map(|step| plan.inputs_of(step)).collect(),
+            stage_len: plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect(),
+            dot_feeds_norm: by_dot(&|sum, raw| plan.dot_feeds_norm(sum, raw)),
+            dot_feeds_slot: by_dot(&|sum, raw| plan.dot_feeds_slot(sum, raw)),
+            statistics_of,
+            norms_of_stage,
+            shapes,
+            plan,
+        }
+    }
+}

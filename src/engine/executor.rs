@@ -1,0 +1,115 @@
+//! The seam between networks and what runs them.
+//!
+//! An [`Executor`] is one graph made ready for one kind of device and one precision. It speaks candle tensors, so whoever
+//! stands behind it may keep them wherever candle does: [`cpu`](super::cpu) runs a fused plan in single precision,
+//! [`exact`](super::exact) the graph itself in double precision. Nothing above this module asks which.
+
+use super::{Draws, RunningStatistics};
+use crate::Result;
+use candle_core::{DType, Device, Tensor};
+use std::sync::Arc;
+
+/// What a pass does with batch norms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Batch statistics; running statistics follow them.
+    Training,
+    /// Batch statistics; running statistics stay (a pass at weights that are not the network's own).
+    #[default]
+    Trial,
+    /// Running statistics.
+    Evaluation,
+}
+
+/// How one pass treats batch norms, which mixing slots run, and what is drawn at random.
+#[derive(Clone, Default)]
+pub struct Pass {
+    pub mode: Mode,
+    /// Read in evaluation, moved in training.
+    pub statistics: RunningStatistics,
+    /// By slot of `p`: steps all of whose uses are masked off are not run, and their slots get no gradient. None: all.
+    pub active: Option<Arc<[bool]>>,
+    pub draws: Draws,
+}
+
+/// Which of the three inputs gradients are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub x: bool,
+    pub w: bool,
+    pub p: bool,
+}
+
+impl Wanted {
+    pub fn any(self) -> bool {
+        self.x || self.w || self.p
+    }
+}
+
+/// What a pass runs on: contiguous tensors of the executor's type, on its device, of the graph's shapes.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    /// Images × channels × height × width.
+    pub x: &'a Tensor,
+    /// All weights, flat.
+    pub w: &'a Tensor,
+    /// All mixing weights, flat; one dummy where there are none.
+    pub p: &'a Tensor,
+}
+
+impl Inputs<'_> {
+    /// Images of the batch.
+    pub fn batch(&self) -> usize {
+        self.x.dims()[0]
+    }
+}
+
+/// What was wanted, in the shapes of the inputs.
+pub(crate) struct Gradients {
+    pub x: Option<Tensor>,
+    pub w: Option<Tensor>,
+    pub p: Option<Tensor>,
+}
+
+/// A graph made ready to run.
+pub(crate) trait Executor: Send + Sync {
+    /// The type of every tensor that goes in and comes out.
+    fn dtype(&self) -> DType;
+
+    /// Checks that the executor runs on a device.
+    ///
+    /// # Errors
+    /// A device that it does not run on.
+    fn runs_on(&self, device: &Device) -> Result<()>;
+
+    /// The output, images × outputs, and where gradients are wanted what the backward pass needs.
+    ///
+    /// # Errors
+    /// A batch that does not fit into memory; an interruption.
+    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<(Tensor, Option<Box<dyn Tape>>)>;
+
+    /// Bytes that a pass with gradients over a batch of this many images takes: activations, gradients, tables and scratch.
+    ///
+    /// # Errors
+    /// A batch that does not fit within the limit.
+    fn memory(&self, batch: usize) -> Result<u64>;
+
+    /// The same executor with a limit on the memory of training. Nothing that it computes changes. Whenever a larger batch
+    /// than before comes, `report` is told in one line what keeping within the limit costs.
+    ///
+    /// # Errors
+    /// A limit within which not even one image fits.
+    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn Executor>>;
+}
+
+/// What a forward pass leaves for its backward pass. It belongs to the executor that made it, and is used once.
+pub(crate) trait Tape: Send {
+    /// Gradients of what the forward pass was asked for. `inputs`: those of the forward pass; `dy`: the output's gradient.
+    ///
+    /// # Errors
+    /// An interruption.
+    fn backward(self: Box<Self>, inputs: Inputs<'_>, dy: &Tensor) -> Result<Gradients>;
+}
+
+/// Called with one line on what a memory limit costs.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;

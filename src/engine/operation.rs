@@ -1,0 +1,85 @@
+//! One `CustomOp3` per pass: how candle's tape reaches an executor's.
+
+use super::executor::{Executor, Inputs, Mode, Pass, Tape, Wanted};
+use crate::Result;
+use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A pass that has run: candle is handed its output, and comes back for its gradients.
+pub(super) struct Operation {
+    executor: Arc<dyn Executor>,
+    pass: Pass,
+    wanted: Wanted,
+    output: Tensor,
+    /// What the forward pass left. Used up by the first backward pass; another one runs forward again.
+    tape: Mutex<Option<Box<dyn Tape>>>,
+}
+
+impl Operation {
+    /// Runs a pass and puts it on candle's tape. Gradients flow to whichever of the inputs candle tracks.
+    pub fn run(executor: Arc<dyn Executor>, inputs: Inputs<'_>, pass: &Pass) -> Result<Tensor> {
+        let Inputs { x, w, p } = inputs;
+        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
+        let (output, tape) = executor.forward(inputs, pass, wanted)?;
+        if !wanted.any() {
+            return Ok(output);
+        }
+        let operation = Self { executor, pass: pass.clone(), wanted, output, tape: Mutex::new(tape) };
+        Ok(x.apply_op3(w, p, operation)?)
+    }
+
+    fn tape(&self) -> MutexGuard<'_, Option<Box<dyn Tape>>> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The forward pass once more; running statistics do not follow a second time.
+    fn rerun(&self, inputs: Inputs<'_>) -> Result<Option<Box<dyn Tape>>> {
+        let mode = if self.pass.mode == Mode::Training { Mode::Trial } else { self.pass.mode };
+        let pass = Pass { mode, ..self.pass.clone() };
+        Ok(self.executor.forward(inputs, &pass, self.wanted)?.1)
+    }
+}
+
+impl CustomOp3 for Operation {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (storage, _) = self.output.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(output) => Ok((output.clone(), self.output.shape().clone())),
+            _ => Err(candle_core::Error::Msg("the network's output is not on the processor".into())),
+        }
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        p: &Tensor,
+        _output: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        // Detached, so that nothing that an executor does with them is put on candle's tape.
+        let (x, w, p) = (x.detach(), w.detach(), p.detach());
+        let inputs = Inputs { x: &x, w: &w, p: &p };
+        let kept = self.tape().take();
+        let tape = match kept {
+            Some(tape) => Some(tape),
+            None => self.rerun(inputs)?,
+        };
+        let tape =
+            tape.ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?;
+        let gradients = tape.backward(inputs, &gradient.detach().contiguous()?)?;
+        Ok((gradients.x, gradients.w, gradients.p))
+    }
+}
