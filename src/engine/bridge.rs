@@ -88,10 +88,6 @@ impl Engine {
         &self.graph
     }
 
-    pub(crate) fn shared_graph(&self) -> Arc<Graph> {
-        self.graph.clone()
-    }
-
     /// The network's output, images × outputs, as one candle operation.
     ///
     /// `x`: images × channels × height × width; `w`: all weights; `p`: all mixing weights (one dummy where a network has

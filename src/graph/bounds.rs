@@ -76,8 +76,8 @@ impl Window {
         ] {
             at_least_one("kernel", kernel, MOST_KERNEL)?;
             at_least_one("stride", stride, MOST)?;
-            at_most("padding", padding, MOST)?;
             at_least_one("dilation", dilation, MOST)?;
+            at_most("padding", padding, MOST)?;
         }
         Ok(())
     }

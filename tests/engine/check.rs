@@ -57,7 +57,7 @@ pub fn check_with(
     let xv = Var::from_slice(&x, (batch, channels, size.0, size.1), &device).unwrap();
     let wv = Var::from_slice(&w, w.len(), &device).unwrap();
     let pv = Var::from_slice(&p, p.len(), &device).unwrap();
-    let pass = Pass { active: active.clone().map(Into::into), draws };
+    let pass = Pass { active: active.clone().map(Into::into), draws, ..Pass::default() };
     let logits = engine.forward(&xv, &wv, &pv, &pass).unwrap();
     let got = logits.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let scale = expected.iter().fold(1e-3f64, |a, b| a.max(b.abs()));

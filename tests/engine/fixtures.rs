@@ -7,10 +7,11 @@
 
 use crate::shared::reference;
 use candle_core::{Device, Tensor};
+use candlewick::engine::Mode;
 use candlewick::graph::Shape;
 use candlewick::learn::{Batch, Order, Unroll, alpha_gradient, norm, weight_gradient};
 use candlewick::random::Seed;
-use candlewick::space::{Mode, Network, Supernet, SupernetOptions};
+use candlewick::space::{Network, Supernet, SupernetOptions};
 use rand_distr::{Distribution, StandardNormal};
 use std::collections::HashMap;
 use std::path::Path;

@@ -35,9 +35,14 @@ fn a_fused_unit_that_is_larger_between_its_parts_than_outside_keeps_within_its_b
 
 #[test]
 fn every_convolution_padded_beyond_its_kernel_has_the_right_gradients() {
-    for (kernel, stride, dilation, padding) in
-        [((1, 1), 1, 1, 3), ((3, 3), 1, 1, 5), ((3, 1), 2, 1, 4), ((5, 5), 3, 1, 9), ((3, 3), 1, 3, 8), ((2, 4), 5, 2, 6)]
-    {
+    for (kernel, stride, dilation, padding) in [
+        ((1, 1), 1, 1, 3),
+        ((3, 3), 1, 1, 5),
+        ((3, 1), 2, 1, 4),
+        ((5, 5), 3, 1, 9),
+        ((3, 3), 1, 3, 8),
+        ((2, 4), 5, 2, 6),
+    ] {
         for groups in [1, 6] {
             let name = format!("{kernel:?} stride {stride} dilation {dilation} padding {padding} groups {groups}");
             check(&name, 3, (4, 5), 2, |graph, x| {

@@ -146,7 +146,7 @@ fn pools() {
 #[test]
 fn sums_concatenations_and_selections() {
     check("mixed", 4, (5, 4), 2, |g, x| {
-        let slots = g.slots("normal", 1, 4);
+        let slots = g.slots("normal", 1, 4).unwrap();
         let a = g.pointwise("a", x, 4).unwrap();
         let a = g.batch_norm("n", a, false).unwrap();
         let pool = g.max_pool_3x3(x, 1).unwrap();
@@ -155,7 +155,7 @@ fn sums_concatenations_and_selections() {
             .unwrap()
     });
     check("sums of sums", 4, (5, 4), 2, |g, x| {
-        let slots = g.slots("normal", 2, 2);
+        let slots = g.slots("normal", 2, 2).unwrap();
         let a = g.pointwise("a", x, 4).unwrap();
         let one = g.mixed(&[(a, slots.slot(0, 0)), (x, slots.slot(0, 1))]).unwrap();
         let two = g.add(&[a, x]).unwrap();
@@ -197,7 +197,7 @@ fn sums_concatenations_and_selections() {
         g.add(&[one, two]).unwrap()
     });
     check("one node read by everybody", 4, (6, 6), 2, |g, x| {
-        let slots = g.slots("normal", 1, 5);
+        let slots = g.slots("normal", 1, 5).unwrap();
         let s = g.add(&[x, x]).unwrap();
         let r = g.relu(s);
         let a = g.depthwise("a", r, 3, 1, 1).unwrap();
@@ -232,7 +232,7 @@ fn one_image_one_channel_and_many_images() {
 fn masked_candidates_are_left_out() {
     for mask in [[true, false, true], [false, true, false], [false, false, true], [false, false, false]] {
         check_with(&format!("mask {mask:?}"), 3, (6, 6), 2, Some(mask.to_vec()), Draws::default(), |g, x| {
-            let slots = g.slots("normal", 1, 3);
+            let slots = g.slots("normal", 1, 3).unwrap();
             let s = g.pointwise("s", x, 4).unwrap();
             let s = g.add(&[s]).unwrap();
             let r = g.relu(s);
@@ -295,7 +295,7 @@ fn dropped_paths() {
             g.add(&[one, two, a, b]).unwrap()
         });
         check_with("mixing weights of dropped paths", 4, (4, 4), 6, None, draws(pass), |g, x| {
-            let slots = g.slots("normal", 1, 3);
+            let slots = g.slots("normal", 1, 3).unwrap();
             let a = separable(g, "a", x, false);
             let dropped = g.drop_path(a).unwrap();
             let mixed = g.mixed(&[(dropped, slots.slot(0, 0)), (x, slots.slot(0, 1))]).unwrap();
@@ -320,7 +320,7 @@ fn dropped_paths() {
 fn noise_is_added_and_has_no_gradient() {
     for pass in [0, 1] {
         check_with("noise", 3, (5, 4), 4, None, draws(pass), |g, x| {
-            let slots = g.slots("normal", 1, 2);
+            let slots = g.slots("normal", 1, 2).unwrap();
             let one = g.noise(x, 1).unwrap();
             let two = g.noise(x, 1).unwrap();
             let normed = g.batch_norm("n", two, true).unwrap();

@@ -4,6 +4,7 @@
 mod check;
 mod fixture_script;
 mod fixtures;
+mod geometry;
 mod gradients;
 mod kinks;
 mod memory;

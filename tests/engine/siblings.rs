@@ -5,13 +5,13 @@ use crate::check::{check, check_with};
 use crate::noise::noise;
 use crate::reference;
 use candle_core::{Device, Tensor};
-use candlewick::engine::{Draws, Engine, Pass};
+use candlewick::engine::{Draws, Engine, Mode, Pass};
 use candlewick::graph::plan::{Plan, Step};
 use candlewick::graph::{Activation, Conv, Graph, Init, Node, Pool, PoolKind, Shape, Slot};
 use candlewick::random::Seed;
 use candlewick::space::cell::{CellKind, SearchCell, edge_count};
 use candlewick::space::{
-    Discrete, DiscreteOptions, Mask, Mode, Network, Operation, Operations, Supernet, SupernetOptions, catalogue,
+    Discrete, DiscreteOptions, Mask, Network, Operation, Operations, Supernet, SupernetOptions, catalogue,
 };
 
 /// How a search cell is made.
@@ -35,8 +35,8 @@ impl Cell {
     /// The cell on a node, which is both of its inputs.
     fn on(&self, graph: &mut Graph, x: Node) -> Node {
         let edges = edge_count(self.nodes);
-        let slots = graph.slots("normal", edges, self.operations.len());
-        let betas = self.weighted.then(|| graph.slots("betas", edges, 1));
+        let slots = graph.slots("normal", edges, self.operations.len()).unwrap();
+        let betas = self.weighted.then(|| graph.slots("betas", edges, 1).unwrap());
         let cell = SearchCell {
             nodes: self.nodes,
             channels: self.channels,
@@ -151,7 +151,7 @@ fn candidates_of_every_kind_can_be_siblings() {
 #[test]
 fn siblings_outside_of_cells() {
     check("read by norms, sums and slices besides", 4, (5, 4), 2, |g, x| {
-        let slots = g.slots("normal", 2, 3);
+        let slots = g.slots("normal", 2, 3).unwrap();
         let head = g.slice(x, 1, 2).unwrap();
         let norm = g.batch_norm("hn", head, false).unwrap();
         let sum = |g: &mut Graph, name: &str, row: usize| {
@@ -175,8 +175,8 @@ fn siblings_outside_of_cells() {
 /// The paper's text, edge by edge: a mixture of the first channels beside the others, shuffled, times the edge's
 /// weight.
 fn edge_by_edge(cell: &Cell, g: &mut Graph, x: Node) -> Node {
-    let slots = g.slots("normal", edge_count(cell.nodes), cell.operations.len());
-    let betas = g.slots("betas", edge_count(cell.nodes), 1);
+    let slots = g.slots("normal", edge_count(cell.nodes), cell.operations.len()).unwrap();
+    let betas = g.slots("betas", edge_count(cell.nodes), 1).unwrap();
     let part = cell.channels / cell.partial;
     let reduced = |g: &mut Graph, name: &str| {
         g.scope(name, |g| {
@@ -242,7 +242,7 @@ fn a_partial_cell_is_what_the_paper_says_edge_by_edge() {
         let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         let expected = reference::forward(&paper, &wide(&x), &wide(&w), &wide(&p), 2);
         let tensor = |v: &[f32]| Tensor::from_slice(v, v.len(), &Device::Cpu).unwrap();
-        let pass = Pass { ..Pass::default() };
+        let pass = Pass::default();
         for (graph, p) in [(own, folded), (paper, p)] {
             let images = tensor(&x).reshape((2, 3, 6, 6)).unwrap();
             let engine = Engine::compile(graph).unwrap();

@@ -1,10 +1,11 @@
 //! Networks to export, with weights and running statistics as training leaves them: nothing is 0 or 1 by luck.
 
 use candle_core::{Device, Tensor};
+use candlewick::engine::Mode;
 use candlewick::export::{self, OnnxOptions, Source, proto::ModelProto};
 use candlewick::graph::{Graph, Init, Shape};
 use candlewick::random::Seed;
-use candlewick::space::{DenseNetOptions, Discrete, DiscreteOptions, Mode, Network, catalogue};
+use candlewick::space::{DenseNetOptions, Discrete, DiscreteOptions, Network, catalogue};
 use rand::RngExt;
 
 /// Random numbers in ±1.

@@ -5,10 +5,11 @@
 
 use super::networks::{cifar, densenet, discrete, images, onnx, own, settled, small};
 use candle_core::{Device, Tensor};
+use candlewick::engine::Mode;
 use candlewick::export::{Normalisation, OnnxOptions, encode};
 use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape};
 use candlewick::random::Seed;
-use candlewick::space::{DiscreteOptions, Mode, Network, Stem, Supernet, SupernetOptions, catalogue};
+use candlewick::space::{DiscreteOptions, Network, Stem, Supernet, SupernetOptions, catalogue};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,13 +4,12 @@ use crate::files::{File, none, rust};
 
 /// The rooms that may hold `unsafe`: the engine's kernels and passes, the benches of single kernels, and calls of the
 /// system (the environment before threads start, memory in use; in tests an allocator, a signal, a terminal).
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 7] = [
     "src/engine/cpu/",
     "src/bench/primitives/",
     "src/bench/memory.rs",
     "src/bench/peaks.rs",
     "src/cli/workers.rs",
-    "tests/no_allocation.rs",
     "tests/support/start.rs",
     "tests/cli/bench.rs",
 ];

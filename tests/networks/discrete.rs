@@ -4,13 +4,14 @@
 use crate::shared::reference;
 use candle_core::{Device, Tensor};
 use candlewick::chart::{Figure, svg};
+use candlewick::engine::Mode;
 use candlewick::graph::{Graph, Shape};
 use candlewick::learn::{Batch, Loss, Optimizer, Sgd, SgdOptions, evaluate, loss_gradient, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::run::cells_from_genotype;
 use candlewick::space::discrete::AUXILIARY;
 use candlewick::space::{
-    DenseNetOptions, Discrete, DiscreteOptions, Genotype, Mode, Network, Operations, Stem, Supernet, SupernetOptions,
+    DenseNetOptions, Discrete, DiscreteOptions, Genotype, Network, Operations, Stem, Supernet, SupernetOptions,
     catalogue, densenet,
 };
 use serde_json::Value;

@@ -2,9 +2,10 @@
 //! in evaluation, where the statistics are constants.
 
 use candle_core::{Device, Tensor, Var};
+use candlewick::engine::Mode;
 use candlewick::graph::{Conv, Graph, Node};
 use candlewick::random::Seed;
-use candlewick::space::{Mode, Network};
+use candlewick::space::Network;
 
 fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -85,7 +86,7 @@ fn gradients_in_evaluation_take_running_statistics_as_constants() {
     };
     let mut graph = Graph::new(3, 6, 6);
     let input = graph.input();
-    let slots = graph.slots("normal", 1, 3);
+    let slots = graph.slots("normal", 1, 3).unwrap();
     let stem = graph.conv("stem", input, Conv::square(5, 3)).unwrap();
     let stem = graph.batch_norm("norm", stem, true).unwrap();
     let one = separable(&mut graph, "one", stem);

@@ -1,12 +1,12 @@
 //! Passes of networks: how weights start, what a pass changes, masks, saved states, evaluation.
 
 use candle_core::{Device, Tensor, Var};
-use candlewick::engine::{Engine, Pass};
+use candlewick::engine::{Engine, Mode, Pass};
 use candlewick::graph::{Conv, Graph, Shape};
 use candlewick::learn::{Batch, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::space::cell::edge_count;
-use candlewick::space::{Masks, Mode, Network, Supernet, SupernetOptions};
+use candlewick::space::{Masks, Network, Supernet, SupernetOptions};
 use std::sync::Arc;
 
 fn small(seed: u64, masks: Masks) -> Network {

@@ -3,11 +3,12 @@
 
 use candle_core::{Device, Tensor};
 use candlewick::Error;
+use candlewick::engine::Mode;
 use candlewick::graph::Shape;
 use candlewick::learn::{Batch, Optimizer, Sgd, SgdOptions, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::space::{
-    DenseNetOptions, Discrete, DiscreteOptions, Legend, Mode, Network, Operation, Operations, SavedNetwork, catalogue,
+    DenseNetOptions, Discrete, DiscreteOptions, Legend, Network, Operation, Operations, SavedNetwork, catalogue,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
