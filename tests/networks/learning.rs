@@ -314,7 +314,7 @@ fn finite_differences_step_a_hundredth_in_all() {
     let alpha_gradient = |offset: f64| {
         let w = (tensor(&WEIGHTS) + v.affine(offset, 0.0).unwrap()).unwrap();
         let alphas = toy_alphas(&ALPHAS);
-        let loss = Toy.loss(Split::Train, &w, &softmax(&alphas).unwrap(), Statistics::Leave).unwrap();
+        let loss = Toy.loss(Split::Train, &w, &softmax(&alphas).unwrap(), Mode::Trial).unwrap();
         values(loss.backward().unwrap().get(&alphas.tensors()[0]).unwrap())
     };
     let (above, below) = (alpha_gradient(r), alpha_gradient(-r));

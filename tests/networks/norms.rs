@@ -12,10 +12,11 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 #[track_caller]
-fn assert_close(got: &[f32], expected: &[f64], tolerance: f64) {
+fn assert_close<T: Copy + Into<f64>>(got: &[T], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len());
     for (got, expected) in got.iter().zip(expected) {
-        let error = (f64::from(*got) - expected).abs();
+        let got: f64 = (*got).into();
+        let error = (got - expected).abs();
         assert!(error <= tolerance * expected.abs().max(1.0), "{got} is not {expected}");
     }
 }
@@ -100,8 +101,8 @@ fn gradients_in_evaluation_take_running_statistics_as_constants() {
     let images = 3;
     let tensor = |values: Vec<f32>, shape: &[usize]| Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
     // Means and variances that no batch has.
-    let statistics = scattered(network.statistics().values().len(), 1).into_iter().map(|s| 0.7 + 0.5 * s);
-    network.statistics().set(&statistics.collect::<Vec<f32>>()).unwrap();
+    let statistics = scattered(network.statistics().values().len(), 1).into_iter().map(|s| f64::from(0.7 + 0.5 * s));
+    network.statistics().set(&statistics.collect::<Vec<f64>>()).unwrap();
     let x = Var::from_tensor(&tensor(scattered(images * 108, 2), &[images, 3, 6, 6])).unwrap();
     let w = Var::from_tensor(&tensor(scattered(network.weights().elem_count(), 3), &[network.weights().elem_count()]));
     let (w, p) = (w.unwrap(), Var::from_tensor(&tensor(vec![0.7, -0.4, 0.5], &[1, 3])).unwrap());
@@ -135,4 +136,44 @@ fn gradients_in_evaluation_take_running_statistics_as_constants() {
         offset += len;
     }
     assert_eq!(offset, w.elem_count());
+}
+
+/// Images whose mean is large beside their spread, as they come where nothing has normalised them.
+#[test]
+fn a_mean_of_a_thousand_and_a_spread_of_one_are_normalised_to_a_ten_thousandth() {
+    let (images, size) = (7, 9);
+    let pixels: Vec<f32> = scattered(images * size * size, 5).into_iter().map(|s| 1000.0 + s).collect();
+    let count = pixels.len() as f64;
+    let mean = pixels.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = pixels.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+    let normed = |x: f32| (f64::from(x) - mean) / (variance + 1e-5).sqrt();
+
+    // The norm reads the images as they are, and once more what a convolution made of them.
+    let direct = |graph: &mut Graph, x| graph.batch_norm("norm", x, false).unwrap();
+    let convolved = |graph: &mut Graph, x| {
+        let y = graph.conv("unit", x, Conv { padding: (0, 0), ..Conv::square(1, 1) }).unwrap();
+        graph.batch_norm("norm", y, false).unwrap()
+    };
+    let builds: [&dyn Fn(&mut Graph, Node) -> Node; 2] = [&direct, &convolved];
+    for build in builds {
+        let mut graph = Graph::new(1, size, size);
+        let input = graph.input();
+        let y = build(&mut graph, input);
+        // One pixel of the map: a convolution that only looks at its corner.
+        let probe =
+            graph.conv("probe", y, Conv { kernel: (size, size), padding: (0, 0), ..Conv::square(1, 1) }).unwrap();
+        graph.set_output(probe);
+        let network = Network::new(graph, Seed(1), &Device::Cpu).unwrap();
+        let mut w = vec![0f32; network.parameters()];
+        let corner = w.len() - size * size;
+        w[0] = 1.0;
+        w[corner] = 1.0;
+        network.set_weights(&Tensor::from_vec(w, network.parameters(), &Device::Cpu).unwrap()).unwrap();
+        let x = Tensor::from_vec(pixels.clone(), (images, 1, size, size), &Device::Cpu).unwrap();
+        let got = values(&network.forward(&x, None, Mode::Training, None).unwrap());
+        let expected: Vec<f64> = (0..images).map(|image| normed(pixels[image * size * size])).collect();
+        assert_close(&got, &expected, 1e-4);
+        let unbiased = variance * count / (count - 1.0);
+        assert_close(&network.statistics().values(), &[0.1 * mean, 0.9 + 0.1 * unbiased], 1e-5);
+    }
 }
