@@ -66,7 +66,7 @@ pub fn own(graph: Graph) -> Network {
 /// The network's file.
 pub fn onnx(network: &Network, options: &OnnxOptions) -> candlewick::Result<ModelProto> {
     let weights = network.weights().as_detached_tensor().to_vec1::<f32>()?;
-    let statistics = network.statistics().values();
+    let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
     let mut mixing = vec![];
     for p in network.relax(network.alphas())? {
         mixing.extend(p.flatten_all()?.to_vec1::<f32>()?);

@@ -277,7 +277,7 @@ fn every_primitive_has_the_engine_s_values() {
     }));
     cases.push(case("slots", {
         network_of(shape, |g, x| {
-            let slots = g.slots("mine", 1, 3);
+            let slots = g.slots("mine", 1, 3).unwrap();
             let y = g.pointwise("conv", x, 4).unwrap();
             let one = g.scale(y, slots.slot(0, 0)).unwrap();
             g.mixed(&[(x, slots.slot(0, 1)), (one, slots.slot(0, 2)), (y, slots.slot(0, 1))]).unwrap()

@@ -154,11 +154,10 @@ fn a_mean_of_a_thousand_and_a_spread_of_one_are_normalised_to_a_ten_thousandth()
         let y = graph.conv("unit", x, Conv { padding: (0, 0), ..Conv::square(1, 1) }).unwrap();
         graph.batch_norm("norm", y, false).unwrap()
     };
-    let builds: [&dyn Fn(&mut Graph, Node) -> Node; 2] = [&direct, &convolved];
-    for build in builds {
+    for convolves in [false, true] {
         let mut graph = Graph::new(1, size, size);
         let input = graph.input();
-        let y = build(&mut graph, input);
+        let y = if convolves { convolved(&mut graph, input) } else { direct(&mut graph, input) };
         // One pixel of the map: a convolution that only looks at its corner.
         let probe =
             graph.conv("probe", y, Conv { kernel: (size, size), padding: (0, 0), ..Conv::square(1, 1) }).unwrap();
