@@ -100,7 +100,7 @@ fn native(turns: usize) -> Result<f64> {
         SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(0.025) },
     )?;
     let mut a_opt = Adam::new(
-        network.alphas().vars(),
+        network.alphas().parameters(),
         AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(3e-4) },
     )?;
     let folder = tempfile::tempdir()?;

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let sgd = SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(0.05) };
     let mut w_opt = Sgd::new(vec![network.weights().clone()], sgd)?;
     let adam = AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(6e-3) };
-    let mut a_opt = Adam::new(network.alphas().vars(), adam)?;
+    let mut a_opt = Adam::new(network.alphas().parameters(), adam)?;
 
     for epoch in 0..epochs {
         w_opt.set_lr(schedule::cosine(0.05, 0.001, epoch as f64, epochs as f64))?;

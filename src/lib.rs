@@ -14,9 +14,11 @@ pub mod files;
 pub mod graph;
 pub mod interrupt;
 pub mod learn;
+pub mod parameter;
 pub mod random;
 pub mod run;
 pub mod script;
 pub mod space;
 
 pub use error::{Error, Result};
+pub use parameter::Parameter;

@@ -13,7 +13,7 @@
 use super::vector::{gradients, norm};
 use crate::engine::Mode;
 use crate::space::Alphas;
-use crate::{Error, Result};
+use crate::{Error, Parameter, Result};
 use candle_core::{Tensor, Var};
 
 /// Length of the step that the finite differences take, as a vector in weight space (`darts.md` A5).
@@ -95,32 +95,44 @@ impl Unroll {
 }
 
 /// The training loss and its gradient for the weights.
-pub fn weight_gradient(objective: &impl Objective, w: &Var, alphas: &Alphas, relax: &Relax) -> Result<(f64, Tensor)> {
+///
+/// # Errors
+/// Those of the relaxation and of the objective.
+pub fn weight_gradient(
+    objective: &impl Objective,
+    w: &Parameter,
+    alphas: &Alphas,
+    relax: &Relax,
+) -> Result<(f64, Tensor)> {
     let p = detached(&relax(alphas)?);
-    train_gradient(objective, w.as_tensor(), &p)
+    train_gradient(objective, &w.tensor(), &p)
 }
 
 /// The validation loss and its gradient for every alpha.
 ///
 /// First order: ∇α L_val(w, α). Second order: ∇α L_val(w', α) − η·h with w' = w − η·(µ·buf + ∇w L_train(w, α) + λ·w),
 /// v = ∇w' L_val(w', α) and h = (∂²L_train / ∂α∂w)·v by central differences; the loss is then that at w'.
+///
+/// # Errors
+/// A relaxation whose mixing weights do not depend on the alphas; those of the relaxation and of the objective.
 pub fn alpha_gradient(
     objective: &impl Objective,
-    w: &Var,
+    w: &Parameter,
     alphas: &Alphas,
     relax: &Relax,
     order: &Order,
 ) -> Result<(f64, Vec<Tensor>)> {
     let p = relax(alphas)?;
     let variables = alphas.tensors();
+    check_tracked(&p, &variables)?;
     let wanted: Vec<&Tensor> = variables.iter().collect();
-    let still = w.as_detached_tensor();
+    let still = w.detached();
     let Order::Second(unroll) = order else {
         let loss = objective.loss(Split::Valid, &still, &p, Mode::Training)?;
         return Ok((value(&loss)?, gradients(&loss, &wanted)?));
     };
 
-    let (_, descent) = train_gradient(objective, w.as_tensor(), &detached(&p))?;
+    let (_, descent) = train_gradient(objective, &w.tensor(), &detached(&p))?;
     let unrolled = Var::from_tensor(&unroll.apply(&still, &descent)?)?;
     let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Mode::Trial)?;
     let mut both = wanted.clone();
@@ -145,21 +157,28 @@ pub enum With {
 }
 
 /// A Hessian-vector product of the training loss by central differences, v in weight space.
+///
+/// # Errors
+/// A v that is not in weight space; with [`With::Alphas`] a relaxation whose mixing weights do not depend on the
+/// alphas.
 pub fn hessian_vector(
     objective: &impl Objective,
-    w: &Var,
+    w: &Parameter,
     alphas: &Alphas,
     relax: &Relax,
     v: &Tensor,
     with: With,
 ) -> Result<Vec<Tensor>> {
-    let w = w.as_detached_tensor();
+    let w = w.detached();
     if v.dims() != w.dims() {
         return Err(Error::user(format!("v is a vector in weight space, {:?}, not {:?}", w.dims(), v.dims())));
     }
     let v = v.detach();
     let p = relax(alphas)?;
     let variables = alphas.tensors();
+    if with == With::Alphas {
+        check_tracked(&p, &variables)?;
+    }
     let wanted: Vec<&Tensor> = variables.iter().collect();
     let still = detached(&p);
     central_difference(&w, &v, |w| match with {
@@ -190,6 +209,18 @@ fn train_gradient(objective: &impl Objective, w: &Tensor, p: &[Tensor]) -> Resul
     let mut gradient = gradients(&loss, &[w])?;
     let gradient = gradient.pop().ok_or_else(|| Error::run("the training loss gave no gradient"))?;
     Ok((value(&loss)?, gradient))
+}
+
+/// Checks that gradients can flow from the mixing weights to the alphas: without that all of them would be zero.
+fn check_tracked(p: &[Tensor], alphas: &[Tensor]) -> Result<()> {
+    let is_alpha = |node: &&Tensor| alphas.iter().any(|alpha| alpha.id() == node.id());
+    if alphas.is_empty() || p.iter().any(|p| p.sorted_nodes().iter().any(is_alpha)) {
+        return Ok(());
+    }
+    Err(Error::user(
+        "no gradient flows from the mixing weights to the alphas: `relax` does not compute them from the alphas",
+    )
+    .hint("compute them from the map of alphas that the closure is given, without detach() and without array()"))
 }
 
 fn detached(p: &[Tensor]) -> Vec<Tensor> {

@@ -32,7 +32,7 @@ pub fn evaluate(
         Some(p) => p.iter().map(Tensor::detach).collect(),
         None => network.relax(network.alphas())?.iter().map(Tensor::detach).collect(),
     };
-    let w = network.weights().as_detached_tensor();
+    let w = network.weights().detached();
     let (mut loss, mut first, mut five, mut examples) = (0.0, 0, 0, 0);
     let mut classes = vec![(0, 0); network.classes()];
     for batch in batches {

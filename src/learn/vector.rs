@@ -41,6 +41,9 @@ fn in_lanes<T: Copy>(values: &[T], wide: impl Fn(T) -> f64) -> f64 {
 }
 
 /// The gradient of a scalar with respect to each tensor, detached; zeros where it does not depend on one.
+///
+/// # Errors
+/// Those of candle's backward pass.
 pub fn gradients(loss: &Tensor, of: &[&Tensor]) -> Result<Vec<Tensor>> {
     let mut store = loss.backward()?;
     let gradient = |tensor: &&Tensor| match store.remove(tensor) {

@@ -79,7 +79,7 @@ impl SavedNetwork {
         };
         let failed = |error: String| Error::run(format!("{}: {error}", path.display()));
         let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
-        let weights = network.weights().as_detached_tensor().to_device(&Device::Cpu)?.to_vec1::<f32>()?;
+        let weights = network.weights().detached().to_device(&Device::Cpu)?.to_vec1::<f32>()?;
         let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
         let parts = parts(network.graph());
         let views = parts.iter().map(|part| {

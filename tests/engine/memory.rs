@@ -78,7 +78,7 @@ fn a_supernet_learns_the_same_with_less_memory() {
             let images = if everything { x.as_tensor().clone() } else { x.as_detached_tensor() };
             let logits = network.forward(&images, None, mode, Some(active.clone())).unwrap();
             let store = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-            found.push(values(store.get(network.weights()).unwrap()));
+            found.push(values(store.get(&network.weights().tensor()).unwrap()));
             found.extend(network.alphas().tensors().iter().map(|alpha| values(store.get(alpha).unwrap())));
             found.extend(store.get(&x).map(values));
         }

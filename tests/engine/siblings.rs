@@ -274,7 +274,7 @@ fn evaluation_sees_what_training_saw() {
     let genotype = catalogue::genotype("SNAS_aggressive").unwrap();
     let options = DiscreteOptions { channels: 8, layers: 5, ..DiscreteOptions::new(Shape::new(3, 16, 16), 10) };
     let network = Network::discrete(Discrete::build(&genotype, &options).unwrap(), Seed(1), &Device::Cpu).unwrap();
-    let mut w: Vec<f32> = network.weights().as_detached_tensor().to_vec1().unwrap();
+    let mut w: Vec<f32> = network.weights().detached().to_vec1().unwrap();
     for info in network.graph().weights().iter().filter(|info| matches!(info.init, Init::Constant(_))) {
         // Gammas and betas that a second norm would not undo.
         w[info.range()].iter_mut().enumerate().for_each(|(i, v)| *v += 0.4 * ((i * 7 % 5) as f32 / 2.0 - 1.0));

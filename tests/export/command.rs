@@ -45,7 +45,7 @@ fn a_run_s_best_network_is_written_with_what_a_reader_needs() {
     let at = |path: &str| folder.path().join(path);
     let best = network();
     save(&best, &at("runs/train/best.safetensors"));
-    let flat = best.weights().as_detached_tensor();
+    let flat = best.weights().detached();
     best.set_weights(&(flat * 2.0).unwrap()).unwrap();
     save(&best, &at("runs/train/last.safetensors"));
 

@@ -66,7 +66,7 @@ fn a_file_holds_the_network_by_its_names_and_not_its_auxiliary_head() {
     assert_eq!(described(&graph.output[0]), (OUTPUT.to_string(), dims(&["batch", "10"])));
     assert_eq!((graph.input.len(), graph.output.len()), (1, 1));
 
-    let flat = network.weights().as_detached_tensor().to_vec1::<f32>().unwrap();
+    let flat = network.weights().detached().to_vec1::<f32>().unwrap();
     let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
     let find = |name: &str| graph.initializer.iter().find(|tensor| tensor.name == name);
     let mut held = 0;
@@ -181,7 +181,7 @@ fn what_does_not_fit_is_told() {
     assert!(normalise(&[0.5], &[0.0]).contains("above 0"));
 
     let graph = network.graph();
-    let weights = network.weights().as_detached_tensor().to_vec1::<f32>().unwrap();
+    let weights = network.weights().detached().to_vec1::<f32>().unwrap();
     let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
     let good =
         Source { graph, logits: network.logits().unwrap(), weights: &weights, statistics: &statistics, mixing: &[] };

@@ -22,7 +22,7 @@ pub fn images(network: &Network, count: usize, seed: u64) -> Tensor {
 
 /// Moves gammas and betas from 1 and 0, and lets the running statistics follow a few batches.
 pub fn settled(network: Network) -> Network {
-    let mut flat = network.weights().as_detached_tensor().to_vec1::<f32>().unwrap();
+    let mut flat = network.weights().detached().to_vec1::<f32>().unwrap();
     for (index, weight) in network.graph().weights().iter().enumerate() {
         let own = &mut flat[weight.range()];
         match weight.init {
@@ -65,7 +65,7 @@ pub fn own(graph: Graph) -> Network {
 
 /// The network's file.
 pub fn onnx(network: &Network, options: &OnnxOptions) -> candlewick::Result<ModelProto> {
-    let weights = network.weights().as_detached_tensor().to_vec1::<f32>()?;
+    let weights = network.weights().detached().to_vec1::<f32>()?;
     let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
     let mut mixing = vec![];
     for p in network.relax(network.alphas())? {

@@ -165,7 +165,7 @@ fn supernets_keep_their_mixing_weights() {
     let supernet = Supernet::build(&SupernetOptions { channels: 4, layers: 4, ..base }).unwrap();
     let network = Network::supernet(supernet, Seed(2), &Device::Cpu).unwrap();
     for (index, (_, alpha)) in network.alphas().iter().enumerate() {
-        let (rows, columns) = alpha.dims2().unwrap();
+        let [rows, columns] = *alpha.dims() else { panic!("alphas are matrices") };
         let values = super::networks::noise(index as u64, rows * columns);
         alpha.set(&Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()).unwrap();
     }

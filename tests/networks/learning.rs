@@ -7,10 +7,10 @@ use candlewick::learn::bilevel::{self, Objective, Order, Split, Unroll, With};
 use candlewick::learn::optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
 use candlewick::learn::{norm, schedule};
 use candlewick::space::Alphas;
-use candlewick::{Error, Result};
+use candlewick::{Error, Parameter, Result};
 
-fn var(values: &[f64]) -> Var {
-    Var::from_slice(values, values.len(), &Device::Cpu).unwrap()
+fn parameter(values: &[f64]) -> Parameter {
+    Parameter::from_vec(values.to_vec(), values.len(), &Device::Cpu).unwrap()
 }
 
 fn tensor(values: &[f64]) -> Tensor {
@@ -38,86 +38,86 @@ fn failure<T>(result: Result<T>) -> Error {
 
 #[test]
 fn sgd_accumulates_momentum_and_decays_weights() {
-    let w = var(&[1.0, -2.0]);
+    let w = parameter(&[1.0, -2.0]);
     let options = SgdOptions { momentum: 0.9, weight_decay: 0.1, ..SgdOptions::new(0.5) };
     let mut sgd = Sgd::new(vec![w.clone()], options).unwrap();
     sgd.step(&[tensor(&[0.2, 0.4])]).unwrap();
     // g + λw = (0.3, 0.2); buf the same; w − 0.5·buf
-    assert_close(&values(&w), &[0.85, -2.1], 1e-12);
+    assert_close(&values(&w.tensor()), &[0.85, -2.1], 1e-12);
     sgd.step(&[tensor(&[0.0, 0.0])]).unwrap();
     // g = 0.1·w = (0.085, −0.21); buf = 0.9·(0.3, 0.2) + g = (0.355, −0.03)
-    assert_close(&values(&w), &[0.85 - 0.1775, -2.1 + 0.015], 1e-12);
+    assert_close(&values(&w.tensor()), &[0.85 - 0.1775, -2.1 + 0.015], 1e-12);
 }
 
 #[test]
 fn nesterov_looks_ahead_along_the_momentum() {
-    let w = var(&[1.0]);
+    let w = parameter(&[1.0]);
     let options = SgdOptions { momentum: 0.5, nesterov: true, ..SgdOptions::new(0.1) };
     let mut sgd = Sgd::new(vec![w.clone()], options).unwrap();
     sgd.step(&[tensor(&[2.0])]).unwrap();
-    assert_close(&values(&w), &[1.0 - 0.1 * 3.0], 1e-12);
+    assert_close(&values(&w.tensor()), &[1.0 - 0.1 * 3.0], 1e-12);
     sgd.step(&[tensor(&[1.0])]).unwrap();
     // buf = 0.5·2 + 1 = 2; g + µ·buf = 2
-    assert_close(&values(&w), &[0.7 - 0.2], 1e-12);
+    assert_close(&values(&w.tensor()), &[0.7 - 0.2], 1e-12);
     assert!(Sgd::new(vec![w], SgdOptions { nesterov: true, ..SgdOptions::new(0.1) }).is_err());
 }
 
 #[test]
 fn clipping_takes_one_norm_over_all_gradients_and_comes_before_the_decay() {
-    let (a, b) = (var(&[10.0]), var(&[0.0]));
+    let (a, b) = (parameter(&[10.0]), parameter(&[0.0]));
     let options = SgdOptions { clip: Some(5.0), weight_decay: 0.1, ..SgdOptions::new(1.0) };
     let mut sgd = Sgd::new(vec![a.clone(), b.clone()], options).unwrap();
     sgd.step(&[tensor(&[30.0]), tensor(&[40.0])]).unwrap();
     let factor = 5.0 / (50.0 + 1e-6);
-    assert_close(&values(&a), &[10.0 - (30.0 * factor + 1.0)], 1e-12);
-    assert_close(&values(&b), &[-40.0 * factor], 1e-12);
+    assert_close(&values(&a.tensor()), &[10.0 - (30.0 * factor + 1.0)], 1e-12);
+    assert_close(&values(&b.tensor()), &[-40.0 * factor], 1e-12);
     // Below the limit nothing is scaled.
     a.set(&tensor(&[0.0])).unwrap();
     b.set(&tensor(&[0.0])).unwrap();
     sgd.step(&[tensor(&[3.0]), tensor(&[3.0])]).unwrap();
-    assert_close(&values(&a), &[-3.0], 1e-12);
+    assert_close(&values(&a.tensor()), &[-3.0], 1e-12);
 }
 
 #[test]
 fn adam_follows_its_closed_form() {
     // With a constant gradient and no decay every corrected moment is the gradient itself: steps of lr·g/(|g| + eps).
-    let w = var(&[1.0, 1.0]);
+    let w = parameter(&[1.0, 1.0]);
     let options = AdamOptions { betas: (0.5, 0.999), ..AdamOptions::new(0.01) };
     let mut adam = Adam::new(vec![w.clone()], options).unwrap();
     for _ in 0..3 {
         adam.step(&[tensor(&[0.3, -4.0])]).unwrap();
     }
-    assert_close(&values(&w), &[1.0 - 0.03 * 0.3 / (0.3 + 1e-8), 1.0 + 0.03 * 4.0 / (4.0 + 1e-8)], 1e-9);
+    assert_close(&values(&w.tensor()), &[1.0 - 0.03 * 0.3 / (0.3 + 1e-8), 1.0 + 0.03 * 4.0 / (4.0 + 1e-8)], 1e-9);
 }
 
 #[test]
 fn adam_adds_eps_to_the_root() {
     // A gradient as small as eps makes half a step; with eps under the root it would be a ten-thousandth of one.
-    let w = var(&[1.0, 1.0]);
+    let w = parameter(&[1.0, 1.0]);
     let mut adam = Adam::new(vec![w.clone()], AdamOptions::new(0.01)).unwrap();
     for _ in 0..2 {
         adam.step(&[tensor(&[1e-8, -3e-8])]).unwrap();
     }
-    assert_close(&values(&w), &[1.0 - 0.02 * 0.5, 1.0 + 0.02 * 0.75], 1e-9);
+    assert_close(&values(&w.tensor()), &[1.0 - 0.02 * 0.5, 1.0 + 0.02 * 0.75], 1e-9);
 }
 
 #[test]
 fn adam_decays_through_the_gradient_or_beside_it() {
-    let w = var(&[2.0]);
+    let w = parameter(&[2.0]);
     let options = AdamOptions { weight_decay: 0.5, ..AdamOptions::new(0.1) };
     Adam::new(vec![w.clone()], options).unwrap().step(&[tensor(&[-3.0])]).unwrap();
     // g = −3 + 0.5·2 = −2: one step of lr against its sign
-    assert_close(&values(&w), &[2.1], 1e-8);
-    let w = var(&[2.0]);
+    assert_close(&values(&w.tensor()), &[2.1], 1e-8);
+    let w = parameter(&[2.0]);
     let options = AdamOptions { decoupled: true, ..options };
     Adam::new(vec![w.clone()], options).unwrap().step(&[tensor(&[-3.0])]).unwrap();
-    assert_close(&values(&w), &[2.0 - 0.1 * 0.5 * 2.0 + 0.1], 1e-8);
+    assert_close(&values(&w.tensor()), &[2.0 - 0.1 * 0.5 * 2.0 + 0.1], 1e-8);
 }
 
 #[test]
 fn an_optimiser_put_back_goes_on_as_if_it_had_never_stopped() {
     let gradients = [[0.3, -0.2], [0.1, 0.5], [-0.7, 0.2], [0.4, 0.4]];
-    let make: [fn(Var) -> Box<dyn Optimizer>; 2] = [
+    let make: [fn(Parameter) -> Box<dyn Optimizer>; 2] = [
         |w| {
             let options = SgdOptions { momentum: 0.9, weight_decay: 0.01, clip: Some(0.3), ..SgdOptions::new(0.1) };
             Box::new(Sgd::new(vec![w], options).unwrap())
@@ -125,9 +125,9 @@ fn an_optimiser_put_back_goes_on_as_if_it_had_never_stopped() {
         |w| Box::new(Adam::new(vec![w], AdamOptions { weight_decay: 0.01, ..AdamOptions::new(0.1) }).unwrap()),
     ];
     for make in make {
-        let whole = var(&[1.0, 2.0]);
+        let whole = parameter(&[1.0, 2.0]);
         let mut unstopped = make(whole.clone());
-        let halves = var(&[1.0, 2.0]);
+        let halves = parameter(&[1.0, 2.0]);
         let mut first = make(halves.clone());
         for gradient in &gradients[..2] {
             unstopped.step(&[tensor(gradient)]).unwrap();
@@ -143,14 +143,14 @@ fn an_optimiser_put_back_goes_on_as_if_it_had_never_stopped() {
             unstopped.step(&[tensor(gradient)]).unwrap();
             second.step(&[tensor(gradient)]).unwrap();
         }
-        assert_eq!(values(&whole), values(&halves));
+        assert_eq!(values(&whole.tensor()), values(&halves.tensor()));
         assert!(failure(second.restore(&[])).message.contains("saved optimiser"));
     }
 }
 
 #[test]
 fn optimisers_refuse_gradients_and_options_that_do_not_fit() {
-    let mut sgd = Sgd::new(vec![var(&[1.0, 2.0])], SgdOptions::new(0.1)).unwrap();
+    let mut sgd = Sgd::new(vec![parameter(&[1.0, 2.0])], SgdOptions::new(0.1)).unwrap();
     assert!(failure(sgd.step(&[])).message.contains("1 parameters but was given 0"));
     assert!(failure(sgd.step(&[tensor(&[1.0])])).message.contains("[1]"));
     assert!(failure(sgd.set_lr(f64::NAN)).message.contains("lr"));
@@ -207,7 +207,7 @@ const WEIGHTS: [f64; 6] = [0.4, -0.3, 0.8, 0.1, -0.6, 0.5];
 const BUFFER: [f64; 6] = [0.2, 0.1, -0.4, 0.3, 0.05, -0.1];
 
 fn toy_alphas(values: &[f64]) -> Alphas {
-    Alphas::new(vec![("alpha".into(), var(values))])
+    Alphas::new(vec![("alpha".into(), parameter(values))])
 }
 
 fn softmax(alphas: &Alphas) -> Result<Vec<Tensor>> {
@@ -220,15 +220,16 @@ fn unroll(eta: f64, nesterov: bool) -> Unroll {
 
 fn second_order(alphas: &[f64], unroll: Unroll) -> Vec<f64> {
     let (_, gradient) =
-        bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(alphas), &softmax, &Order::Second(unroll)).unwrap();
+        bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(alphas), &softmax, &Order::Second(unroll))
+            .unwrap();
     values(&gradient[0])
 }
 
 /// L_val(w'(α), α), with the weight step written out here once more.
 fn outer_loss(alphas: &[f64], unroll: &Unroll) -> f64 {
     let p = softmax(&toy_alphas(alphas)).unwrap();
-    let w = var(&WEIGHTS);
-    let loss = Toy.loss(Split::Train, w.as_tensor(), &p, Mode::Trial).unwrap();
+    let w = parameter(&WEIGHTS).tensor();
+    let loss = Toy.loss(Split::Train, &w, &p, Mode::Trial).unwrap();
     let gradient = values(loss.backward().unwrap().get(&w).unwrap());
     let step: Vec<f64> = (0..6)
         .map(|i| {
@@ -270,7 +271,7 @@ fn the_second_order_gradient_differentiates_through_the_weight_step() {
         // The curvature term matters here: without it the gradient is far off, so is one scaled by R² (a slip of
         // brackets that divides by 2 and multiplies by R).
         let (_, direct) =
-            bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &Order::First).unwrap();
+            bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &Order::First).unwrap();
         assert!(relative_error(&values(&direct[0]), &expected) > 1e-2);
     }
 }
@@ -281,7 +282,7 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
     // place of /(2R), would be four orders of magnitude.
     let v = tensor(&[0.5, -1.0, 0.25, 2.0, -0.75, 1.5]);
     let alphas = toy_alphas(&ALPHAS);
-    let h = bilevel::hessian_vector(&Toy, &var(&WEIGHTS), &alphas, &softmax, &v, With::Alphas).unwrap();
+    let h = bilevel::hessian_vector(&Toy, &parameter(&WEIGHTS), &alphas, &softmax, &v, With::Alphas).unwrap();
     let alpha_gradient = |offset: f64| {
         let w = (tensor(&WEIGHTS) + v.affine(offset, 0.0).unwrap()).unwrap();
         let alphas = toy_alphas(&ALPHAS);
@@ -300,7 +301,7 @@ fn the_curvature_term_is_the_exact_mixed_derivative() {
     };
     let (above, below) = (weight_gradient(1e-6), weight_gradient(-1e-6));
     let expected: Vec<f64> = above.iter().zip(&below).map(|(a, b)| (a - b) / 2e-6).collect();
-    let h = bilevel::hessian_vector(&Toy, &var(&WEIGHTS), &alphas, &softmax, &v, With::Weights).unwrap();
+    let h = bilevel::hessian_vector(&Toy, &parameter(&WEIGHTS), &alphas, &softmax, &v, With::Weights).unwrap();
     let error = relative_error(&values(&h[0]), &expected);
     assert!(error < 3e-4, "{error:e}");
 }
@@ -319,14 +320,16 @@ fn finite_differences_step_a_hundredth_in_all() {
     };
     let (above, below) = (alpha_gradient(r), alpha_gradient(-r));
     let expected: Vec<f64> = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * r)).collect();
-    let h = bilevel::hessian_vector(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &v, With::Alphas).unwrap();
+    let h =
+        bilevel::hessian_vector(&Toy, &parameter(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &v, With::Alphas).unwrap();
     let error = relative_error(&values(&h[0]), &expected);
     assert!(error < 1e-10, "{error:e}");
 }
 
 #[test]
 fn second_order_with_eta_zero_is_first_order() {
-    let first = bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &Order::First).unwrap();
+    let first =
+        bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(&ALPHAS), &softmax, &Order::First).unwrap();
     assert_eq!(second_order(&ALPHAS, unroll(0.0, false)), values(&first.1[0]));
 }
 
@@ -340,17 +343,17 @@ fn the_momentum_buffer_takes_part_in_the_unrolled_step() {
 #[test]
 fn the_unrolled_step_is_the_coming_sgd_step() {
     let options = SgdOptions { momentum: 0.9, weight_decay: 0.03, ..SgdOptions::new(0.4) };
-    let w = var(&WEIGHTS);
+    let w = parameter(&WEIGHTS);
     let mut sgd = Sgd::new(vec![w.clone()], options).unwrap();
     sgd.restore(&[("lr".into(), Tensor::new(0.4f64, &Device::Cpu).unwrap()), ("momentum.0".into(), tensor(&BUFFER))])
         .unwrap();
     let order = Order::Second(sgd.unroll(0.4).unwrap());
     let (loss, _) = bilevel::alpha_gradient(&Toy, &w, &toy_alphas(&ALPHAS), &softmax, &order).unwrap();
-    assert_eq!(values(&w), WEIGHTS, "the weights stay where they are");
+    assert_eq!(values(&w.tensor()), WEIGHTS, "the weights stay where they are");
     let (_, gradient) = bilevel::weight_gradient(&Toy, &w, &toy_alphas(&ALPHAS), &softmax).unwrap();
     sgd.step(&[gradient]).unwrap();
     let p = softmax(&toy_alphas(&ALPHAS)).unwrap();
-    let after: f64 = Toy.loss(Split::Valid, w.as_tensor(), &p, Mode::Trial).unwrap().to_scalar().unwrap();
+    let after: f64 = Toy.loss(Split::Valid, &w.tensor(), &p, Mode::Trial).unwrap().to_scalar().unwrap();
     assert!((loss - after).abs() < 1e-12);
 }
 
@@ -359,17 +362,18 @@ fn a_relaxation_of_ones_own_runs_once_a_gradient_and_is_differentiated_through()
     let calls = std::cell::Cell::new(0);
     let cube = |alphas: &Alphas| {
         calls.set(calls.get() + 1);
-        Ok(vec![alphas.get("alpha")?.powf(3.0)?])
+        Ok(vec![alphas.get("alpha")?.tensor().powf(3.0)?])
     };
     let order = Order::Second(unroll(0.4, false));
-    bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &cube, &order).unwrap();
+    bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(&ALPHAS), &cube, &order).unwrap();
     assert_eq!(calls.get(), 1);
     let zero = [0.0; 3];
     let (_, gradient) =
-        bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(&zero), &cube, &Order::First).unwrap();
+        bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(&zero), &cube, &Order::First).unwrap();
     assert_eq!(values(&gradient[0]), zero, "the slope of a cube at 0");
-    let lost = |alphas: &Alphas| Ok(vec![alphas.get("alfa")?.as_tensor().clone()]);
-    let error = failure(bilevel::alpha_gradient(&Toy, &var(&WEIGHTS), &toy_alphas(&ALPHAS), &lost, &Order::First));
+    let lost = |alphas: &Alphas| Ok(vec![alphas.get("alfa")?.tensor()]);
+    let error =
+        failure(bilevel::alpha_gradient(&Toy, &parameter(&WEIGHTS), &toy_alphas(&ALPHAS), &lost, &Order::First));
     assert_eq!(error.hint.unwrap(), "did you mean \"alpha\"?");
 }
 
@@ -391,7 +395,7 @@ fn every_pass_is_asked_only_for_what_it_must_give() {
     use Mode::{Training as Update, Trial as Leave};
     use Split::{Train, Valid};
     let watched = Watched::default();
-    let (w, alphas) = (var(&WEIGHTS), toy_alphas(&ALPHAS));
+    let (w, alphas) = (parameter(&WEIGHTS), toy_alphas(&ALPHAS));
     bilevel::weight_gradient(&watched, &w, &alphas, &softmax).unwrap();
     bilevel::alpha_gradient(&watched, &w, &alphas, &softmax, &Order::First).unwrap();
     let second = Order::Second(unroll(0.4, false));
@@ -406,4 +410,23 @@ fn every_pass_is_asked_only_for_what_it_must_give() {
         (Train, Update, false, true),
     ];
     assert_eq!(*watched.passes.borrow(), expected);
+}
+
+#[test]
+fn a_relaxation_without_a_way_to_the_alphas_is_refused_where_their_gradient_is_wanted() {
+    let (w, alphas, v) = (parameter(&WEIGHTS), toy_alphas(&ALPHAS), tensor(&[1.0; 6]));
+    let cut = |alphas: &Alphas| Ok(vec![candle_nn::ops::softmax(&alphas.tensors()[0].detach(), 0)?]);
+    let others = toy_alphas(&ALPHAS);
+    let of_others = |_: &Alphas| softmax(&others);
+    for order in [Order::First, Order::Second(unroll(0.4, false))] {
+        for relax in [&cut as &bilevel::Relax, &of_others] {
+            let error = failure(bilevel::alpha_gradient(&Toy, &w, &alphas, relax, &order));
+            assert!(error.message.contains("no gradient flows from the mixing weights to the alphas"), "{error}");
+            assert!(error.hint.unwrap().contains("without detach()"));
+        }
+    }
+    failure(bilevel::hessian_vector(&Toy, &w, &alphas, &cut, &v, With::Alphas));
+    // Where only the weights' gradient is wanted it does no harm.
+    bilevel::hessian_vector(&Toy, &w, &alphas, &cut, &v, With::Weights).unwrap();
+    bilevel::weight_gradient(&Toy, &w, &alphas, &cut).unwrap();
 }

@@ -104,7 +104,7 @@ fn gradients_in_evaluation_take_running_statistics_as_constants() {
     let statistics = scattered(network.statistics().values().len(), 1).into_iter().map(|s| f64::from(0.7 + 0.5 * s));
     network.statistics().set(&statistics.collect::<Vec<f64>>()).unwrap();
     let x = Var::from_tensor(&tensor(scattered(images * 108, 2), &[images, 3, 6, 6])).unwrap();
-    let w = Var::from_tensor(&tensor(scattered(network.weights().elem_count(), 3), &[network.weights().elem_count()]));
+    let w = Var::from_tensor(&tensor(scattered(network.graph().parameters(), 3), &[network.graph().parameters()]));
     let (w, p) = (w.unwrap(), Var::from_tensor(&tensor(vec![0.7, -0.4, 0.5], &[1, 3])).unwrap());
     let factors = tensor(scattered(images * 4, 4), &[images, 4]);
     let objective = |x: &Tensor, w: &Tensor, p: &Tensor| {

@@ -36,9 +36,9 @@ fn a_network_starts_as_the_specification_says_and_alike_for_equal_seeds() {
     let spread = (alphas.iter().map(|a| a * a).sum::<f32>() / alphas.len() as f32).sqrt();
     assert!((0.7e-3..1.3e-3).contains(&spread), "{spread}");
     let again = small(7, Masks::default());
-    assert_eq!(values(network.weights()), values(again.weights()));
+    assert_eq!(values(&network.weights().tensor()), values(&again.weights().tensor()));
     assert_eq!(alphas, again.alphas().tensors().iter().flat_map(values).collect::<Vec<_>>());
-    assert_ne!(values(network.weights()), values(small(8, Masks::default()).weights()));
+    assert_ne!(values(&network.weights().tensor()), values(&small(8, Masks::default()).weights().tensor()));
 }
 
 #[test]
@@ -155,14 +155,14 @@ fn weights_have_the_same_gradient_whether_or_not_others_are_wanted() {
 fn bits(network: &Network, images: &Tensor, mode: Mode, active: Option<Arc<[bool]>>, train: bool) -> Vec<u32> {
     let p = network.relax(network.alphas()).unwrap();
     let (w, p) = match train {
-        true => (network.weights().as_tensor().clone(), p),
-        false => (network.weights().as_detached_tensor(), p.iter().map(Tensor::detach).collect()),
+        true => (network.weights().tensor(), p),
+        false => (network.weights().detached(), p.iter().map(Tensor::detach).collect()),
     };
     let logits = network.forward_at(images, &w, &p, mode, active).unwrap();
     let mut found = values(&logits);
     if train {
         let store = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-        found.extend(values(store.get(network.weights()).unwrap()));
+        found.extend(values(store.get(&network.weights().tensor()).unwrap()));
         network.alphas().tensors().iter().for_each(|alpha| found.extend(values(store.get(alpha).unwrap())));
     }
     found.into_iter().map(f32::to_bits).collect()

@@ -55,7 +55,7 @@ fn save(folder: &Path, network: &Network) -> PathBuf {
 }
 
 fn weights(network: &Network) -> Vec<f32> {
-    network.weights().as_tensor().to_vec1().unwrap()
+    network.weights().tensor().to_vec1().unwrap()
 }
 
 /// The error must be the user's to mend and hold all of `parts`.

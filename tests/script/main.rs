@@ -1,9 +1,12 @@
-//! Scripts: tensors with their gradients, examples of every function, and a page for every mistake.
+//! Scripts: tensors with their gradients, examples of every function, values that never change, and a page for every
+//! mistake.
 
 mod errors;
 mod examples;
+mod moves;
 mod network_errors;
 mod tensors;
+mod values;
 
 #[path = "../support/binary.rs"]
 mod binary;

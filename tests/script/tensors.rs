@@ -17,7 +17,7 @@ impl Write for Sink {
     }
 }
 
-fn run_seeded(script: &str, seed: u64) -> Result<String, Box<Page>> {
+pub fn run_seeded(script: &str, seed: u64) -> Result<String, Box<Page>> {
     let sink = Sink::default();
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup {
@@ -34,7 +34,7 @@ fn run_seeded(script: &str, seed: u64) -> Result<String, Box<Page>> {
 }
 
 #[track_caller]
-fn run(script: &str) -> String {
+pub fn run(script: &str) -> String {
     match run_seeded(script, 1) {
         Ok(printed) => printed,
         Err(page) => panic!("{}", page.render(false)),
@@ -228,8 +228,8 @@ fn gradient_returns_the_structure_it_was_given() {
         assert_equal(gradient(tensor(1), [a])[0], zeros([2]));
     "#);
     fails("let a = parameter(ones([2])); gradient(a, a);", "the loss has shape [2]");
-    fails("let a = parameter(ones([2])); gradient(sum(a), [a, a * 2]);", "element 1 is no parameter");
-    fails("gradient(tensor(1), [3]);", "element 0 is no tensor but the int 3");
+    fails("let a = parameter(ones([2])); gradient(sum(a), [a, a * 2]);", "element 1 is not a parameter");
+    fails("gradient(tensor(1), [3]);", "element 0 is not a tensor but the int 3");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Adam (Kingma and Ba 2015), with the weight decay either added to the gradient (L2, as the DARTS alphas have it) or taken
-//! off the variable directly (decoupled; Loshchilov and Hutter 2019).
+//! off the parameter directly (decoupled; Loshchilov and Hutter 2019).
 
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
-use crate::{Error, Result};
-use candle_core::{Tensor, Var};
+use crate::{Error, Parameter, Result};
+use candle_core::Tensor;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamOptions {
@@ -12,7 +12,7 @@ pub struct AdamOptions {
     pub betas: (f64, f64),
     pub eps: f64,
     pub weight_decay: f64,
-    /// Take lr·λ·w off the variable instead of adding λ·w to the gradient.
+    /// Take lr·λ·w off the parameter instead of adding λ·w to the gradient.
     pub decoupled: bool,
 }
 
@@ -24,7 +24,7 @@ impl AdamOptions {
 
 /// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − lr · m̂ / (√v̂ + eps), with m̂ and v̂ corrected for their start at zero.
 pub struct Adam {
-    variables: Vec<Var>,
+    parameters: Vec<Parameter>,
     options: AdamOptions,
     steps: u32,
     first: Vec<Tensor>,
@@ -32,14 +32,14 @@ pub struct Adam {
 }
 
 impl Adam {
-    pub fn new(variables: Vec<Var>, options: AdamOptions) -> Result<Self> {
+    pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<Self> {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("the first of betas", options.betas.0, 1.0)?;
         check_option("the second of betas", options.betas.1, 1.0)?;
         check_option("eps", options.eps, f64::INFINITY)?;
         check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
-        let (first, second) = (zeros(&variables)?, zeros(&variables)?);
-        Ok(Self { variables, options, steps: 0, first, second })
+        let (first, second) = (zeros(&parameters)?, zeros(&parameters)?);
+        Ok(Self { parameters, options, steps: 0, first, second })
     }
 
     pub fn options(&self) -> &AdamOptions {
@@ -49,30 +49,31 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
-        check_gradients(&self.variables, gradients)?;
+        check_gradients(&self.parameters, gradients)?;
         let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, decoupled } = self.options;
         self.steps += 1;
         let correction1 = 1.0 - beta1.powf(self.steps.into());
         let correction2 = 1.0 - beta2.powf(self.steps.into());
         let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((variable, (first, second)), gradient) in self.variables.iter().zip(moments).zip(gradients) {
-            let mut w = variable.as_detached_tensor();
+        for ((parameter, (first, second)), gradient) in self.parameters.iter().zip(moments).zip(gradients) {
             let mut g = gradient.detach();
-            if weight_decay != 0.0 && decoupled {
-                w = w.affine(1.0 - lr * weight_decay, 0.0)?;
-            } else if weight_decay != 0.0 {
-                g = (g + w.affine(weight_decay, 0.0)?)?;
+            if weight_decay != 0.0 && !decoupled {
+                g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
             }
             *first = (first.affine(beta1, 0.0)? + g.affine(1.0 - beta1, 0.0)?)?;
             *second = (second.affine(beta2, 0.0)? + g.sqr()?.affine(1.0 - beta2, 0.0)?)?;
             let spread = second.sqrt()?.affine(1.0 / correction2.sqrt(), eps)?;
-            variable.set(&(w - (first.affine(lr / correction1, 0.0)? / spread)?)?)?;
+            let delta = (first.affine(lr / correction1, 0.0)? / spread)?;
+            match decoupled && weight_decay != 0.0 {
+                true => parameter.set(&(parameter.detached().affine(1.0 - lr * weight_decay, 0.0)? - delta)?)?,
+                false => parameter.subtract(&delta)?,
+            }
         }
         Ok(())
     }
 
-    fn variables(&self) -> &[Var] {
-        &self.variables
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
     }
 
     fn lr(&self) -> f64 {
@@ -96,8 +97,8 @@ impl Optimizer for Adam {
     }
 
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
-        let first = saved_list(state, "first", &self.variables)?;
-        let second = saved_list(state, "second", &self.variables)?;
+        let first = saved_list(state, "first", &self.parameters)?;
+        let second = saved_list(state, "second", &self.parameters)?;
         let steps = saved_scalar(state, "steps")?;
         if !(0.0..=f64::from(u32::MAX)).contains(&steps) {
             return Err(Error::user(format!("the saved optimiser counts {steps} steps")));

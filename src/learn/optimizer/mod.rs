@@ -1,7 +1,7 @@
-//! Optimisers: from gradients to new values of variables.
+//! Optimisers: from gradients to new values of parameters.
 //!
-//! They are made of plain tensor operations, so they run wherever the variables are; with all weights in one flat variable
-//! a step is a handful of vector operations.
+//! They are made of plain tensor operations, so they run wherever the parameters are; with all weights in one flat
+//! parameter a step is a handful of vector operations.
 
 mod adam;
 mod sgd;
@@ -9,52 +9,52 @@ mod sgd;
 pub use adam::{Adam, AdamOptions};
 pub use sgd::{Sgd, SgdOptions};
 
-use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor, Var};
+use crate::{Error, Parameter, Result};
+use candle_core::{DType, Device, Tensor};
 
-/// Moves variables against their gradients.
+/// Moves parameters against their gradients.
 pub trait Optimizer: Send {
-    /// One step. `gradients`: one for every variable, in order and of its shape.
+    /// One step. `gradients`: one for every parameter, in order and of its shape.
     fn step(&mut self, gradients: &[Tensor]) -> Result<()>;
 
-    /// The variables that it moves.
-    fn variables(&self) -> &[Var];
+    /// The parameters that it moves.
+    fn parameters(&self) -> &[Parameter];
 
     fn lr(&self) -> f64;
 
     /// Sets the learning rate of the steps to come.
     fn set_lr(&mut self, lr: f64) -> Result<()>;
 
-    /// Its memory as named tensors, the learning rate included; the variables themselves are not part of it.
+    /// Its memory as named tensors, the learning rate included; the parameters themselves are not part of it.
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
 
     /// Puts back what [`state`](Self::state) gave.
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 
-/// Sees that the gradients fit the variables.
-fn check_gradients(variables: &[Var], gradients: &[Tensor]) -> Result<()> {
-    if variables.len() != gradients.len() {
+/// Checks that the gradients fit the parameters.
+fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<()> {
+    if parameters.len() != gradients.len() {
         return Err(Error::user(format!(
             "the optimiser holds {} parameters but was given {} gradients",
-            variables.len(),
+            parameters.len(),
             gradients.len()
         ))
         .hint("one gradient for every parameter, in the order in which the optimiser was given them"));
     }
-    for (index, (variable, gradient)) in variables.iter().zip(gradients).enumerate() {
-        if variable.dims() != gradient.dims() {
+    for (index, (parameter, gradient)) in parameters.iter().zip(gradients).enumerate() {
+        if parameter.dims() != gradient.dims() {
             return Err(Error::user(format!(
                 "gradient {index} has shape {:?}, but its parameter has {:?}",
                 gradient.dims(),
-                variable.dims()
+                parameter.dims()
             )));
         }
     }
     Ok(())
 }
 
-/// Sees that an option is a finite number within bounds, the upper one excluded.
+/// Checks that an option is a finite number within bounds, the upper one excluded.
 fn check_option(name: &str, value: f64, below: f64) -> Result<()> {
     if value.is_finite() && (0.0..below).contains(&value) {
         return Ok(());
@@ -63,9 +63,9 @@ fn check_option(name: &str, value: f64, below: f64) -> Result<()> {
     Err(Error::user(format!("{name} must be {range}, not {value}")))
 }
 
-/// One vector of zeros for every variable.
-fn zeros(variables: &[Var]) -> Result<Vec<Tensor>> {
-    Ok(variables.iter().map(|v| v.as_detached_tensor().zeros_like()).collect::<candle_core::Result<_>>()?)
+/// Zeros in the shape of every parameter.
+fn zeros(parameters: &[Parameter]) -> Result<Vec<Tensor>> {
+    Ok(parameters.iter().map(|parameter| parameter.detached().zeros_like()).collect::<candle_core::Result<_>>()?)
 }
 
 /// A number as a saved tensor.
@@ -85,19 +85,19 @@ fn saved_scalar(state: &[(String, Tensor)], name: &str) -> Result<f64> {
     Ok(saved(state, name)?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
-/// One saved tensor `NAME.INDEX` for every variable, on the variable's device.
-fn saved_list(state: &[(String, Tensor)], name: &str, variables: &[Var]) -> Result<Vec<Tensor>> {
-    let restored = variables.iter().enumerate().map(|(index, variable)| {
+/// One saved tensor `NAME.INDEX` for every parameter, on the parameter's device.
+fn saved_list(state: &[(String, Tensor)], name: &str, parameters: &[Parameter]) -> Result<Vec<Tensor>> {
+    let restored = parameters.iter().enumerate().map(|(index, parameter)| {
         let name = format!("{name}.{index}");
         let tensor = saved(state, &name)?;
-        if tensor.dims() != variable.dims() {
+        if tensor.dims() != parameter.dims() {
             return Err(Error::user(format!(
                 "the saved \"{name}\" has shape {:?}, but its parameter has {:?}",
                 tensor.dims(),
-                variable.dims()
+                parameter.dims()
             )));
         }
-        Ok(tensor.to_device(variable.device())?)
+        Ok(tensor.to_device(parameter.device())?)
     });
     restored.collect()
 }

@@ -3,8 +3,8 @@
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
 use crate::learn::bilevel::Unroll;
 use crate::learn::vector::norm;
-use crate::{Error, Result};
-use candle_core::{Tensor, Var};
+use crate::{Error, Parameter, Result};
+use candle_core::Tensor;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdOptions {
@@ -26,14 +26,14 @@ impl SgdOptions {
 
 /// With g the clipped gradient plus λ·w: buf ← µ·buf + g; w ← w − lr·buf (Nesterov: w − lr·(g + µ·buf)).
 pub struct Sgd {
-    variables: Vec<Var>,
+    parameters: Vec<Parameter>,
     options: SgdOptions,
     /// Zeros before the first step, which makes that step's buffer the gradient itself (dampening 0).
     buffers: Vec<Tensor>,
 }
 
 impl Sgd {
-    pub fn new(variables: Vec<Var>, options: SgdOptions) -> Result<Self> {
+    pub fn new(parameters: Vec<Parameter>, options: SgdOptions) -> Result<Self> {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("momentum", options.momentum, 1.0)?;
         check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
@@ -45,8 +45,8 @@ impl Sgd {
         if options.nesterov && options.momentum == 0.0 {
             return Err(Error::user("nesterov needs a momentum").hint("for example momentum: 0.9"));
         }
-        let buffers = zeros(&variables)?;
-        Ok(Self { variables, options, buffers })
+        let buffers = zeros(&parameters)?;
+        Ok(Self { parameters, options, buffers })
     }
 
     pub fn options(&self) -> &SgdOptions {
@@ -54,7 +54,7 @@ impl Sgd {
     }
 
     /// The coming step without clipping, at rate `eta`, as the unrolled alpha gradient differentiates through it. The
-    /// optimiser must hold exactly one variable: the flat weights.
+    /// optimiser must hold exactly one parameter: the flat weights.
     pub fn unroll(&self, eta: f64) -> Result<Unroll> {
         let [buffer] = &self.buffers[..] else {
             return Err(Error::user(format!(
@@ -81,32 +81,31 @@ pub fn clip_factor(norm: f64, limit: f64) -> Option<f64> {
 
 impl Optimizer for Sgd {
     fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
-        check_gradients(&self.variables, gradients)?;
+        check_gradients(&self.parameters, gradients)?;
         let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
         let factor = match clip {
             Some(limit) => clip_factor(norm(gradients)?, limit),
             None => None,
         };
-        for ((variable, buffer), gradient) in self.variables.iter().zip(&mut self.buffers).zip(gradients) {
-            let w = variable.as_detached_tensor();
+        for ((parameter, buffer), gradient) in self.parameters.iter().zip(&mut self.buffers).zip(gradients) {
             let mut g = gradient.detach();
             if let Some(factor) = factor {
                 g = g.affine(factor, 0.0)?;
             }
             if weight_decay != 0.0 {
-                g = (g + w.affine(weight_decay, 0.0)?)?;
+                g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
             }
             if momentum != 0.0 {
                 *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
                 g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
             }
-            variable.set(&(w - g.affine(lr, 0.0)?)?)?;
+            parameter.subtract(&g.affine(lr, 0.0)?)?;
         }
         Ok(())
     }
 
-    fn variables(&self) -> &[Var] {
-        &self.variables
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
     }
 
     fn lr(&self) -> f64 {
@@ -126,7 +125,7 @@ impl Optimizer for Sgd {
     }
 
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
-        let buffers = saved_list(state, "momentum", &self.variables)?;
+        let buffers = saved_list(state, "momentum", &self.parameters)?;
         self.set_lr(saved_scalar(state, "lr")?)?;
         self.buffers = buffers;
         Ok(())

@@ -3,6 +3,7 @@
 //! A [`Library`] collects declarations; [`Library::install`] registers them with an engine and leaves a [`Catalogue`]: what
 //! the documentation, the editor definitions, `check` and "did you mean" are made from.
 
+use super::copies::{self, Sames};
 use super::failure;
 use super::native::{self, Erased, Kind, Native};
 use super::options::{self, Spec};
@@ -199,12 +200,20 @@ pub struct Library {
     nouns: Vec<Noun>,
     types: Vec<TypeEntry>,
     register_types: Vec<fn(&mut Engine, &mut Module)>,
+    sames: Sames,
     declarations: Vec<Declaration>,
 }
 
 impl Library {
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, nouns: vec![], types: vec![], register_types: vec![], declarations: vec![] }
+        Self {
+            host,
+            nouns: vec![],
+            types: vec![],
+            register_types: vec![],
+            sames: Sames::default(),
+            declarations: vec![],
+        }
     }
 
     /// What natives reach of the process around the script: seed, device, folders.
@@ -220,6 +229,7 @@ impl Library {
     /// Declares a type of values, with what `print` shows for it.
     pub fn kind<T: ScriptType + std::fmt::Display>(&mut self, doc: &'static str) {
         self.types.push(TypeEntry { noun: self.current(), name: T::NAME, doc });
+        self.sames.know::<T>();
         self.register_types.push(|engine, _| {
             engine.register_type_with_name::<T>(T::NAME);
             engine.register_fn("to_string", |value: &mut T| value.to_string());
@@ -345,6 +355,7 @@ impl Library {
         for register in self.register_types {
             register(engine, &mut module);
         }
+        let sames = Arc::new(self.sames);
         let mut constants = BTreeMap::new();
         let mut entries = Vec::with_capacity(self.declarations.len());
         for declaration in self.declarations {
@@ -356,7 +367,10 @@ impl Library {
                 refuse_names(&mut module, &entry);
             }
             for binding in declaration.bindings {
-                register(&mut module, &self.host, &entry, binding);
+                let native = register(&mut module, &self.host, &entry, binding);
+                if copies::are_given_by(&entry) {
+                    copies::refuse_changes(&mut module, &self.host, &entry, native, &sames);
+                }
             }
             entries.push(entry);
         }
@@ -385,7 +399,8 @@ fn refuse_names(module: &mut Module, entry: &Entry) {
     );
 }
 
-fn register(module: &mut Module, host: &Arc<Host>, entry: &Arc<Entry>, binding: Binding) {
+/// Registers a binding under all types that it is dispatched by; what it calls.
+fn register(module: &mut Module, host: &Arc<Host>, entry: &Arc<Entry>, binding: Binding) -> Arc<Erased> {
     let native = Arc::new(binding.native);
     for types in binding.dispatch {
         let (native, entry, host) = (native.clone(), entry.clone(), host.clone());
@@ -404,6 +419,7 @@ fn register(module: &mut Module, host: &Arc<Host>, entry: &Arc<Entry>, binding: 
             },
         );
     }
+    native
 }
 
 /// Everything declared, without the functions themselves.

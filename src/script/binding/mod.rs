@@ -1,6 +1,7 @@
 //! From a Rust closure to a function of a script: declarations, their argument and result types, their options, and the
 //! rhai engine that they are installed in.
 
+mod copies;
 mod engine;
 mod failure;
 mod imports;

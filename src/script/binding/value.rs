@@ -13,6 +13,14 @@ use std::any::TypeId;
 /// `NAME` is the struct's name in snake case (`Tensor`: "tensor"); error messages rely on that.
 pub trait ScriptType: Variant + Clone {
     const NAME: &'static str;
+
+    /// Whether two values are the same to a script, as far as `print` shows.
+    fn same(&self, other: &Self) -> bool
+    where
+        Self: std::fmt::Display,
+    {
+        self.to_string() == other.to_string()
+    }
 }
 
 /// A type that a declared function may take.

@@ -5,9 +5,10 @@ use crate::data;
 use crate::graph::{Shape, SlotBlock};
 use crate::learn::Batch;
 use crate::script::binding::{Argument, Call, List, Mismatch, Options, describe_value};
+use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::{Alphas, Legend, Mask, Network};
-use crate::{Error, Result};
+use crate::{Error, Parameter, Result};
 use candle_core::{DType, Device};
 use rhai::{Dynamic, FnPtr, Map};
 use std::sync::Arc;
@@ -126,7 +127,7 @@ impl AnyBatch {
         let images = Tensor::read(get("x")?).map_err(|m| m.into_error("`x`", "tensor"))?;
         let y = get("y")?;
         let labels = match y.read_lock::<Tensor>() {
-            Some(labels) => labels.candle().clone(),
+            Some(labels) => labels.candle(),
             None => {
                 let labels = list_of::<i64>("y", y)?;
                 let count = labels.len();
@@ -221,14 +222,20 @@ impl Blocks {
     }
 }
 
+/// Alphas as a script sees them: a map of parameters by name, edges × ops each.
+pub fn alphas_by_name(host: &Host, alphas: &Alphas) -> Map {
+    let hand = |parameter: &Parameter| Dynamic::from(Tensor::of_parameter(&host.meter, parameter.clone()));
+    alphas.iter().map(|(name, parameter)| (name.into(), hand(parameter))).collect()
+}
+
 /// A relaxation that a script wrote.
 pub type Relaxation<'a> = Box<dyn Fn(&Alphas) -> Result<Vec<candle_core::Tensor>> + 'a>;
 
 /// The option `relax`: a closure from the map of alphas to the map of mixing weights.
 pub fn relaxation<'a>(call: &'a Call<'_>, net: &'a Network, options: &Options) -> Result<Option<Relaxation<'a>>> {
     let Some(closure) = options.find::<FnPtr>("relax")? else { return Ok(None) };
-    Ok(Some(Box::new(move |_: &Alphas| {
-        let relaxed: Map = call.invoke(&closure, (super::network::alphas(call.host(), net),))?;
+    Ok(Some(Box::new(move |alphas: &Alphas| {
+        let relaxed: Map = call.invoke(&closure, (alphas_by_name(call.host(), alphas),))?;
         Blocks::all(net, &relaxed)
     })))
 }
@@ -266,5 +273,45 @@ impl EdgeMask {
             return Err(Error::unknown("op in this supernet", stranger, operations.iter().map(String::as_str)));
         }
         Ok(operations.iter().map(|operation| names.contains(operation)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Library, Script, Setup, on_script_thread};
+
+    /// `probe(net, #{ relax: … })`: relaxes copies of the alphas that are one larger; the network's own stay.
+    fn declare(library: &mut Library) {
+        crate::script::declare(library);
+        library
+            .function("probe", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
+                let relax = relaxation(call, &net, &options)?.ok_or_else(|| Error::user("give relax"))?;
+                let larger = net
+                    .alphas()
+                    .iter()
+                    .map(|(name, alpha)| Ok((name.to_string(), Parameter::new(&alpha.detached().affine(1.0, 1.0)?)?)));
+                let larger = Alphas::new(larger.collect::<Result<_>>()?);
+                let p = relax(&larger)?;
+                let slopes = p[0].sum_all()?.backward()?;
+                assert!(slopes.get(&larger.tensors()[0]).is_some(), "gradients flow to the copies");
+                assert!(slopes.get(&net.alphas().tensors()[0]).is_none(), "and not to the network's own");
+                Ok(Tensor::new(&call.host().meter, p[0].detach()))
+            })
+            .optional::<FnPtr>("relax", "none", "a closure |alphas| that gives a map of mixing weights");
+    }
+
+    #[test]
+    fn a_relaxation_is_of_the_alphas_that_it_is_given() {
+        let script = "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, \
+                          #{ channels: 2, layers: 3, nodes: 1 });\n\
+                      let twice = |alphas| #{ normal: alphas.normal * 2.0, reduce: alphas.reduce };\n\
+                      let p = probe(net, #{ relax: twice });\n\
+                      assert(all_close(p, net.alphas.normal * 2.0 + 2.0));";
+        let host = Host::new(Setup::default());
+        let ran = on_script_thread(|| Script::compile_with(host, script.to_string(), declare)?.run());
+        if let Err(page) = ran.expect("the thread runs") {
+            panic!("{}", page.render(false));
+        }
     }
 }

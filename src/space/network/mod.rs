@@ -1,8 +1,8 @@
 //! A network that can be trained: a compiled graph with its weights, running statistics and alphas.
 //!
-//! All weights are one flat variable, and every slot block of the graph has one variable of alphas, in the block's shape.
-//! How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates that an
-//! edge carries.
+//! All weights are one flat parameter, and every slot block of the graph has one parameter of alphas, in the block's
+//! shape. How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates
+//! that an edge carries.
 
 mod mixing;
 
@@ -16,16 +16,16 @@ use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, Mode, Pass, RunningStatistics};
 use crate::graph::Graph;
 use crate::random::Seed;
-use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor, Var};
+use crate::{Error, Parameter, Result};
+use candle_core::{DType, Device, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
-/// A compiled graph with everything that learning changes. Clones share their variables and statistics.
+/// A compiled graph with everything that learning changes. Clones share their parameters and statistics.
 #[derive(Clone)]
 pub struct Network {
     pub(super) engine: Engine,
-    weights: Var,
+    weights: Parameter,
     statistics: RunningStatistics,
     alphas: Alphas,
     /// For every slot block, 1 where a candidate exists and 0 where a mask left it out; none where all exist.
@@ -95,7 +95,7 @@ impl Network {
         for weight in graph.weights() {
             weight.initialise(seed, &mut flat[weight.range()]);
         }
-        let weights = Var::from_vec(flat, graph.parameters(), device)?;
+        let weights = Parameter::from_vec(flat, graph.parameters(), device)?;
         let alphas = graph.slot_blocks().iter().map(|block| alpha(block, seed, device)).collect::<Result<Vec<_>>>()?;
         let statistics = RunningStatistics::new(&graph);
         let presence = vec![None; alphas.len()].into();
@@ -136,7 +136,7 @@ impl Network {
     }
 
     /// All weights, flat: shape `[parameters]`.
-    pub fn weights(&self) -> &Var {
+    pub fn weights(&self) -> &Parameter {
         &self.weights
     }
 
@@ -193,8 +193,8 @@ impl Network {
     /// order (none: the default relaxation of the network's alphas). `active`: which slots run (none: all).
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
         match p {
-            Some(p) => self.forward_at(x, self.weights.as_tensor(), p, mode, active),
-            None => self.forward_at(x, self.weights.as_tensor(), &self.relax(&self.alphas)?, mode, active),
+            Some(p) => self.forward_at(x, &self.weights.tensor(), p, mode, active),
+            None => self.forward_at(x, &self.weights.tensor(), &self.relax(&self.alphas)?, mode, active),
         }
     }
 
@@ -218,7 +218,7 @@ impl Network {
 
     /// One weight in its own shape, tracked: gradients flow back into the flat vector.
     pub fn named_slice(&self, name: &str) -> Result<Tensor> {
-        self.slice_of(self.weights.as_tensor(), name)
+        self.slice_of(&self.weights.tensor(), name)
     }
 
     /// The part of a flat vector (weights, a gradient, a momentum buffer) that belongs to one weight, in its shape.
@@ -236,22 +236,23 @@ impl Network {
         Ok(flat.narrow(0, info.offset, info.len())?.reshape(info.shape.as_slice())?)
     }
 
-    /// A copy of the weights that later steps leave alone.
-    pub fn clone_weights(&self) -> Result<Tensor> {
-        Ok(self.weights.as_detached_tensor().copy()?)
-    }
-
-    /// Overwrites all weights with a flat vector.
+    /// Moves all weights to the values of a flat vector of shape `[parameters]`.
+    ///
+    /// # Errors
+    /// Another length.
     pub fn set_weights(&self, flat: &Tensor) -> Result<()> {
         if flat.dims() != self.weights.dims() {
             return Err(Error::user(format!("weights have shape {:?}, not {:?}", self.weights.dims(), flat.dims())));
         }
-        Ok(self.weights.set(&flat.detach().to_dtype(DType::F32)?.to_device(self.weights.device())?)?)
+        self.weights.set(&flat.detach().to_dtype(DType::F32)?.to_device(self.weights.device())?)
     }
 
-    /// Overwrites the named weights, each given in its own shape; the others stay.
+    /// Moves the named weights, each given in its own shape; the others stay.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one; another shape than the weight's.
     pub fn set_named(&self, named: &[(String, Tensor)]) -> Result<()> {
-        let mut flat = self.weights.as_detached_tensor().to_vec1::<f32>()?;
+        let mut flat = self.weights.detached().to_vec1::<f32>()?;
         for (name, value) in named {
             let Some(info) = self.graph().weight(name) else {
                 return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
@@ -262,7 +263,7 @@ impl Network {
             let values = value.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
             flat[info.range()].copy_from_slice(&values);
         }
-        Ok(self.weights.set(&Tensor::from_vec(flat, self.weights.dims(), self.weights.device())?)?)
+        self.weights.set(&Tensor::from_vec(flat, self.weights.dims(), self.weights.device())?)
     }
 
     /// What each candidate costs, edges × operations of each kind of cell.
@@ -283,11 +284,11 @@ impl Network {
         let statistics: Vec<f32> = self.statistics.values().iter().map(|&value| value as f32).collect();
         let length = statistics.len();
         let mut state = vec![
-            ("weights".to_string(), self.clone_weights()?),
+            ("weights".to_string(), self.weights.detached()),
             ("statistics".to_string(), Tensor::from_vec(statistics, length, &Device::Cpu)?),
         ];
         for (name, alpha) in self.alphas.iter() {
-            state.push((format!("alphas.{name}"), alpha.as_detached_tensor().copy()?));
+            state.push((format!("alphas.{name}"), alpha.detached()));
         }
         if self.draws_at_random() {
             state.push(("draws".to_string(), self.chance.state()?));

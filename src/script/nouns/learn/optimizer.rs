@@ -4,8 +4,7 @@ use super::{Gradient, small};
 use crate::learn::{Adam, AdamOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
 use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
 use crate::script::nouns::Tensor;
-use crate::{Error, Result};
-use candle_core::Var;
+use crate::{Error, Parameter, Result};
 use rhai::Dynamic;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +21,7 @@ pub fn declare(library: &mut Library) {
                 weight_decay: options.get("weight_decay")?,
                 clip,
             };
-            let sgd = Sgd::new(parameters.variables.clone(), settings)?;
+            let sgd = Sgd::new(parameters.list.clone(), settings)?;
             Ok(Optimizer::new(Kind::Sgd(sgd), parameters))
         })
         .doc(
@@ -52,7 +51,7 @@ pub fn declare(library: &mut Library) {
                 weight_decay: options.get("weight_decay")?,
                 decoupled: options.get("decoupled")?,
             };
-            let adam = Adam::new(parameters.variables.clone(), settings)?;
+            let adam = Adam::new(parameters.list.clone(), settings)?;
             Ok(Optimizer::new(Kind::Adam(adam), parameters))
         })
         .doc(
@@ -95,7 +94,7 @@ pub fn declare(library: &mut Library) {
 
 /// What an optimiser is to move: a parameter, an array of parameters, or a map of them.
 struct Parameters {
-    variables: Vec<Var>,
+    list: Vec<Parameter>,
     /// The keys, where they came in a map.
     names: Option<Vec<String>>,
 }
@@ -106,26 +105,29 @@ impl Argument for Parameters {
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        let variable = |place: &str, value: &Dynamic| {
+        let parameter = |place: &str, value: &Dynamic| {
             let tensor = Tensor::read(value).map_err(|m| Mismatch::Error(m.into_error(place, "tensor")))?;
-            tensor.variable().cloned().ok_or_else(|| {
+            tensor.parameter().cloned().ok_or_else(|| {
                 Mismatch::Error(
-                    Error::user(format!("{place} is no parameter but a computed tensor of shape {:?}", tensor.dims()))
-                        .hint("optimisers move net.weights, net.alphas, and what `parameter(t)` made"),
+                    Error::user(format!(
+                        "{place} is not a parameter but a computed tensor of shape {:?}",
+                        tensor.dims()
+                    ))
+                    .hint("optimisers move net.weights, net.alphas, and what `parameter(t)` made"),
                 )
             })
         };
         if let Ok(array) = value.as_array_ref() {
-            let variables = array.iter().enumerate().map(|(index, item)| variable(&format!("element {index}"), item));
-            return Ok(Self { variables: variables.collect::<Result<_, _>>()?, names: None });
+            let list = array.iter().enumerate().map(|(index, item)| parameter(&format!("element {index}"), item));
+            return Ok(Self { list: list.collect::<Result<_, _>>()?, names: None });
         }
         if let Ok(map) = value.as_map_ref() {
-            let variables = map.iter().map(|(key, item)| variable(&format!("`{key}`"), item));
+            let list = map.iter().map(|(key, item)| parameter(&format!("`{key}`"), item));
             let names = map.keys().map(ToString::to_string).collect();
-            return Ok(Self { variables: variables.collect::<Result<_, _>>()?, names: Some(names) });
+            return Ok(Self { list: list.collect::<Result<_, _>>()?, names: Some(names) });
         }
         match value.read_lock::<Tensor>() {
-            Some(_) => Ok(Self { variables: vec![variable("the first argument", value)?], names: None }),
+            Some(_) => Ok(Self { list: vec![parameter("the first argument", value)?], names: None }),
             None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
         }
     }
@@ -190,11 +192,11 @@ impl Optimizer {
         };
         let typed = tensors
             .iter()
-            .zip(inner.steps().variables())
-            .map(|(gradient, variable)| Ok(gradient.candle().to_dtype(variable.dtype())?));
+            .zip(inner.steps().parameters())
+            .map(|(gradient, parameter)| Ok(gradient.candle().to_dtype(parameter.dtype())?));
         let mut typed = typed.collect::<Result<Vec<_>>>()?;
         // More gradients than parameters are for the optimiser to refuse.
-        typed.extend(tensors.iter().skip(typed.len()).map(|extra| extra.candle().clone()));
+        typed.extend(tensors.iter().skip(typed.len()).map(|extra| extra.candle()));
         inner.steps_mut().step(&typed)?;
         Ok(loss)
     }
@@ -212,8 +214,8 @@ impl Optimizer {
     }
 
     /// The parameters that it moves.
-    pub fn variables(&self) -> Vec<Var> {
-        self.lock().steps().variables().to_vec()
+    pub fn parameters(&self) -> Vec<Parameter> {
+        self.lock().steps().parameters().to_vec()
     }
 
     /// Its memory as named tensors.

@@ -8,7 +8,7 @@ pub mod onnx;
 pub mod saved;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
-use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, relaxation};
+use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, alphas_by_name, relaxation};
 use crate::engine::Mode;
 use crate::graph::{Graph, Shape};
 use crate::learn::{self, With};
@@ -132,12 +132,18 @@ fn declare_properties(library: &mut Library) {
         .example("assert(DARTS_OPS[0] == \"none\" && DARTS_OPS.len() == 8);");
     let host = library.host();
     library
-        .property("alphas", move |net: Network| Ok(alphas(&host, &net)))
+        .property("alphas", move |net: Network| Ok(alphas_by_name(&host, net.alphas())))
+        .writable(|net: Network, values: Map| set_alphas(&net, &values))
         .doc(
-            "The architecture parameters: a map with one parameter a kind of cell, edges × ops, and with `edge_weights` one more \
-             a kind, \"betas_normal\" and \"betas_reduce\", edges × 1.",
+            "The architecture parameters: a map with one parameter per kind of cell, edges × ops, and with \
+             `edge_weights` one more per kind, \"betas_normal\" and \"betas_reduce\", edges × 1. Setting one, \
+             `net.alphas.normal = t`, does what `set_alphas` does.",
         )
-        .example(small!("assert(net.alphas.normal.shape == [2, 8]);"));
+        .example(small!(
+            "net.alphas.normal = zeros([2, 8]);\n\
+             assert_equal(net.alphas.normal.shape, [2, 8]);\n\
+             assert_equal(sum(net.alphas.normal ** 2).item(), 0.0);"
+        ));
     let host = library.host();
     library
         .method("costs", &["net", "what"], move |net: Network, what: String| {
@@ -161,8 +167,11 @@ fn declare_properties(library: &mut Library) {
 fn declare_weights(library: &mut Library) {
     let host = library.host();
     library
-        .property("weights", move |net: Network| Ok(Tensor::parameter(&host.meter, net.weights().clone())))
-        .doc("All weights as one flat parameter.")
+        .property("weights", move |net: Network| Ok(Tensor::of_parameter(&host.meter, net.weights().clone())))
+        .doc(
+            "All weights as one flat parameter, which always shows the current values; `net.weights.detach()` keeps \
+             those of now.",
+        )
         .example(small!("assert(net.weights.shape == [net.parameters]);"));
     library
         .property("weight_names", |net: Network| {
@@ -180,8 +189,9 @@ fn declare_weights(library: &mut Library) {
     let host = library.host();
     library
         .method("named", &["net", "flat"], move |net: Network, flat: Tensor| {
+            let flat = flat.candle();
             let part = |name: &str| {
-                let slice = net.slice_of(flat.candle(), name)?;
+                let slice = net.slice_of(&flat, name)?;
                 Ok((name.into(), Dynamic::from(Tensor::new(&host.meter, slice))))
             };
             net.graph().weights().iter().map(|weight| part(&weight.name)).collect::<Result<Map>>()
@@ -190,30 +200,16 @@ fn declare_weights(library: &mut Library) {
         .example(small!("let parts = net.named(net.weights);\nassert(parts[\"head.bias\"].shape == [10]);"));
     let host = library.host();
     library
-        .method("clone_weights", &["net"], move |net: Network| Ok(Tensor::new(&host.meter, net.clone_weights()?)))
-        .doc("A copy of the flat weights, which later steps leave alone.")
+        .method("clone_weights", &["net"], move |net: Network| Ok(Tensor::new(&host.meter, net.weights().detached())))
+        .doc("The flat weights as they are now; later steps leave them alone.")
         .example(small!("let kept = net.clone_weights();\nnet.set_weights(kept);"));
     library
         .method("set_weights", &["net", "weights"], |net: Network, weights: Dynamic| set_weights(&net, &weights))
-        .doc("Overwrites the weights: all with a flat tensor, or those in a map of tensors by name.")
+        .doc("Gives the network other weights: all with a flat tensor, or those in a map of tensors by name.")
         .example(small!("net.set_weights(#{ \"head.bias\": net.weight(\"head.bias\") * 0.0 });"));
     library
-        .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| {
-            for (name, value) in &alphas {
-                let variable = net.alphas().get(name)?;
-                let value = Blocks::tensor(name, value)?;
-                if value.dims() != variable.dims() {
-                    return Err(Error::user(format!(
-                        "alphas \"{name}\" are {:?}, not {:?}",
-                        variable.dims(),
-                        value.dims()
-                    )));
-                }
-                variable.set(&value.detach().to_dtype(variable.dtype())?.copy()?)?;
-            }
-            Ok(())
-        })
-        .doc("Overwrites the alphas in a map by name; the others stay.")
+        .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| set_alphas(&net, &alphas))
+        .doc("Gives the alphas in a map other values, by name; the others stay.")
         .example(small!("net.set_alphas(#{ normal: net.alphas.normal * 0.0 });"));
 }
 
@@ -286,12 +282,6 @@ fn space(net: &Network) -> Result<&crate::space::Space> {
     net.space().ok_or_else(|| Error::user("only a supernet has candidates").hint("supernet(…) makes one"))
 }
 
-/// The alphas as parameters by name.
-pub(super) fn alphas(host: &Host, net: &Network) -> Map {
-    let hand = |variable: &candle_core::Var| Dynamic::from(Tensor::parameter(&host.meter, variable.clone()));
-    net.alphas().iter().map(|(name, variable)| (name.into(), hand(variable))).collect()
-}
-
 fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &Options) -> Result<Network> {
     let names = options.get::<List<String>>("ops")?.0;
     let operations = registry.operations(call)?.select(names.iter().map(String::as_str))?;
@@ -357,6 +347,25 @@ fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
     })?;
     let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
     net.set_named(&named.collect::<Result<Vec<_>>>()?)
+}
+
+/// Moves the alphas named in a map: all of them or, where one does not fit, none.
+fn set_alphas(net: &Network, values: &Map) -> Result<()> {
+    let mut moves = Vec::new();
+    for (name, value) in values {
+        let parameter = net.alphas().get(name)?;
+        let given = value.read_lock::<Tensor>();
+        if given.is_some_and(|given| given.parameter().is_some_and(|given| given.is(parameter))) {
+            // Its own handle, as setting one entry of `net.alphas` gives back the others.
+            continue;
+        }
+        let value = Blocks::tensor(name, value)?;
+        if value.dims() != parameter.dims() {
+            return Err(Error::user(format!("alphas \"{name}\" are {:?}, not {:?}", parameter.dims(), value.dims())));
+        }
+        moves.push((parameter, value.to_dtype(parameter.dtype())?));
+    }
+    moves.into_iter().try_for_each(|(parameter, value)| parameter.set(&value))
 }
 
 fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {

@@ -9,11 +9,10 @@ use crate::script::nouns::Tensor;
 use crate::script::nouns::json::to_json;
 use crate::script::nouns::learn::Optimizer;
 use crate::space::{Genotype, Network};
-use crate::{Error, Result};
-use candle_core::{Device, TensorId, Var};
+use crate::{Error, Parameter, Result};
+use candle_core::Device;
 use rhai::{Array, Dynamic, Map};
 use serde_json::Value;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 type State = Vec<(String, candle_core::Tensor)>;
@@ -27,10 +26,11 @@ pub fn lasting(host: &Arc<Host>, listed: &[Dynamic]) -> Result<Vec<Box<dyn Lasti
     for value in listed {
         add(&mut all, value)?;
     }
-    let known: HashSet<TensorId> = all.iter().flat_map(Listed::variables).map(|var| var.as_tensor().id()).collect();
+    let known: Vec<Parameter> = all.iter().flat_map(Listed::parameters).collect();
     for (place, item) in all.iter().enumerate() {
         let Listed::Optimizer(optimizer) = item else { continue };
-        if optimizer.variables().iter().any(|var| !known.contains(&var.as_tensor().id())) {
+        let is_known = |moved: &Parameter| known.iter().any(|known| known.is(moved));
+        if !optimizer.parameters().iter().all(is_known) {
             return Err(Error::user(format!(
                 "start_run: the optimizer at place {place} of the list moves parameters that the list does not have"
             ))
@@ -49,7 +49,7 @@ fn add(all: &mut Vec<Listed>, value: &Dynamic) -> Result<()> {
     if let Ok(map) = value.as_map_ref() {
         return map.values().try_for_each(|item| add(all, item));
     }
-    let parameter = value.read_lock::<Tensor>().and_then(|tensor| tensor.variable().cloned());
+    let parameter = value.read_lock::<Tensor>().and_then(|tensor| tensor.parameter().cloned());
     let found = None
         .or_else(|| value.read_lock::<Network>().map(|net| Listed::Network(net.clone())))
         .or_else(|| value.read_lock::<Optimizer>().map(|optimizer| Listed::Optimizer(optimizer.clone())))
@@ -69,15 +69,15 @@ enum Listed {
     Network(Network),
     Optimizer(Optimizer),
     Batches(Batches),
-    Parameter(Var),
+    Parameter(Parameter),
 }
 
 impl Listed {
-    /// The variables whose values are in its state.
-    fn variables(&self) -> Vec<Var> {
+    /// The parameters whose values are in its state.
+    fn parameters(&self) -> Vec<Parameter> {
         match self {
-            Self::Network(net) => net.alphas().vars().into_iter().chain([net.weights().clone()]).collect(),
-            Self::Parameter(var) => vec![var.clone()],
+            Self::Network(net) => net.alphas().parameters().into_iter().chain([net.weights().clone()]).collect(),
+            Self::Parameter(parameter) => vec![parameter.clone()],
             Self::Optimizer(_) | Self::Batches(_) => vec![],
         }
     }
@@ -101,7 +101,7 @@ impl Lasting for Listed {
                 let Position { epoch, index } = batches.position();
                 Ok(vec![("position".into(), counts(&[epoch, index as u64])?)])
             }
-            Self::Parameter(var) => Ok(vec![("value".into(), var.as_detached_tensor().copy()?)]),
+            Self::Parameter(parameter) => Ok(vec![("value".into(), parameter.detached())]),
         }
     }
 
@@ -113,7 +113,7 @@ impl Lasting for Listed {
                 [epoch, index] => batches.set_position(Position { epoch: epoch as u64, index: index as usize }),
                 _ => Err(Error::user("a position is two numbers")),
             },
-            Self::Parameter(var) => Ok(var.set(&find(state, "value")?.to_device(var.device())?)?),
+            Self::Parameter(parameter) => parameter.set(&find(state, "value")?.to_device(parameter.device())?),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Operand {
 
 /// The wider of the operands' float types.
 pub fn float_type<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> DType {
-    let wide = tensors.into_iter().any(|t| t.candle().dtype() == DType::F64);
+    let wide = tensors.into_iter().any(|t| t.dtype() == DType::F64);
     if wide { DType::F64 } else { DType::F32 }
 }
 

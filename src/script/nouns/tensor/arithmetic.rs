@@ -24,7 +24,7 @@ fn pair<'a>(verb: &str, a: &'a Operand, b: &'a Operand) -> Result<(Candle, Candl
     if let (Some(a), Some(b)) = (a.tensor(), b.tensor()) {
         some.meter().admit(&broadcast(verb, a.dims(), b.dims())?, dtype.size_in_bytes())?;
     }
-    let device = some.candle().device();
+    let device = some.device();
     Ok((a.float(dtype, device)?, b.float(dtype, device)?, some))
 }
 
@@ -127,7 +127,7 @@ pub fn declare(library: &mut Library) {
     library
         .function("where", &["mask", "a", "b"], |mask: Tensor, a: Operand, b: Operand| {
             let dtype = float_type(a.tensor().into_iter().chain(b.tensor()));
-            let device = mask.candle().device();
+            let device = mask.device();
             let (x, y) = (a.float(dtype, device)?, b.float(dtype, device)?);
             mask.with(choose(&mask.float()?.detach(), &x, &y)?)
         })

@@ -22,8 +22,9 @@ fn filled(host: &Host, dims: &[usize], value: f64) -> Result<Tensor> {
 pub fn declare(library: &mut Library) {
     library.noun("tensors", "Dense arrays of numbers with automatic differentiation.");
     library.kind::<Tensor>(
-        "Numbers in a block with axes. Values never change (except a parameter's, by `assign`); every function makes a new \
-         tensor. `t[i]` and loops walk the first axis. `print` shows up to 256 values.",
+        "Numbers in a block with axes. Values never change: every function makes a new tensor. Only a parameter \
+         (`parameter(t)`, `net.weights`) moves, and shows its current values; what was computed from it before keeps \
+         its own. `t[i]` and loops walk the first axis. `print` shows up to 256 values.",
     );
     library.iterable::<Tensor>();
     declare_making(library);
@@ -50,7 +51,7 @@ fn declare_making(library: &mut Library) {
     library
         .function("tensor", &["values"], move |values: Dynamic| {
             if let Some(tensor) = values.read_lock::<Tensor>() {
-                return Ok(tensor.clone());
+                return Ok(tensor.value());
             }
             let nested = Nested::read(&values)?;
             from_values(&host, nested.values.iter().map(|&v| v as f32).collect(), &nested.dims)
@@ -102,11 +103,11 @@ fn declare_reading(library: &mut Library) {
         .doc("The sizes of the axes.")
         .example("assert_equal(zeros([2, 3]).shape, [2, 3]);");
     library
-        .property("size", |t: Tensor| Ok(t.candle().elem_count()))
+        .property("size", |t: Tensor| Ok(t.count()))
         .doc("How many numbers it holds.")
         .example("assert_equal(zeros([2, 3]).size, 6);");
     library
-        .property("type", |t: Tensor| Ok(type_name(t.candle().dtype()).to_string()))
+        .property("type", |t: Tensor| Ok(type_name(t.dtype()).to_string()))
         .doc("The type of its numbers: \"float32\", \"float64\" or \"int\".")
         .example("assert_equal(zeros([1]).type, \"float32\");");
     library
@@ -196,7 +197,8 @@ impl IntoIterator for Tensor {
     type IntoIter = Rows;
 
     fn into_iter(self) -> Rows {
-        Rows { tensor: self, next: 0 }
+        // The rows of a parameter are those that it had when the loop began.
+        Rows { tensor: self.value(), next: 0 }
     }
 }
 

@@ -1,9 +1,12 @@
-//! The tensor as scripts hold it: a cheap handle on a candle tensor whose bytes are metered.
+//! The tensor as scripts hold it: a cheap handle on a candle tensor whose bytes are metered, or on a parameter.
+//!
+//! A computed tensor never changes. A parameter's handle shows its current values, so whatever is kept for later is made
+//! of it first: everything computed from it is a value.
 
-use crate::Result;
 use crate::script::binding::ScriptType;
 use crate::script::host::{Held, Meter};
-use candle_core::{DType, Var};
+use crate::{Parameter, Result};
+use candle_core::{DType, Device};
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,38 +16,65 @@ pub struct Tensor(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    value: candle_core::Tensor,
-    variable: Option<Var>,
+    content: Content,
     held: Held,
+}
+
+#[derive(Debug)]
+enum Content {
+    Value(candle_core::Tensor),
+    Parameter(Parameter),
 }
 
 impl ScriptType for Tensor {
     const NAME: &'static str = "tensor";
+
+    /// One and the same tensor: long ones are not printed whole.
+    fn same(&self, other: &Self) -> bool {
+        match (self.parameter(), other.parameter()) {
+            (Some(own), Some(other)) => own.is(other),
+            _ => Arc::ptr_eq(&self.0, &other.0),
+        }
+    }
 }
 
 impl Tensor {
     /// Hands a candle tensor to the script; `meter` is the host's.
     pub fn new(meter: &Arc<Meter>, value: candle_core::Tensor) -> Self {
-        let held = meter.hold(bytes(&value));
-        Self(Arc::new(Inner { value, variable: None, held }))
+        let held = meter.hold(bytes(value.dims(), value.dtype()));
+        Self(Arc::new(Inner { content: Content::Value(value), held }))
     }
 
-    /// Hands a variable over: a tensor with respect to which gradients are taken. Setting the variable shows in the
-    /// script's tensor.
-    pub fn parameter(meter: &Arc<Meter>, variable: Var) -> Self {
-        let value = variable.as_tensor().clone();
-        let held = meter.hold(bytes(&value));
-        Self(Arc::new(Inner { value, variable: Some(variable), held }))
+    /// Hands a parameter over: a tensor with respect to which gradients are taken, and which shows every move. Its
+    /// current values count while the script holds it; earlier ones count for the tensors that the script made of them.
+    pub fn of_parameter(meter: &Arc<Meter>, parameter: Parameter) -> Self {
+        let held = meter.hold(bytes(parameter.dims(), parameter.dtype()));
+        Self(Arc::new(Inner { content: Content::Parameter(parameter), held }))
     }
 
-    /// The candle tensor inside.
-    pub fn candle(&self) -> &candle_core::Tensor {
-        &self.0.value
+    /// The candle tensor inside; a parameter's current values, tracked.
+    pub fn candle(&self) -> candle_core::Tensor {
+        match &self.0.content {
+            Content::Value(value) => value.clone(),
+            Content::Parameter(parameter) => parameter.tensor(),
+        }
     }
 
-    /// The variable inside, if this is a parameter.
-    pub fn variable(&self) -> Option<&Var> {
-        self.0.variable.as_ref()
+    /// The parameter inside, if this is one.
+    pub fn parameter(&self) -> Option<&Parameter> {
+        match &self.0.content {
+            Content::Value(_) => None,
+            Content::Parameter(parameter) => Some(parameter),
+        }
+    }
+
+    /// The tensor as it is now: a parameter's current values, which later moves leave alone and through which gradients
+    /// flow to it.
+    pub fn value(&self) -> Self {
+        match &self.0.content {
+            Content::Value(_) => self.clone(),
+            Content::Parameter(parameter) => Self::new(self.meter(), parameter.tensor()),
+        }
     }
 
     pub fn meter(&self) -> &Arc<Meter> {
@@ -61,20 +91,43 @@ impl Tensor {
     }
 
     pub fn dims(&self) -> &[usize] {
-        self.0.value.dims()
+        match &self.0.content {
+            Content::Value(value) => value.dims(),
+            Content::Parameter(parameter) => parameter.dims(),
+        }
+    }
+
+    pub fn dtype(&self) -> DType {
+        match &self.0.content {
+            Content::Value(value) => value.dtype(),
+            Content::Parameter(parameter) => parameter.dtype(),
+        }
+    }
+
+    pub fn device(&self) -> &Device {
+        match &self.0.content {
+            Content::Value(value) => value.device(),
+            Content::Parameter(parameter) => parameter.device(),
+        }
+    }
+
+    /// How many numbers it holds.
+    pub fn count(&self) -> usize {
+        self.dims().iter().product()
     }
 
     /// The values as floats; indices are converted. Gradients flow through.
     pub fn float(&self) -> Result<candle_core::Tensor> {
-        match self.0.value.dtype() {
-            DType::F32 | DType::F64 => Ok(self.0.value.clone()),
-            _ => Ok(self.0.value.to_dtype(DType::F32)?),
+        let value = self.candle();
+        match value.dtype() {
+            DType::F32 | DType::F64 => Ok(value),
+            _ => Ok(value.to_dtype(DType::F32)?),
         }
     }
 
     /// All values in row-major order.
     pub fn values(&self) -> Result<Vec<f64>> {
-        Ok(self.0.value.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
+        Ok(self.candle().flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
     }
 
     /// The values as indices, 32-bit unsigned.
@@ -82,13 +135,14 @@ impl Tensor {
     /// # Errors
     /// Where a value is negative or no whole number.
     pub fn indices(&self) -> Result<candle_core::Tensor> {
-        if self.0.value.dtype() == DType::U32 {
-            return Ok(self.0.value.contiguous()?);
+        let value = self.candle();
+        if value.dtype() == DType::U32 {
+            return Ok(value.contiguous()?);
         }
         if let Some(bad) = self.values()?.iter().find(|v| **v < 0.0 || v.fract() != 0.0 || !v.is_finite()) {
             return Err(crate::Error::user(format!("{bad} is no index: indices are whole numbers from 0")));
         }
-        Ok(self.0.value.to_dtype(DType::U32)?.contiguous()?)
+        Ok(value.to_dtype(DType::U32)?.contiguous()?)
     }
 
     /// The same values as a tensor of indices.
@@ -98,12 +152,12 @@ impl Tensor {
 
     /// Whether the values are integers by type.
     pub fn is_integer(&self) -> bool {
-        self.0.value.dtype().is_int()
+        self.dtype().is_int()
     }
 }
 
-fn bytes(value: &candle_core::Tensor) -> u64 {
-    (value.elem_count() * value.dtype().size_in_bytes()) as u64
+fn bytes(dims: &[usize], dtype: DType) -> u64 {
+    (dims.iter().product::<usize>() * dtype.size_in_bytes()) as u64
 }
 
 /// How many values `print` shows before it gives the shape and the extremes only.
@@ -111,7 +165,7 @@ const SHOWN: usize = 256;
 
 impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.value.elem_count();
+        let count = self.count();
         if count > SHOWN {
             return write!(f, "tensor of shape {:?}", self.dims());
         }

@@ -43,7 +43,7 @@ pub fn declare(library: &mut Library) {
             let &[rows, classes] = logits.dims() else {
                 return Err(Error::user(format!("cross_entropy takes logits of shape [rows, classes], not {:?}", logits.dims())));
             };
-            let labels = labels.resolve(classes, logits.candle().device())?;
+            let labels = labels.resolve(classes, logits.device())?;
             if labels.dims() != [rows] {
                 return Err(Error::user(format!("cross_entropy: logits {:?} and labels {:?} do not fit", logits.dims(), labels.dims()))
                     .hint(format!("one label a row: labels of shape [{rows}]")));

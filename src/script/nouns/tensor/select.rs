@@ -65,10 +65,10 @@ fn slice(t: &Tensor, axis: usize, first: i64, end: i64) -> Result<Tensor> {
 }
 
 fn select(t: &Tensor, indices: &Indices, axis: usize) -> Result<Tensor> {
-    let indices = indices.resolve(t.dims()[axis], t.candle().device())?;
+    let indices = indices.resolve(t.dims()[axis], t.device())?;
     let mut dims = t.dims().to_vec();
     dims.splice(axis..=axis, indices.dims().iter().copied());
-    t.meter().admit(&dims, t.candle().dtype().size_in_bytes())?;
+    t.meter().admit(&dims, t.dtype().size_in_bytes())?;
     let picked = t.candle().contiguous()?.index_select(&indices.flatten_all()?, axis)?;
     t.with(picked.reshape(dims)?)
 }
@@ -122,7 +122,7 @@ pub fn declare(library: &mut Library) {
     library
         .function("gather", &["t", "indices", "axis"], |t: Tensor, indices: Indices, along: Option<i64>| {
             let axis = axis(along.unwrap_or(-1), t.dims())?;
-            let indices = indices.resolve(t.dims()[axis], t.candle().device())?;
+            let indices = indices.resolve(t.dims()[axis], t.device())?;
             let fits = indices.rank() == t.dims().len()
                 && (0..indices.rank()).all(|i| i == axis || indices.dims()[i] == t.dims()[i]);
             if !fits {

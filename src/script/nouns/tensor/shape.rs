@@ -9,7 +9,7 @@ use candle_core::Tensor as Candle;
 pub fn declare(library: &mut Library) {
     library
         .function("reshape", &["t", "shape"], |t: Tensor, shape: List<i64>| {
-            t.with(t.candle().reshape(resolve(t.candle().elem_count(), &shape.0, t.dims())?)?)
+            t.with(t.candle().reshape(resolve(t.count(), &shape.0, t.dims())?)?)
         })
         .doc("The same numbers in another shape; one size may be -1, which then makes the count come out right.")
         .example("assert_equal(reshape(arange(6), [2, -1]).shape, [2, 3]);");
@@ -66,7 +66,7 @@ pub fn declare(library: &mut Library) {
             if broadcast("broadcast", t.dims(), &shape.0).map_err(|_| misfit())? != shape.0 {
                 return Err(misfit());
             }
-            t.meter().admit(&shape.0, t.candle().dtype().size_in_bytes())?;
+            t.meter().admit(&shape.0, t.dtype().size_in_bytes())?;
             t.with(t.candle().broadcast_as(shape.0)?.contiguous()?)
         })
         .doc("Repeated along axes of size 1, and along new axes in front, to the given shape.")
@@ -95,7 +95,7 @@ fn resolve(count: usize, wanted: &[i64], dims: &[usize]) -> Result<Vec<usize>> {
 /// The tensors as candle's, all of one float type (or all of them indices).
 fn uniform(tensors: &[Tensor]) -> Result<Vec<Candle>> {
     if tensors.iter().all(Tensor::is_integer) {
-        return Ok(tensors.iter().map(|t| t.candle().clone()).collect());
+        return Ok(tensors.iter().map(|t| t.candle()).collect());
     }
     let dtype = float_type(tensors);
     tensors.iter().map(|t| Ok(t.float()?.to_dtype(dtype)?)).collect()
