@@ -207,7 +207,7 @@ fn classes_and_sizes_that_do_not_fit_are_refused() {
     .shows(2, &["the images have 10 classes, but `classes` is 4"]);
     let four = "let data = images(\"digits\");\n\
                 let net = discrete(genotype(\"DARTS_V1\"), #{ images: #{ channels: 1, size: 8, classes: 4 }, \
-                                              channels: 2, layers: 3 });\n";
+                channels: 2, layers: 3 });\n";
     run(&format!("{four}evaluate(net, data.test);")).shows(2, &["the network tells only 4 classes apart"]);
     run(&format!("{four}weight_gradient(net, data.train.batches(64).next());"))
         .shows(2, &["the network tells only 4 classes apart"]);

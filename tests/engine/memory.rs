@@ -141,8 +141,8 @@ fn densenets_and_networks_of_ones_own_learn_the_same_with_less_memory() {
 /// A network and a batch of digits, with `memory` as the script has it.
 fn script(memory: &str) -> String {
     format!(
-        "let net = supernet(#{{ channels: 1, size: 16, classes: 10 }}, #{{ channels: 4, layers: 3, memory: {memory} \
-         }});\n\
+        "let net = supernet(#{{ channels: 1, size: 16, classes: 10 }}, \
+         #{{ channels: 4, layers: 3, memory: {memory} }});\n\
          let batch = #{{ x: normal([16, 1, 16, 16]), y: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5] }};\n\
          for step in 0..2 {{ weight_gradient(net, batch); }}\n"
     )

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// One network and one batch, on the first two lines.
-const SMALL: &str = "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 \
-                     });\n\
-                     let batch = #{ x: normal([2, 1, 8, 8]), y: [0, 9] };\n";
+const SMALL: &str = concat!(
+    "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });\n",
+    "let batch = #{ x: normal([2, 1, 8, 8]), y: [0, 9] };\n",
+);
 
 /// Runs `line` after [`SMALL`]; its page must point at the text behind the `^` in `line` and hold all of `texts`.
 #[track_caller]
