@@ -219,3 +219,24 @@ fn a_network_with_noise_goes_on_drawing_where_its_state_was_taken() {
     other.restore(&state).unwrap();
     assert_eq!(pass(&other), second);
 }
+
+#[test]
+fn a_plane_that_a_thread_has_loaded_is_not_the_next_pass_s() {
+    // One unit, one image, one thread: the last plane that a pass loads is the first that the next one asks for.
+    let mut graph = Graph::new(1, 8, 8);
+    let positive = graph.relu(graph.input());
+    let mapped = graph.conv("conv", positive, Conv::square(2, 3)).unwrap();
+    let mean = graph.global_pool(mapped);
+    graph.set_output(mean);
+    let network = Network::new(graph, Seed(1), &Device::Cpu).unwrap();
+    let one = batch().images.narrow(0, 0, 1).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let outputs = [1.0, 3.0].map(|factor| {
+        let images = one.affine(factor, 0.0).unwrap();
+        pool.install(|| values(&network.forward(&images, None, Mode::Evaluation, None).unwrap()))
+    });
+    // Without a bias the network is homogeneous: three times the image is three times the output.
+    for (single, triple) in outputs[0].iter().zip(&outputs[1]) {
+        assert!((3.0 * single - triple).abs() <= 1e-5 * triple.abs() && *triple != 0.0, "{single} {triple}");
+    }
+}
