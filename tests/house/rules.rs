@@ -1,6 +1,6 @@
 //! The house rules that a machine can check line by line.
 
-use crate::files::{File, files, none, rust};
+use crate::files::{File, files, none, paths, rust};
 
 /// The most lines of a file.
 const LINES: usize = 450;
@@ -37,6 +37,14 @@ fn nothing_is_left_to_be_done() {
         offenders.extend(file.lines().filter(|(_, line)| left(line)).map(|(place, _)| place));
     }
     none(offenders);
+}
+
+#[test]
+fn a_module_with_parts_is_a_folder_with_a_mod_rs() {
+    let all = paths(&["src", "tests"]);
+    let folder = |path: &str| path.strip_suffix(".rs").map(|stem| format!("{stem}/"));
+    let beside = |path: &&String| folder(path).is_some_and(|folder| all.iter().any(|other| other.starts_with(&folder)));
+    none(all.iter().filter(beside).cloned());
 }
 
 /// Turns of phrase that readers stumble over, each with what to write instead.

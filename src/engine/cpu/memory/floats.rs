@@ -17,6 +17,7 @@ pub struct Floats {
 
 // SAFETY: plain memory; who writes where is settled by the plan (each image, and each image group, has a region).
 unsafe impl Send for Floats {}
+// SAFETY: the same.
 unsafe impl Sync for Floats {}
 
 impl Floats {
