@@ -8,9 +8,10 @@
 
 use anyhow::Result;
 use candle_core::Device;
-use candlewick::data::{Batch as Pictures, BatchOptions, Batches, ImageOptions, ImageSet, Source, images};
+use candlewick::bench::search_optimizers;
+use candlewick::data::{BatchOptions, Batches, ImageOptions, ImageSet, Source, images};
 use candlewick::graph::Shape;
-use candlewick::learn::{Adam, AdamOptions, Batch, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, weight_gradient};
+use candlewick::learn::{Optimizer, Order, alpha_gradient, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number};
 use candlewick::script::{self, Host, Library, List, Options, Script, Setup, on_script_thread};
@@ -95,21 +96,13 @@ fn native(turns: usize) -> Result<f64> {
         ..SupernetOptions::new(Shape::new(1, 8, 8), 10)
     };
     let network = Network::supernet(Supernet::build(&options)?, Seed(0), &Device::Cpu)?;
-    let mut w_opt = Sgd::new(
-        vec![network.weights().clone()],
-        SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(0.025) },
-    )?;
-    let mut a_opt = Adam::new(
-        network.alphas().parameters(),
-        AdamOptions { betas: (0.5, 0.999), weight_decay: 1e-3, ..AdamOptions::new(3e-4) },
-    )?;
+    let (mut w_opt, mut a_opt) = search_optimizers(&network)?;
     let folder = tempfile::tempdir()?;
     let run = begin(folder.path())?;
-    let labelled = |batch: Pictures| Batch::new(batch.x, batch.y);
     for step in run.steps((0..turns).map(Ok), Some(turns as u64)) {
         step?;
-        let images = labelled(train.next()?)?;
-        let (_, gradients) = alpha_gradient(&network, &images, &labelled(valid.next()?)?, None, &Order::First)?;
+        let images = train.next()?;
+        let (_, gradients) = alpha_gradient(&network, &images, &valid.next()?, None, &Order::First)?;
         a_opt.step(&gradients)?;
         let (loss, gradient) = weight_gradient(&network, &images, None)?;
         w_opt.step(&[gradient])?;

@@ -7,10 +7,9 @@
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use candlewick::data::{self, Augment, BatchOptions, Batches, ImageOptions, ImageSet, Source, images};
-use candlewick::graph::Shape;
+use candlewick::data::{Augment, BatchOptions, Batches, ImageOptions, ImageSet, Source, images};
 use candlewick::learn::{
-    Adam, AdamOptions, Batch, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, evaluate, schedule, weight_gradient,
+    Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, evaluate, schedule, weight_gradient,
 };
 use candlewick::random::Seed;
 use candlewick::space::{Network, Supernet, SupernetOptions};
@@ -33,10 +32,8 @@ fn main() -> Result<()> {
     let (train, valid) = (batches(&first, "train")?, batches(&second, "valid")?);
 
     // Every edge of a cell is a blend of all candidates; the alphas say how much of each.
-    let shape = digits.train.shape();
-    let input = Shape::new(shape.channels, shape.height, shape.width);
-    let options =
-        SupernetOptions { channels: 8, layers: 5, ..SupernetOptions::new(input, digits.train.classes().len()) };
+    let (input, classes) = (digits.train.shape(), digits.train.classes().len());
+    let options = SupernetOptions { channels: 8, layers: 5, ..SupernetOptions::new(input, classes) };
     let network = Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?;
     let sgd = SgdOptions { momentum: 0.9, weight_decay: 3e-4, clip: Some(5.0), ..SgdOptions::new(0.05) };
     let mut w_opt = Sgd::new(vec![network.weights().clone()], sgd)?;
@@ -47,7 +44,7 @@ fn main() -> Result<()> {
         w_opt.set_lr(schedule::cosine(0.05, 0.001, epoch as f64, epochs as f64))?;
         let mut sum = 0.0;
         for batch in train.epoch(epoch) {
-            let (batch, other) = (labelled(batch?)?, labelled(valid.next()?)?);
+            let (batch, other) = (batch?, valid.next()?);
             let (_, gradients) = alpha_gradient(&network, &batch, &other, None, &Order::First)?;
             a_opt.step(&gradients)?;
             let (loss, gradient) = weight_gradient(&network, &batch, None)?;
@@ -56,14 +53,8 @@ fn main() -> Result<()> {
         }
         println!("epoch {}: training loss {:.4}", epoch + 1, sum / train.len() as f64);
     }
-    let test = digits.test.batches_in_order(BATCH)?.map(|batch| labelled(batch?));
-    let score = evaluate(&network, test, None)?;
+    let score = evaluate(&network, digits.test.batches_in_order(BATCH)?, None)?;
     println!("{}", network.derive(None)?);
     println!("accuracy of the supernet on {} digits it has not seen: {:.3}", score.examples, score.accuracy);
     Ok(())
-}
-
-/// What the gradients take: images and labels, without the places in the data that they came from.
-fn labelled(batch: data::Batch) -> candlewick::Result<Batch> {
-    Batch::new(batch.x, batch.y)
 }

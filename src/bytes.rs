@@ -23,18 +23,18 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..end], text[end..].trim());
     let Ok(number) = number.parse::<f64>() else {
-        return Err(wrong(format!("\"{text}\" is no amount of memory")));
+        return Err(wrong(format!("\"{text}\" is not an amount of memory")));
     };
     if unit.is_empty() {
         return Err(wrong(format!("\"{text}\" lacks a unit")));
     }
     let Some((_, factor)) = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) else {
-        return Err(wrong(format!("\"{unit}\" is no unit of memory")));
+        return Err(wrong(format!("\"{unit}\" is not a unit of memory")));
     };
     let bytes = (number * factor).round();
     match (1.0..(1u64 << 60) as f64).contains(&bytes) {
         true => Ok(bytes as u64),
-        false => Err(wrong(format!("\"{text}\" is no amount of memory that a machine could have"))),
+        false => Err(wrong(format!("\"{text}\" is not an amount of memory that a machine could have"))),
     }
 }
 

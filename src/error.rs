@@ -121,6 +121,7 @@ pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{CpuStorage, CustomOp1, Device, Layout, Shape, Tensor};
 
     #[test]
     fn an_error_comes_back_from_candle_as_it_went_in() {
@@ -139,5 +140,28 @@ mod tests {
         assert_eq!((failure.blame, failure.message.as_str()), (Blame::Run, "CUDA reports out of memory"));
         let misfit: Error = candle_core::Error::Msg("shapes do not fit".into()).bt().into();
         assert_eq!((misfit.blame, misfit.message.as_str()), (Blame::User, "shapes do not fit"));
+    }
+
+    /// An operation that fails with an error of this library.
+    struct Failing(Error);
+
+    impl CustomOp1 for Failing {
+        fn name(&self) -> &'static str {
+            "failing"
+        }
+
+        fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+            Err(self.0.clone().into())
+        }
+    }
+
+    #[test]
+    fn an_error_that_went_through_candle_is_as_it_was() {
+        let one = Tensor::new(1f32, &Device::Cpu).expect("a number is a tensor");
+        for sent in [Error::run("the disk is full").hint("make room"), Error::interrupted(), Error::user("too large")] {
+            let error = one.apply_op1(Failing(sent.clone())).expect_err("the operation fails");
+            let came: Error = error.bt().into();
+            assert_eq!((came.blame, came.message, came.hint), (sent.blame, sent.message, sent.hint));
+        }
     }
 }

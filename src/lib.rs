@@ -2,8 +2,10 @@
 //!
 //! The rooms and the direction in which they may depend on one another are drawn in `ARCHITECTURE.md`.
 
+pub mod batch;
 pub mod bench;
 pub mod bytes;
+pub mod cell_form;
 pub mod chart;
 pub mod cli;
 pub mod data;
@@ -14,10 +16,12 @@ pub mod files;
 pub mod graph;
 pub mod interrupt;
 pub mod learn;
+pub mod legend;
 pub mod parameter;
 pub mod random;
 pub mod run;
 pub mod script;
+pub mod shape;
 pub mod space;
 
 pub use error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Ctrl-C stops a run's loops at the next turn and leaves the journal whole. One test only: the flag is the process's.
 
-use candlewick::error::Blame;
+use candlewick::error::{Blame, Error};
 use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number, read};
 
 #[test]
@@ -31,5 +31,8 @@ fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() -> anyhow::
     let text = std::fs::read_to_string(folder.path().join("journal.jsonl"))?;
     assert!(text.ends_with("}\n"));
     assert_eq!(read(&folder.path().join("journal.jsonl"))?.len(), 15);
+    // An error of candle's is what it is, although the flag stands.
+    let misfit: Error = candle_core::Error::Msg("shapes do not fit".into()).into();
+    assert_eq!((misfit.blame, misfit.message.as_str()), (Blame::User, "shapes do not fit"));
     Ok(())
 }

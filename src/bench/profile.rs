@@ -1,5 +1,5 @@
-//! Where a step's time goes, as lines: by kernel and by part of the network. Either way the shares add up to one: the time
-//! from beginning to end, times the threads.
+//! Where a step's time goes, as lines: by kernel and by part of the network. Either way the shares add up to one: the
+//! time from beginning to end, times the threads.
 
 use super::peaks::{Crew, multiply_add_peak};
 use super::report::{Cell, Line, rounded};

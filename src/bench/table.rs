@@ -56,7 +56,8 @@ pub struct Row {
     pub gflops: f64,
     /// Of the multiply-adds in registers of one thread or of all.
     pub share_of_peak: Option<f64>,
-    /// Seconds over arithmetic, against the row of this group with the least arithmetic: 1 if time grows as arithmetic does.
+    /// Seconds over arithmetic, against the row of this group with the least arithmetic: 1 if time grows as arithmetic
+    /// does.
     pub time_to_arithmetic: f64,
     pub training_mb: f64,
     /// Peak memory over activations.

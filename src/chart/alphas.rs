@@ -1,7 +1,7 @@
 //! Alphas over time: a small panel an edge, one line an op, so that a search can be watched deciding.
 //!
-//! The panels stand as a matrix where they can: a row for each node, a column for each state it may read, as the edges of
-//! a cell are numbered. The legend goes into the empty corner of that triangle, or below.
+//! The panels stand as a matrix where they can: a row for each node, a column for each state it may read, as the edges
+//! of a cell are numbered. The legend goes into the empty corner of that triangle, or below.
 
 use super::WIDTH;
 use super::axis::{Axis, draw_frame, share_axis, thinned};

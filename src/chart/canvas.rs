@@ -1,8 +1,8 @@
 //! The drawing surface: a few shapes and texts in logical pixels over any plotters backend.
 //!
 //! plotters' backends take whole-number coordinates, so everything is drawn four times larger than it is shown: the SVG
-//! declares the logical size over the large view box, the PNG is averaged down. Text is placed by its baseline, which the
-//! two backends put at different heights below their anchor; [`Surface`] knows both.
+//! declares the logical size over the large view box, the PNG is averaged down. Text is placed by its baseline, which
+//! the two backends put at different heights below their anchor; [`Surface`] knows both.
 
 use super::palette::Color;
 use super::text::{self, Align, Weight};

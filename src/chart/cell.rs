@@ -1,21 +1,8 @@
-//! Cells as graphs: states are boxes, ops are labelled curves from the state they read to the node they feed.
+//! Cells as graphs: states, ops from the state they read to the node they feed, and how large each is drawn.
 
-use super::WIDTH;
-use super::canvas::{Canvas, Letters, Point, Rect};
-use super::layout::{CellLayout, Mark, lay_out};
-use super::palette::{Color, INK, PAPER, Palette, RULE, blend};
-use super::text::Align;
-use crate::Result;
-use plotters::backend::DrawingBackend;
-use plotters::style::RGBColor;
-
-/// Cells one above the other in one picture.
-#[derive(Clone, Debug, Default)]
-pub struct Cells {
-    /// Empty for none.
-    pub title: String,
-    pub cells: Vec<Cell>,
-}
+use super::canvas::Letters;
+use super::palette::INK;
+use crate::cell_form::{CellForm, Edge};
 
 /// A cell: its first states are what it reads, the following ones its nodes.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +38,29 @@ impl Cell {
         Self { title: title.into(), inputs, output: "h_{t}".into(), ops, concat }
     }
 
+    /// A cell as a genotype has it.
+    pub fn of(form: &CellForm) -> Self {
+        let op = |edge: &Edge| Op { name: edge.operation.clone(), from: edge.input, to: edge.node };
+        let (title, ops) = (cell_title(form.name()), form.edges().iter().map(op).collect());
+        match form.inputs() {
+            1 => Self::recurrent(title, ops, form.concat().to_vec()),
+            _ => Self::convolutional(title, ops, form.concat().to_vec()),
+        }
+    }
+
     /// A state's name: as given for what the cell reads, 0, 1 … for its nodes.
     pub fn state_name(&self, state: usize) -> String {
         self.inputs.get(state).cloned().unwrap_or_else(|| state_name(state, self.inputs.len()))
+    }
+}
+
+/// The heading for a kind of cell, by the name that genotypes and alphas have for it.
+pub fn cell_title(kind: &str) -> String {
+    match kind {
+        "normal" => "Normal cell".into(),
+        "reduce" => "Reduction cell".into(),
+        "recurrent" => "Recurrent cell".into(),
+        other => other.replace('_', " "),
     }
 }
 
@@ -65,95 +72,10 @@ pub fn state_name(state: usize, inputs: usize) -> String {
     }
 }
 
-const EDGE: f64 = 22.0;
-const TITLE: f64 = 46.0;
-const NAME: f64 = 40.0;
-const BETWEEN: f64 = 20.0;
+/// Size of the letters on labels.
 pub(super) const EM: f64 = 15.5;
-const NODE: Color = RGBColor(0xe3, 0xea, 0xf2);
-const NODE_EDGE: Color = RGBColor(0x8a, 0x99, 0xaa);
-const OUTER: Color = RGBColor(0xf1, 0xf3, 0xf5);
 /// Length of an arrow's head.
 pub(super) const HEAD: f64 = 9.0;
-
-impl Cells {
-    /// Each cell's layout, moved to where it stands in the picture.
-    pub fn layouts(&self) -> Vec<CellLayout> {
-        let mut layouts: Vec<CellLayout> = self.cells.iter().map(lay_out).collect();
-        let width = width(&layouts);
-        let mut top = self.first_top();
-        for layout in &mut layouts {
-            layout.shift((width - layout.size.0) / 2.0, top + NAME);
-            top += NAME + layout.size.1 + BETWEEN;
-        }
-        layouts
-    }
-
-    fn first_top(&self) -> f64 {
-        if self.title.is_empty() { 10.0 } else { TITLE }
-    }
-
-    pub fn size(&self) -> (f64, f64) {
-        let layouts = self.layouts();
-        let height: f64 = layouts.iter().map(|l| NAME + l.size.1 + BETWEEN).sum();
-        (width(&layouts), self.first_top() + height)
-    }
-
-    pub(super) fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Result<()> {
-        if !self.title.is_empty() {
-            canvas.text(&self.title, (EDGE, 32.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
-        }
-        let mut top = self.first_top();
-        let palette = Palette::of(self.cells.iter().flat_map(|c| &c.ops).map(|op| op.name.as_str()));
-        for (cell, layout) in self.cells.iter().zip(self.layouts()) {
-            canvas.text(&cell.title, (EDGE, top + 22.0), Align::Left, Letters::new(17.0, INK).semi_bold())?;
-            draw_layout(canvas, cell, &layout, &palette)?;
-            top += NAME + layout.size.1 + BETWEEN;
-        }
-        Ok(())
-    }
-}
-
-fn width(layouts: &[CellLayout]) -> f64 {
-    layouts.iter().map(|l| l.size.0 + 2.0 * EDGE).fold(WIDTH, f64::max)
-}
-
-/// Draws a cell where its layout has it.
-pub(super) fn draw_layout<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    cell: &Cell,
-    layout: &CellLayout,
-    palette: &Palette,
-) -> Result<()> {
-    let color = |op: Option<usize>| op.map_or(RULE, |op| palette.color(&cell.ops[op].name));
-    // The concatenation's plain lines lie under everything.
-    let mut paths: Vec<_> = layout.paths.iter().collect();
-    paths.sort_by_key(|path| path.op.is_some());
-    for path in paths {
-        let width = if path.op.is_some() { 2.2 } else { 1.4 };
-        canvas.line(&path.points, PAPER, width + 4.0)?;
-        canvas.line(&path.points, color(path.op), width)?;
-        arrow_head(canvas, path.end, color(path.op))?;
-    }
-    for Mark { area, text, op } in &layout.labels {
-        let color = color(*op);
-        canvas.rounded(*area, 5.0, blend(color, PAPER, 0.13), Some((blend(color, PAPER, 0.75), 1.25)))?;
-        canvas.text_centered_on(text, area.center(), Align::Center, Letters::new(EM, INK))?;
-    }
-    for (index, Mark { area, text, .. }) in layout.nodes.iter().enumerate() {
-        let outer = index < cell.inputs.len() || *text == cell.output;
-        let (fill, radius) = if outer { (OUTER, 7.0) } else { (NODE, 9.0) };
-        canvas.rounded(*area, radius, fill, Some((NODE_EDGE, 1.5)))?;
-        canvas.text_centered_on(text, area.center(), Align::Center, Letters::new(EM + 1.0, INK).semi_bold())?;
-    }
-    Ok(())
-}
-
-/// A head pointing right, its tip at `tip`.
-fn arrow_head<B: DrawingBackend>(canvas: &mut Canvas<B>, tip: Point, color: Color) -> Result<()> {
-    let back = tip.0 - HEAD;
-    canvas.polygon(&[tip, (back, tip.1 - 4.5), (back, tip.1 + 4.5)], color)
-}
 
 /// The size of a label's box.
 pub(super) fn label_size(text: &str) -> (f64, f64) {
@@ -171,15 +93,3 @@ pub(super) fn state_size(name: &str, ends: usize, begins: usize) -> (f64, f64) {
 pub(super) const END_GAP: f64 = 11.0;
 /// Between the curves that begin at a state.
 pub(super) const BEGIN_GAP: f64 = 6.0;
-
-impl CellLayout {
-    fn shift(&mut self, dx: f64, dy: f64) {
-        for mark in self.nodes.iter_mut().chain(&mut self.labels) {
-            mark.area = Rect::moved(&mark.area, dx, dy);
-        }
-        for path in &mut self.paths {
-            path.points.iter_mut().for_each(|p| *p = (p.0 + dx, p.1 + dy));
-            path.end = (path.end.0 + dx, path.end.1 + dy);
-        }
-    }
-}

@@ -1,8 +1,8 @@
 //! Where the parts of a cell's drawing go, so that nothing lies on anything else.
 //!
 //! The graph is layered: a column for each depth of nodes and, between two of them, a column for labels. Every edge
-//! passes each column between its ends through a slot of its own, one of which is its label's, so that labels, boxes and
-//! foreign curves can only meet in the gaps between columns, where there are only curves. Within a column a curve
+//! passes each column between its ends through a slot of its own, one of which is its label's, so that labels, boxes
+//! and foreign curves can only meet in the gaps between columns, where there are only curves. Within a column a curve
 //! runs level; in a gap it bends from one height to the next.
 
 use super::WIDTH;
@@ -20,6 +20,19 @@ pub struct CellLayout {
     /// One an op that is drawn.
     pub labels: Vec<Mark>,
     pub paths: Vec<Path>,
+}
+
+impl CellLayout {
+    /// Moves everything.
+    pub(super) fn shift(&mut self, dx: f64, dy: f64) {
+        for mark in self.nodes.iter_mut().chain(&mut self.labels) {
+            mark.area = Rect::moved(&mark.area, dx, dy);
+        }
+        for path in &mut self.paths {
+            path.points.iter_mut().for_each(|p| *p = (p.0 + dx, p.1 + dy));
+            path.end = (path.end.0 + dx, path.end.1 + dy);
+        }
+    }
 }
 
 /// A box with a text in it.
@@ -71,7 +84,8 @@ struct Graph {
     columns: usize,
 }
 
-/// Lays out one cell with its upper left corner at the origin. Nodes that nothing feeds are left out, and what they feed.
+/// Lays out one cell with its upper left corner at the origin. Nodes that nothing feeds are left out, and what they
+/// feed.
 pub fn lay_out(cell: &Cell) -> CellLayout {
     let graph = Graph::of(cell);
     let links: Vec<(usize, usize)> =
@@ -236,7 +250,8 @@ impl Graph {
         CellLayout { size: (spans.last().map_or(0.0, |s| s.1), bottom), nodes, labels, paths }
     }
 
-    /// How far from a box's middle a chain ends (or begins): the chains there in the order of where they come from (or go).
+    /// How far from a box's middle a chain ends (or begins): the chains there in the order of where they come from (or
+    /// go).
     fn port(&self, chain: usize, vertex: usize, y: &[f64], ends: bool) -> f64 {
         let next = |chain: &Chain| match ends {
             true => chain.vertices[chain.vertices.len() - 2],
@@ -253,8 +268,8 @@ impl Graph {
     }
 }
 
-/// A column for each label among the label columns its edge passes (first and last given): the least crowded, of equally
-/// crowded ones the last; edges with the least choice choose first.
+/// A column for each label among the label columns its edge passes (first and last given): the least crowded, of
+/// equally crowded ones the last; edges with the least choice choose first.
 fn label_columns(spans: &[(usize, usize)]) -> Vec<usize> {
     let mut crowd: BTreeMap<usize, usize> = BTreeMap::new();
     let mut chosen = vec![0; spans.len()];

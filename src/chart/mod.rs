@@ -7,6 +7,7 @@ mod alphas;
 mod axis;
 mod canvas;
 mod cell;
+mod cells;
 mod curves;
 mod groups;
 mod heatmap;
@@ -21,14 +22,15 @@ mod text;
 
 pub use alphas::{Alphas, Edge};
 pub use canvas::{Point, Rect};
-pub use cell::{Cell, Cells, Op, state_name};
+pub use cell::{Cell, Op, cell_title, state_name};
+pub use cells::Cells;
 pub use curves::{Curves, Panel, Series};
 pub use groups::{Group, Groups};
 pub use heatmap::{HeatMap, Matrix};
 pub use layout::{CellLayout, Mark, Path, lay_out};
 pub use palette::{Color, Palette};
 pub use save::{png, save, svg};
-pub use sheet::{Entry, Sheet};
+pub use sheet::{Sheet, SheetItem};
 
 use crate::Result;
 use canvas::Canvas;

@@ -1,11 +1,12 @@
 //! The order of things within the columns of a layered drawing, and their heights: few crossings, straight lines.
 //!
-//! Sugiyama, Tagawa, Toda, "Methods for Visual Understanding of Hierarchical System Structures" (1981): sweeps that sort
-//! each column by the mean position of its neighbours, then swaps of neighbours while they help. Heights are the weighted
-//! least squares fit to the neighbours' heights under the distances that a column needs, found exactly by pooling
-//! adjacent violators (Barlow et al. 1972).
+//! Sugiyama, Tagawa, Toda, "Methods for Visual Understanding of Hierarchical System Structures" (1981): sweeps that
+//! sort each column by the mean position of its neighbours, then swaps of neighbours while they help. Heights are the
+//! weighted least squares fit to the neighbours' heights under the distances that a column needs, found exactly by
+//! pooling adjacent violators (Barlow et al. 1972).
 
-/// A layered graph: `layers[r]` lists the vertices of column r from top to bottom; every link joins neighbouring columns.
+/// A layered graph: `layers[r]` lists the vertices of column r from top to bottom; every link joins neighbouring
+/// columns.
 pub struct Layers {
     pub layers: Vec<Vec<usize>>,
     pub links: Vec<(usize, usize)>,
@@ -103,8 +104,8 @@ impl Layers {
         }
     }
 
-    /// Heights of all vertices: `distance(a, b)` is what the centres of `b` below `a` need between them, `weight(link)` how
-    /// much a straight link is worth.
+    /// Heights of all vertices: `distance(a, b)` is what the centres of `b` below `a` need between them, `weight(link)`
+    /// how much a straight link is worth.
     pub fn heights(&self, distance: impl Fn(usize, usize) -> f64, weight: impl Fn((usize, usize)) -> f64) -> Vec<f64> {
         let mut y = vec![0.0; self.positions().len()];
         for layer in &self.layers {
@@ -141,8 +142,8 @@ impl Layers {
         y
     }
 
-    /// Brings stretches of each chain to one height where the neighbours in their columns leave room for it: a long edge
-    /// then bends seldom instead of a little in every gap.
+    /// Brings stretches of each chain to one height where the neighbours in their columns leave room for it: a long
+    /// edge then bends seldom instead of a little in every gap.
     pub fn straighten(&self, y: &mut [f64], chains: &[&[usize]], distance: impl Fn(usize, usize) -> f64) {
         let mut neighbours = vec![(None, None); y.len()];
         for pair in self.layers.iter().flat_map(|layer| layer.windows(2)) {

@@ -1,8 +1,8 @@
 //! Colours: the inks of every chart and one colour an op, the same in every chart of a run.
 //!
-//! The eight candidates of DARTS have colours that stay apart under the three colour blindnesses (a test simulates them):
-//! separable convolutions are blue, dilated ones green, pools warm, the small kernel of a pair the light one. Any other
-//! name gets a colour from a second list, chosen by its hash.
+//! The eight candidates of DARTS have colours that stay apart under the three colour blindnesses (a test simulates
+//! them): separable convolutions are blue, dilated ones green, pools warm, the small kernel of a pair the light one.
+//! Any other name gets a colour from a second list, chosen by its hash.
 
 use plotters::style::RGBColor;
 
@@ -64,7 +64,8 @@ const OTHERS: [Color; 8] = [
 pub struct Palette(Vec<(String, Color)>);
 
 impl Palette {
-    /// Known ops have fixed colours; the others start at their hash and step on while another op of the chart has that colour.
+    /// Known ops have fixed colours; the others start at their hash and step on while another op of the chart has that
+    /// colour.
     pub fn of<'a>(ops: impl IntoIterator<Item = &'a str>) -> Self {
         let mut chosen: Vec<(String, Color)> = Vec::new();
         for op in ops {

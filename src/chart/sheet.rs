@@ -1,7 +1,8 @@
 //! A contact sheet: many genotypes on one page, each with its name and its cells at reduced size.
 
 use super::canvas::{Canvas, Letters, Rect};
-use super::cell::{Cell, draw_layout};
+use super::cell::Cell;
+use super::cells::draw_layout;
 use super::layout::{CellLayout, lay_out};
 use super::palette::{GRID, INK, MUTED, PAPER, Palette};
 use super::text::Align;
@@ -14,19 +15,19 @@ pub struct Sheet {
     /// Empty for none.
     pub title: String,
     pub columns: usize,
-    pub entries: Vec<Entry>,
+    pub items: Vec<SheetItem>,
 }
 
 /// A genotype on a sheet.
 #[derive(Clone, Debug, Default)]
-pub struct Entry {
+pub struct SheetItem {
     pub name: String,
     pub cells: Vec<Cell>,
 }
 
-/// Logical width of an entry.
+/// Logical width of an item.
 const WIDTH: f64 = 420.0;
-/// Around an entry's content.
+/// Around an item's content.
 const MARGIN: f64 = 12.0;
 const HEADER: f64 = 34.0;
 const CELL_NAME: f64 = 16.0;
@@ -37,20 +38,20 @@ const ZOOM: f64 = 0.46;
 const EM: f64 = 17.0;
 const SMALL: f64 = 11.0;
 
-/// An entry with its cells laid out.
+/// An item with its cells laid out.
 struct Placed<'a> {
-    entry: &'a Entry,
+    item: &'a SheetItem,
     layouts: Vec<(CellLayout, f64)>,
 }
 
 impl<'a> Placed<'a> {
-    fn of(entry: &'a Entry) -> Self {
+    fn of(item: &'a SheetItem) -> Self {
         let fit = |cell: &Cell| {
             let layout = lay_out(cell);
             let zoom = ((WIDTH - 2.0 * MARGIN) / layout.size.0.max(1.0)).min(ZOOM);
             (layout, zoom)
         };
-        Self { entry, layouts: entry.cells.iter().map(fit).collect() }
+        Self { item, layouts: item.cells.iter().map(fit).collect() }
     }
 
     fn height(&self) -> f64 {
@@ -61,7 +62,7 @@ impl<'a> Placed<'a> {
 
 impl Sheet {
     fn rows(&self) -> Vec<Vec<Placed<'_>>> {
-        self.entries.chunks(self.columns.max(1)).map(|row| row.iter().map(Placed::of).collect()).collect()
+        self.items.chunks(self.columns.max(1)).map(|row| row.iter().map(Placed::of).collect()).collect()
     }
 
     fn top(&self) -> f64 {
@@ -70,7 +71,7 @@ impl Sheet {
 
     pub fn size(&self) -> (f64, f64) {
         let rows: f64 = self.rows().iter().map(|row| height(row)).sum();
-        let columns = self.columns.max(1).min(self.entries.len().max(1));
+        let columns = self.columns.max(1).min(self.items.len().max(1));
         (columns as f64 * WIDTH + 2.0 * MARGIN, self.top() + rows + MARGIN)
     }
 
@@ -78,7 +79,7 @@ impl Sheet {
         if !self.title.is_empty() {
             canvas.text(&self.title, (2.0 * MARGIN, 34.0), Align::Left, Letters::new(22.0, INK).semi_bold())?;
         }
-        let cells = self.entries.iter().flat_map(|entry| &entry.cells);
+        let cells = self.items.iter().flat_map(|item| &item.cells);
         let palette = Palette::of(cells.flat_map(|cell| &cell.ops).map(|op| op.name.as_str()));
         let mut top = self.top();
         for row in self.rows() {
@@ -100,13 +101,13 @@ fn height(row: &[Placed]) -> f64 {
 fn draw_entry<B: DrawingBackend>(canvas: &mut Canvas<B>, placed: &Placed, area: Rect, palette: &Palette) -> Result<()> {
     canvas.rounded(area.grown(-3.0), 8.0, PAPER, Some((GRID, 1.5)))?;
     // A long name is set smaller, never cut off.
-    let name = &placed.entry.name;
+    let name = &placed.item.name;
     let wide = Letters::new(EM, INK).semi_bold().width(name);
     let em = EM * ((WIDTH - 2.0 * MARGIN) / wide.max(1.0)).min(1.0);
     let left = area.left + MARGIN;
     canvas.text(name, (left, area.top + 25.0), Align::Left, Letters::new(em, INK).semi_bold())?;
     let mut top = area.top + HEADER;
-    for (cell, (layout, zoom)) in placed.entry.cells.iter().zip(&placed.layouts) {
+    for (cell, (layout, zoom)) in placed.item.cells.iter().zip(&placed.layouts) {
         canvas.text(&cell.title, (left, top + SMALL), Align::Left, Letters::new(SMALL, MUTED))?;
         let free = WIDTH - 2.0 * MARGIN - layout.size.0 * zoom;
         let origin = (left + free / 2.0, top + CELL_NAME);

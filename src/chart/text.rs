@@ -1,9 +1,9 @@
 //! Letters: the embedded font (Inter, SIL Open Font License), their widths, and the one piece of markup charts know,
 //! `c_{k-2}` for a subscript.
 //!
-//! The font travels inside the binary because a machine may have none, and a chart must look the same everywhere. An SVG
-//! names the family and leaves the drawing to the viewer; where Inter is absent the fallbacks are slightly narrower, so
-//! what was laid out for Inter still fits.
+//! The font travels inside the binary because a machine may have none, and a chart must look the same everywhere. An
+//! SVG names the family and leaves the drawing to the viewer; where Inter is absent the fallbacks are slightly
+//! narrower, so what was laid out for Inter still fits.
 
 use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 use std::sync::Once;

@@ -5,8 +5,8 @@ use super::workers::start_workers;
 use super::{Outcome, memory};
 use crate::Error;
 use crate::bench::{
-    Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, cache_bandwidth, multiply_add_peak,
-    peaks, primitives,
+    Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, Steps, cache_bandwidth,
+    multiply_add_peak, peaks, primitives,
 };
 use crate::engine::Isa;
 use crate::random::Seed;
@@ -143,13 +143,14 @@ pub fn bench(arguments: Arguments) -> Outcome {
         What::Step(Step { order, batch, channels, layers, partial, timing }) => {
             start_workers(timing.threads)?;
             let Timing { size, steps, memory, seed, profile, .. } = timing;
-            let step = SearchStep { order, batch, channels, layers, partial, size, steps, memory };
-            print_measured(step.run(Seed(seed), profile)?)
+            let steps = Steps { batch, channels, layers, size, steps, memory };
+            print_measured(SearchStep { order, partial, steps }.run(Seed(seed), profile)?)
         }
         What::Eval(Eval { batch, channels, layers, timing }) => {
             start_workers(timing.threads)?;
             let Timing { size, steps, memory, seed, profile, .. } = timing;
-            print_measured(EvalStep { batch, channels, layers, size, steps, memory }.run(Seed(seed), profile)?)
+            let steps = Steps { batch, channels, layers, size, steps, memory };
+            print_measured(EvalStep(steps).run(Seed(seed), profile)?)
         }
         What::Primitives(options) => measure_primitives(&options),
         What::Table(options) => measure_table(options),

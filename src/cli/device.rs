@@ -20,7 +20,7 @@ impl FromStr for DeviceName {
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "cuda" => Ok(Self::Cuda(0)),
             Some(("cuda", number)) => {
-                number.parse().map(Self::Cuda).map_err(|_| format!("\"{number}\" is no device number"))
+                number.parse().map(Self::Cuda).map_err(|_| format!("\"{number}\" is not a device number"))
             }
             _ => Err("a device is cpu, cuda or cuda:N".into()),
         }

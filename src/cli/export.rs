@@ -74,8 +74,8 @@ fn saved_in(run: &Path) -> Result<PathBuf> {
     Err(match others[..] {
         [first, ..] => error.hint(format!("if one of them is a saved network, name it: {}", run.join(first).display())),
         [] => error.hint(
-            "`net.save(\"best.safetensors\")` in a script keeps a network in its run's folder; scripts/train.rhai does so \
-             whenever the accuracy is the best so far",
+            "`net.save(\"best.safetensors\")` in a script keeps a network in its run's folder; scripts/train.rhai does \
+             so whenever the accuracy is the best so far",
         ),
     })
 }
@@ -127,7 +127,7 @@ fn check_target(onnx: &Path, from: &Path) -> Result<()> {
     match onnx.metadata() {
         Ok(found) if found.is_dir() => refused("is a folder", example),
         // A rename would put the file in a device's place.
-        Ok(found) if !found.is_file() => refused("is no file that can be replaced", example),
+        Ok(found) if !found.is_file() => refused("is not a file that can be replaced", example),
         Ok(_) if onnx.canonicalize().ok() == from.canonicalize().ok() => {
             refused("is the saved network itself", "write the ONNX file beside it, under another name")
         }

@@ -3,8 +3,9 @@
 //! The order is torchvision's, as the DARTS authors use it: padding is black *before* normalisation, cutout's square is
 //! zero *after* it.
 
-use super::set::{ImageSet, ImageShape};
+use super::set::ImageSet;
 use crate::random::Rng;
+use crate::shape::Shape;
 use rand::RngExt;
 
 /// What happens to a training image at random.
@@ -14,8 +15,8 @@ pub struct Augmentation {
     pub pad: usize,
     /// Whether one image in two is mirrored left to right.
     pub flip: bool,
-    /// Side of a square set to zero (the mean colour) around a pixel chosen at random, clipped at the border; 0 for none
-    /// (T. DeVries and G. Taylor, "Improved regularization of convolutional neural networks with cutout", 2017).
+    /// Side of a square set to zero (the mean colour) around a pixel chosen at random, clipped at the border; 0 for
+    /// none (T. DeVries and G. Taylor, "Improved regularization of convolutional neural networks with cutout", 2017).
     pub cutout: usize,
 }
 
@@ -29,8 +30,8 @@ impl Augmentation {
 
     /// Writes one image, `bytes` [C, H, W], into `out` [C, H, W], normalised. Random numbers are drawn in the order
     /// window (row, column), mirror, cutout (row, column), each only if it is in use.
-    pub(super) fn apply(&self, bytes: &[u8], shape: ImageShape, scale: &Normalise, rng: &mut Rng, out: &mut [f32]) {
-        let ImageShape { height, width, .. } = shape;
+    pub(super) fn apply(&self, bytes: &[u8], shape: Shape, scale: &Normalise, rng: &mut Rng, out: &mut [f32]) {
+        let Shape { height, width, .. } = shape;
         let (top, left) = match self.pad {
             0 => (0, 0),
             pad => (rng.random_range(0..=2 * pad as u32) as usize, rng.random_range(0..=2 * pad as u32) as usize),

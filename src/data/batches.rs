@@ -1,4 +1,4 @@
-//! Batches of a set, epoch after epoch, each fully determined by the seed and its place.
+//! Batches of a set, epoch after epoch, each fully determined by the seed and its position.
 //!
 //! Batch `index` of epoch `epoch` is the same whoever asks for it and whenever: the order of an epoch is drawn from
 //! (stream, epoch), the augmentation of a batch from (stream, epoch and index). So a position is two numbers, and going
@@ -7,33 +7,12 @@
 use super::augment::{Augmentation, Normalise};
 use super::prefetch::Ahead;
 use super::set::ImageSet;
+use crate::batch::Batch;
 use crate::random::Seed;
 use crate::{Error, Result, interrupt};
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The images of one step.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// [B, C, H, W], f32, normalised, on the CPU.
-    pub x: Tensor,
-    /// Shape `[B]`: u32 class numbers, on the CPU.
-    pub y: Tensor,
-    /// The images' places in the set.
-    pub indices: Vec<usize>,
-}
-
-impl Batch {
-    /// Images in the batch; the last of an epoch may have fewer than the rest.
-    pub fn len(&self) -> usize {
-        self.indices.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
-    }
-}
 
 /// Which augmentation a set of batches starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +58,7 @@ impl Default for BatchOptions {
     }
 }
 
-/// A place in the endless row of batches.
+/// A position in the endless row of batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub epoch: u64,
@@ -87,8 +66,8 @@ pub struct Position {
     pub index: usize,
 }
 
-/// What determines every batch; shared with the thread that prepares them.
-pub(super) struct Recipe {
+/// What determines every batch; shared with the threads that prepare them.
+struct Settings {
     set: ImageSet,
     size: usize,
     augmentation: Augmentation,
@@ -101,9 +80,9 @@ pub(super) struct Recipe {
     augment_stream: String,
 }
 
-impl Recipe {
+impl Settings {
     /// The images of an epoch in the order in which it visits them.
-    pub fn order(&self, epoch: u64) -> Vec<usize> {
+    fn order(&self, epoch: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.set.len()).collect();
         if self.shuffle {
             order.shuffle(&mut self.seed.rng(&self.order_stream, epoch));
@@ -112,7 +91,7 @@ impl Recipe {
     }
 
     /// The batch at `position` of an epoch visited in `order`.
-    pub fn batch(&self, position: Position, order: &[usize]) -> Result<Batch> {
+    fn batch(&self, position: Position, order: &[usize]) -> Result<Batch> {
         let start = position.index * self.size;
         let indices = order[start..(start + self.size).min(order.len())].to_vec();
         let shape = self.set.shape();
@@ -120,36 +99,63 @@ impl Recipe {
         let mut rng = self.seed.rng(&self.augment_stream, (position.epoch << 32) | position.index as u64);
         let mut values = vec![0.0; indices.len() * shape.len()];
         let mut labels = Vec::with_capacity(indices.len());
-        for (&place, out) in indices.iter().zip(values.chunks_exact_mut(shape.len())) {
-            let missing = || self.set.beyond(place);
-            let bytes = self.set.pixels(place).ok_or_else(missing)?;
-            labels.push(self.set.label(place).ok_or_else(missing)?);
+        for (&index, out) in indices.iter().zip(values.chunks_exact_mut(shape.len())) {
+            let missing = || self.set.beyond(index);
+            let bytes = self.set.pixels(index).ok_or_else(missing)?;
+            labels.push(self.set.label(index).ok_or_else(missing)?);
             self.augmentation.apply(bytes, shape, &self.normalise, &mut rng, out);
         }
-        let x = Tensor::from_vec(values, (indices.len(), shape.channels, shape.height, shape.width), &Device::Cpu)?;
-        let y = Tensor::from_vec(labels, indices.len(), &Device::Cpu)?;
-        Ok(Batch { x, y, indices })
+        let dims = (indices.len(), shape.channels, shape.height, shape.width);
+        let (images, labels) =
+            (Tensor::from_vec(values, dims, &Device::Cpu)?, Tensor::from_vec(labels, indices.len(), &Device::Cpu)?);
+        Ok(Batch { images, labels, indices })
     }
 
-    /// Batches in an epoch.
-    pub fn count(&self) -> usize {
-        self.count
+    /// The position after `position`.
+    fn after(&self, Position { epoch, index }: Position) -> Position {
+        match index + 1 < self.count {
+            true => Position { epoch, index: index + 1 },
+            false => Position { epoch: epoch + 1, index: 0 },
+        }
+    }
+}
+
+/// The endless row of batches from a position on.
+struct Row {
+    settings: Arc<Settings>,
+    position: Position,
+    /// The order of the position's epoch, once it is known.
+    order: Option<Vec<usize>>,
+}
+
+impl Iterator for Row {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let order = self.order.get_or_insert_with(|| self.settings.order(self.position.epoch));
+        let batch = self.settings.batch(self.position, order);
+        let next = self.settings.after(self.position);
+        if next.epoch != self.position.epoch {
+            self.order = None;
+        }
+        self.position = next;
+        Some(batch)
     }
 }
 
 /// Batches of a set: whole epochs with [`epoch`](Self::epoch), or one after another without end with
-/// [`next`](Self::next). Both ways prepare batches ahead on a thread of their own. Clones are one and the same: what one
-/// takes with `next` the others will not see.
+/// [`next`](Self::next). Both ways prepare batches ahead on a thread of their own. Clones are one and the same: what
+/// one takes with `next` the others will not see.
 #[derive(Clone)]
 pub struct Batches {
-    recipe: Arc<Recipe>,
+    settings: Arc<Settings>,
     state: Arc<Mutex<State>>,
 }
 
 /// Where `next` stands, and the thread that works ahead of it.
 struct State {
     position: Position,
-    ahead: Option<Ahead>,
+    ahead: Option<Ahead<Batch>>,
 }
 
 impl Batches {
@@ -184,7 +190,7 @@ impl Batches {
             return Err(Error::user(format!("no whole batch of {size} in {} images", set.len()))
                 .hint("a smaller batch, or without drop_last"));
         }
-        let recipe = Recipe {
+        let settings = Settings {
             set: set.clone(),
             size,
             augmentation,
@@ -196,29 +202,29 @@ impl Batches {
             augment_stream: format!("{stream}: augmentation"),
         };
         let state = State { position: Position::default(), ahead: None };
-        Ok(Self { recipe: Arc::new(recipe), state: Arc::new(Mutex::new(state)) })
+        Ok(Self { settings: Arc::new(settings), state: Arc::new(Mutex::new(state)) })
     }
 
     /// Batches in an epoch.
     pub fn len(&self) -> usize {
-        self.recipe.count
+        self.settings.count
     }
 
     pub fn is_empty(&self) -> bool {
-        self.recipe.count == 0
+        self.settings.count == 0
     }
 
     /// Images in a batch (the last of an epoch may have fewer).
     pub fn batch_size(&self) -> usize {
-        self.recipe.size
+        self.settings.size
     }
 
     pub fn set(&self) -> &ImageSet {
-        &self.recipe.set
+        &self.settings.set
     }
 
     pub fn augmentation(&self) -> Augmentation {
-        self.recipe.augmentation
+        self.settings.augmentation
     }
 
     /// The batches of epoch `epoch`, from the first. Where `next` stands does not change.
@@ -228,8 +234,8 @@ impl Batches {
 
     /// The batches of an epoch from `position` on, none if that is the epoch's end.
     pub fn epoch_from(&self, position: Position) -> Epoch {
-        let left = self.recipe.count.saturating_sub(position.index);
-        Epoch { ahead: (left > 0).then(|| Ahead::start(self.recipe.clone(), position, Some(left))), left }
+        let left = self.settings.count.saturating_sub(position.index);
+        Epoch { ahead: (left > 0).then(|| Ahead::start(self.row(position).take(left))), left }
     }
 
     /// The next batch, going on with a fresh epoch where one ends.
@@ -237,9 +243,9 @@ impl Batches {
         interrupt::check()?;
         let mut state = self.lock();
         let position = state.position;
-        let ahead = state.ahead.get_or_insert_with(|| Ahead::start(self.recipe.clone(), position, None));
+        let ahead = state.ahead.get_or_insert_with(|| Ahead::start(self.row(position)));
         let batch = ahead.take()?;
-        state.position = self.after(position);
+        state.position = self.settings.after(position);
         Ok(batch)
     }
 
@@ -253,9 +259,9 @@ impl Batches {
     /// # Errors
     /// A batch beyond the end of its epoch.
     pub fn set_position(&self, position: Position) -> Result<()> {
-        if position.index >= self.recipe.count {
+        if position.index >= self.settings.count {
             return Err(Error::user(format!("there is no batch {} in an epoch", position.index))
-                .hint(format!("an epoch has {} batches, counted from 0", self.recipe.count)));
+                .hint(format!("an epoch has {} batches, counted from 0", self.settings.count)));
         }
         let mut state = self.lock();
         if state.position != position {
@@ -264,11 +270,8 @@ impl Batches {
         Ok(())
     }
 
-    fn after(&self, Position { epoch, index }: Position) -> Position {
-        match index + 1 < self.recipe.count {
-            true => Position { epoch, index: index + 1 },
-            false => Position { epoch: epoch + 1, index: 0 },
-        }
+    fn row(&self, position: Position) -> Row {
+        Row { settings: self.settings.clone(), position, order: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -290,7 +293,7 @@ impl ImageSet {
 
 /// The batches of one epoch.
 pub struct Epoch {
-    ahead: Option<Ahead>,
+    ahead: Option<Ahead<Batch>>,
     left: usize,
 }
 

@@ -4,15 +4,16 @@
 //! candle-datasets reads these too, but only whole files of 10,000 records and as floats, four times the memory.
 
 use super::labels::check_range;
-use super::set::{ImageShape, Pixels};
-use super::source::Loaded;
+use super::loaded::Loaded;
+use super::set::Pixels;
+use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use std::path::Path;
 
 pub(super) const NAME: &str = "CIFAR-10";
 pub(super) const CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
-pub(super) const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
+pub(super) const SHAPE: Shape = Shape { channels: 3, height: 32, width: 32 };
 /// The column of images in its parquet form.
 pub(super) const IMAGE_COLUMN: &str = "img";
 /// Normalisation as the DARTS authors' code has it (red, green, blue).
@@ -47,7 +48,7 @@ fn read(folder: &Path, names: &[&str]) -> Result<Pixels> {
         let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, &error))?;
         if bytes.is_empty() || bytes.len() % RECORD != 0 {
             return Err(Error::user(format!(
-                "{}: {} bytes are no whole number of images",
+                "{}: {} bytes are not a whole number of images",
                 path.display(),
                 bytes.len()
             ))

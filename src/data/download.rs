@@ -2,8 +2,8 @@
 
 #[cfg(feature = "hub")]
 use super::hub;
+use super::loaded::Loaded;
 use super::options::ImageOptions;
-use super::source::Loaded;
 use super::{cifar, idx};
 #[cfg(not(feature = "hub"))]
 use crate::Error;

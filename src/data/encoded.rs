@@ -1,7 +1,8 @@
 //! From encoded images (PNG, JPEG …) to bytes in planes, all of one shape; on all cores, as this is most of loading.
 
 use super::options::ImageOptions;
-use super::set::{ImageShape, Pixels};
+use super::set::Pixels;
+use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
@@ -37,13 +38,13 @@ impl Encoded {
     }
 
     /// The shape in the header; nothing is decoded.
-    pub fn probe(&self) -> Result<ImageShape, String> {
+    pub fn probe(&self) -> Result<Shape, String> {
         let bytes = self.bytes()?;
         let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().map_err(|e| e.to_string())?;
         let decoder = reader.into_decoder().map_err(|error| error.to_string())?;
         let (width, height) = decoder.dimensions();
         let channels = if decoder.color_type().has_color() { 3 } else { 1 };
-        Ok(ImageShape { channels, height: height as usize, width: width as usize })
+        Ok(Shape { channels, height: height as usize, width: width as usize })
     }
 
     /// The whole image.
@@ -51,8 +52,8 @@ impl Encoded {
         image::load_from_memory(&self.bytes()?).map_err(|error| error.to_string())
     }
 
-    /// Decodes into `out`, the place of one image of `shape`.
-    pub fn decode(&self, shape: ImageShape, out: &mut [u8]) -> Result<(), String> {
+    /// Decodes into `out`, the bytes of one image of `shape`.
+    pub fn decode(&self, shape: Shape, out: &mut [u8]) -> Result<(), String> {
         write_planes(self.open()?, shape, out);
         Ok(())
     }
@@ -66,7 +67,7 @@ pub(super) struct Decoded {
     pub train: Pixels,
     pub test: Pixels,
     /// The shape the training images were stored in, most of them.
-    pub stored: ImageShape,
+    pub stored: Shape,
     pub notes: Vec<String>,
 }
 
@@ -96,9 +97,9 @@ pub(super) fn decode(
         ));
     }
     let (mut train_bytes, mut test_bytes) = (room_for(train.len(), shape)?, room_for(test.len(), shape)?);
-    let places = train_bytes.par_chunks_exact_mut(shape.len()).chain(test_bytes.par_chunks_exact_mut(shape.len()));
+    let outputs = train_bytes.par_chunks_exact_mut(shape.len()).chain(test_bytes.par_chunks_exact_mut(shape.len()));
     let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, out));
-    let done: Vec<Result<(), String>> = all.par_iter().zip(places).map(one).collect();
+    let done: Vec<Result<(), String>> = all.par_iter().zip(outputs).map(one).collect();
     let mut train = Pixels { bytes: train_bytes, labels: train_labels, shape };
     let mut test = Pixels { bytes: test_bytes, labels: test_labels, shape };
     if let Some(bad) = unreadable(&all, &done)? {
@@ -118,9 +119,9 @@ pub(super) fn decode(
 fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
     let size = pixels.shape.len();
     let mut kept = 0;
-    for (place, _) in done.iter().enumerate().filter(|(_, done)| done.is_ok()) {
-        pixels.bytes.copy_within(place * size..(place + 1) * size, kept * size);
-        pixels.labels[kept] = pixels.labels[place];
+    for (index, _) in done.iter().enumerate().filter(|(_, done)| done.is_ok()) {
+        pixels.bytes.copy_within(index * size..(index + 1) * size, kept * size);
+        pixels.labels[kept] = pixels.labels[index];
         kept += 1;
     }
     pixels.bytes.truncate(kept * size);
@@ -128,9 +129,9 @@ fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
 }
 
 /// The shapes in the headers.
-pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Result<ImageShape, String>>> {
+pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
     let one = unless_interrupted(|image: &&Encoded| image.probe());
-    let shapes: Vec<Result<ImageShape, String>> = images.par_iter().map(one).collect();
+    let shapes: Vec<Result<Shape, String>> = images.par_iter().map(one).collect();
     if shapes.iter().any(Result::is_err) && !skip_unreadable {
         // Something has to be mended, so say everything there is to mend, not only what headers give away.
         let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.open())).collect();
@@ -142,7 +143,7 @@ pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Re
 }
 
 /// The size that most images have (the first such in a tie), in colour if one of them is.
-pub(super) fn commonest<'a>(shapes: impl Iterator<Item = &'a ImageShape>) -> ImageShape {
+pub(super) fn commonest<'a>(shapes: impl Iterator<Item = &'a Shape>) -> Shape {
     let mut counts: Vec<((usize, usize), usize)> = Vec::new();
     let mut channels = 1;
     for shape in shapes {
@@ -155,7 +156,7 @@ pub(super) fn commonest<'a>(shapes: impl Iterator<Item = &'a ImageShape>) -> Ima
     }
     // `max_by_key` would give the last in a tie.
     let (height, width) = counts.iter().rev().max_by_key(|(_, count)| count).map_or((1, 1), |(size, _)| *size);
-    ImageShape { channels, height, width }
+    Shape { channels, height, width }
 }
 
 /// Turns the rest of a parallel loop into nothing once the user asked to stop.
@@ -187,13 +188,13 @@ fn refusal(bad: Vec<String>, all: usize) -> Error {
 }
 
 /// Zeroed memory for `count` images.
-fn room_for(count: usize, shape: ImageShape) -> Result<Vec<u8>> {
+fn room_for(count: usize, shape: Shape) -> Result<Vec<u8>> {
     let mut room = Vec::new();
     let bytes = count.checked_mul(shape.len());
     match bytes.map(|bytes| room.try_reserve_exact(bytes)) {
         Some(Ok(())) => room.resize(bytes.unwrap_or_default(), 0),
         _ => {
-            return Err(Error::user(format!("{count} images of {shape} do not fit into memory"))
+            return Err(Error::user(format!("{count} images of {shape:#} do not fit into memory"))
                 .hint("resize them on the way in with the option size"));
         }
     }
@@ -201,7 +202,7 @@ fn room_for(count: usize, shape: ImageShape) -> Result<Vec<u8>> {
 }
 
 /// Brings `pixels` to `shape` and gives the new meaning of full brightness.
-pub(super) fn reshape(pixels: &mut Pixels, levels: u8, shape: ImageShape) -> Result<u8> {
+pub(super) fn reshape(pixels: &mut Pixels, levels: u8, shape: Shape) -> Result<u8> {
     if pixels.shape == shape {
         return Ok(levels);
     }
@@ -212,12 +213,12 @@ pub(super) fn reshape(pixels: &mut Pixels, levels: u8, shape: ImageShape) -> Res
     let images = pixels.bytes.par_chunks_exact(old.len());
     images.zip(reshaped.par_chunks_exact_mut(shape.len())).for_each(|(image, out)| {
         let bright = |plane: usize, pixel: usize| image[plane * old.height * old.width + pixel] * gain;
-        let place = |x: u32, y: u32| y as usize * old.width + x as usize;
+        let pixel = |x: u32, y: u32| y as usize * old.width + x as usize;
         let (width, height) = (old.width as u32, old.height as u32);
         let image = match old.channels {
-            1 => GrayImage::from_fn(width, height, |x, y| [bright(0, place(x, y))].into()).into(),
+            1 => GrayImage::from_fn(width, height, |x, y| [bright(0, pixel(x, y))].into()).into(),
             _ => {
-                RgbImage::from_fn(width, height, |x, y| [0, 1, 2].map(|plane| bright(plane, place(x, y))).into()).into()
+                RgbImage::from_fn(width, height, |x, y| [0, 1, 2].map(|plane| bright(plane, pixel(x, y))).into()).into()
             }
         };
         write_planes(image, shape, out);
@@ -228,7 +229,7 @@ pub(super) fn reshape(pixels: &mut Pixels, levels: u8, shape: ImageShape) -> Res
 }
 
 /// Resizes (stretching, bilinear), turns grey or coloured, and lays the channels out one after another.
-fn write_planes(image: DynamicImage, shape: ImageShape, out: &mut [u8]) {
+fn write_planes(image: DynamicImage, shape: Shape, out: &mut [u8]) {
     let (height, width) = (shape.height as u32, shape.width as u32);
     let fits = (image.height(), image.width()) == (height, width);
     let image = if fits { image } else { image.resize_exact(width, height, FilterType::Triangle) };

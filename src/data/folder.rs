@@ -3,8 +3,8 @@
 
 use super::encoded::{Encoded, Files, decode};
 use super::labels::hold_out;
+use super::loaded::Loaded;
 use super::options::ImageOptions;
-use super::source::Loaded;
 use crate::random::Seed;
 use crate::{Error, Result, interrupt};
 use rand::seq::SliceRandom;
@@ -90,7 +90,7 @@ fn subfolders(folder: &Path, least: usize) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// All image files of the class folders `present` with their labels, places in `classes`.
+/// All image files of the class folders `present` with their labels, indices in `classes`.
 fn list(folder: &Path, present: &[String], classes: &[String]) -> Result<Files> {
     let (mut files, mut labels) = (Vec::new(), Vec::new());
     for name in present {

@@ -5,10 +5,11 @@
 
 use super::download::Download;
 use super::idx::FASHION_CLASSES;
+use super::loaded::Loaded;
 use super::options::ImageOptions;
 use super::parquet;
-use super::set::{ImageShape, Pixels};
-use super::source::Loaded;
+use super::set::Pixels;
+use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
 use candle_datasets::vision::{Dataset, fashion_mnist, mnist};
@@ -46,7 +47,7 @@ pub(super) fn load(download: Download, options: &ImageOptions) -> Result<Loaded>
 
 /// candle-datasets gives [N, 784] floats, bytes over 255.
 fn pixels_of(download: Download, data: Dataset, classes: Vec<String>) -> Result<Loaded> {
-    let shape = ImageShape { channels: 1, height: 28, width: 28 };
+    let shape = Shape { channels: 1, height: 28, width: 28 };
     let pixels = |images: Tensor, labels: Tensor| -> Result<Pixels> {
         let values = images.flatten_all()?.to_vec1::<f32>()?;
         let bytes = values.into_iter().map(|value| (value * 255.0).round() as u8).collect();

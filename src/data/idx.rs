@@ -1,13 +1,14 @@
 //! IDX, the form of MNIST and of its many successors: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same
 //! for `t10k`, plain or gzipped.
 //!
-//! A file is a magic number, as many big-endian 32-bit sizes as it has dimensions, then one byte a value. candle-datasets
-//! reads the plain form alone, and trusts the sizes that a damaged header promises.
+//! A file is a magic number, as many big-endian 32-bit sizes as it has dimensions, then one byte a value.
+//! candle-datasets reads the plain form alone, and trusts the sizes that a damaged header promises.
 
 use super::folder::display_name;
 use super::labels::{check_range, infer_classes};
-use super::set::{ImageShape, Pixels};
-use super::source::Loaded;
+use super::loaded::Loaded;
+use super::set::Pixels;
+use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use flate2::read::MultiGzDecoder;
 use std::io::Read;
@@ -70,7 +71,7 @@ pub(super) fn load(folder: &Path, names: &[String]) -> Result<Loaded> {
     Ok(Loaded::new(name, classes, train, test))
 }
 
-fn pair((bytes, shape): (Vec<u8>, ImageShape), labels: Vec<u32>, file: &Path) -> Result<Pixels> {
+fn pair((bytes, shape): (Vec<u8>, Shape), labels: Vec<u32>, file: &Path) -> Result<Pixels> {
     let images = bytes.len() / shape.len();
     if images != labels.len() {
         return Err(Error::user(format!("{}: {images} images, but {} labels beside it", file.display(), labels.len()))
@@ -79,9 +80,9 @@ fn pair((bytes, shape): (Vec<u8>, ImageShape), labels: Vec<u32>, file: &Path) ->
     Ok(Pixels { bytes, labels, shape })
 }
 
-fn read_images(path: &PathBuf) -> Result<(Vec<u8>, ImageShape)> {
+fn read_images(path: &PathBuf) -> Result<(Vec<u8>, Shape)> {
     let (sizes, bytes) = read::<3>(path, IMAGES, "images")?;
-    Ok((bytes, ImageShape { channels: 1, height: sizes[1], width: sizes[2] }))
+    Ok((bytes, Shape { channels: 1, height: sizes[1], width: sizes[2] }))
 }
 
 fn read_labels(path: &PathBuf) -> Result<Vec<i64>> {

@@ -1,9 +1,9 @@
 //! Labelled images and the batches made of them.
 //!
-//! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s); [`Batches`] turn
-//! a set into augmented, normalised tensors on a thread of their own, ahead of use. One file reads one layout on disk.
-//! This room knows nothing of networks, scripts or the sandbox: whoever hands it a folder has made sure that the folder
-//! may be read.
+//! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s); [`Batches`]
+//! turn a set into augmented, normalised tensors on a thread of their own, ahead of use. One file reads one layout on
+//! disk. This room knows nothing of networks, scripts or the sandbox: whoever hands it a folder has made sure that the
+//! folder may be read.
 
 mod augment;
 mod batches;
@@ -16,6 +16,7 @@ mod folder;
 mod hub;
 mod idx;
 mod labels;
+mod loaded;
 mod options;
 mod parquet;
 mod prefetch;
@@ -24,11 +25,12 @@ mod single;
 mod source;
 mod survey;
 
+pub use crate::batch::Batch;
 pub use augment::Augmentation;
-pub use batches::{Augment, Batch, BatchOptions, Batches, Epoch, Position};
+pub use batches::{Augment, BatchOptions, Batches, Epoch, Position};
 pub use download::Download;
 pub use options::{Expected, ImageOptions};
-pub use set::{ImageSet, ImageShape, Images};
+pub use set::{ImageSet, Images};
 pub use single::{image_files, single};
 pub use source::{NAMES, Source, images};
 pub use survey::{Survey, survey};

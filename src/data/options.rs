@@ -1,6 +1,7 @@
 //! What may be asked of [`images`](super::images) besides the source itself.
 
-use super::set::ImageShape;
+use crate::legend::Legend;
+use crate::shape::Shape;
 use crate::{Error, Result};
 
 /// How images are brought into memory. `None` takes what the data are.
@@ -25,12 +26,9 @@ pub struct ImageOptions {
 /// What a trained network expects of images.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    pub shape: ImageShape,
-    /// All its classes, in order; the images may show only some of them.
-    pub classes: Vec<String>,
-    /// Per channel, of pixels scaled to 0..1.
-    pub mean: Vec<f32>,
-    pub std: Vec<f32>,
+    pub shape: Shape,
+    /// All its classes, of which the images may show only some, and the scale of pixels.
+    pub legend: Legend,
 }
 
 impl ImageOptions {
@@ -67,12 +65,12 @@ impl ImageOptions {
     }
 
     /// The shape that images are to have, given the one that most of them are stored in.
-    pub(super) fn shape(&self, stored: ImageShape) -> ImageShape {
+    pub(super) fn shape(&self, stored: Shape) -> Shape {
         if let Some(like) = &self.like {
             return like.shape;
         }
         let (height, width) = self.size.unwrap_or((stored.height, stored.width));
-        ImageShape { channels: self.channels.unwrap_or(stored.channels), height, width }
+        Shape { channels: self.channels.unwrap_or(stored.channels), height, width }
     }
 
     /// The held-out share of data without a test set of their own.

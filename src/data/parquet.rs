@@ -1,5 +1,5 @@
-//! Parquet in the layout of the Hugging Face hub's image data sets: a column `img` or `image` of {bytes, path}, the bytes
-//! an encoded image, and a column of integer labels.
+//! Parquet in the layout of the Hugging Face hub's image data sets: a column `img` or `image` of {bytes, path}, the
+//! bytes an encoded image, and a column of integer labels.
 //!
 //! candle-datasets reads these transposed (rows for columns), so this reads the columns itself. Columns are read by the
 //! parquet crate's own reader; arrow is not needed for two of them.
@@ -8,8 +8,8 @@ use super::cifar;
 use super::encoded::{Encoded, decode};
 use super::folder::display_name;
 use super::labels::{check_range, infer_classes};
+use super::loaded::Loaded;
 use super::options::ImageOptions;
-use super::source::Loaded;
 use crate::{Error, Result, interrupt};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{ByteArray, DataType};
@@ -91,7 +91,8 @@ struct Table {
 }
 
 impl Table {
-    /// The parquet crate asserts some of what a file promises instead of checking it; a damaged file is no reason to die.
+    /// The parquet crate asserts some of what a file promises instead of checking it; a damaged file is no reason to
+    /// die.
     fn read(path: &Path) -> Result<Self> {
         catch_unwind(|| Self::read_columns(path)).unwrap_or_else(|_| {
             Err(Error::user(format!("{}: what it says of itself is impossible", path.display())).hint(DAMAGED))

@@ -1,53 +1,27 @@
 //! Labelled images in memory: bytes shared by every view of them, and the facts needed to turn them into numbers.
 
+use super::options::Expected;
+use crate::legend::Legend;
+use crate::shape::Shape;
 use crate::{Error, Result};
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Channels, height and width of one image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImageShape {
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-impl ImageShape {
-    /// Values in one image.
-    pub fn len(self) -> usize {
-        self.channels * self.height * self.width
-    }
-
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl fmt::Display for ImageShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}×{}×{}", self.channels, self.height, self.width)
-    }
-}
 
 /// The images themselves: `bytes` is [N, C, H, W], contiguous; `labels` has N entries.
 #[derive(Debug)]
 pub(super) struct Pixels {
     pub bytes: Vec<u8>,
     pub labels: Vec<u32>,
-    pub shape: ImageShape,
+    pub shape: Shape,
 }
 
 /// What is true of a data set as a whole, training and test images alike.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub name: String,
-    pub classes: Vec<String>,
+    pub legend: Legend,
     /// The byte that means 1.0: 255, or 16 for the digits.
     pub levels: u8,
-    /// Per channel, of bytes divided by `levels`.
-    pub mean: Vec<f32>,
-    pub std: Vec<f32>,
     pub mirrors: bool,
 }
 
@@ -75,10 +49,10 @@ impl Images {
     }
 
     pub fn classes(&self) -> &[String] {
-        &self.train.facts.classes
+        self.train.classes()
     }
 
-    pub fn shape(&self) -> ImageShape {
+    pub fn shape(&self) -> Shape {
         self.train.shape()
     }
 }
@@ -96,7 +70,7 @@ impl ImageSet {
         self.rows.is_empty()
     }
 
-    pub fn shape(&self) -> ImageShape {
+    pub fn shape(&self) -> Shape {
         self.pixels.shape
     }
 
@@ -105,19 +79,24 @@ impl ImageSet {
         &self.facts.name
     }
 
+    /// Class names and the scale of pixels.
+    pub fn legend(&self) -> &Legend {
+        &self.facts.legend
+    }
+
     /// Class names; label k is the k-th of them.
     pub fn classes(&self) -> &[String] {
-        &self.facts.classes
+        &self.facts.legend.classes
     }
 
     /// Per channel, the mean subtracted from pixels scaled to 0..1.
     pub fn mean(&self) -> &[f32] {
-        &self.facts.mean
+        &self.facts.legend.mean
     }
 
     /// Per channel, the standard deviation that pixels are divided by after that.
     pub fn std(&self) -> &[f32] {
-        &self.facts.std
+        &self.facts.legend.std
     }
 
     /// The byte that stands for full brightness.
@@ -182,34 +161,47 @@ impl ImageSet {
         Ok(self.slice(0..count))
     }
 
-    /// The images at these places, in this order; one may be named twice.
+    /// The images at these indices, in this order; one may be named twice.
     ///
     /// # Errors
-    /// A place beyond the end, or no place at all.
-    pub fn subset(&self, places: &[usize]) -> Result<Self> {
-        if places.is_empty() {
+    /// An index beyond the end, or no index at all.
+    pub fn subset(&self, indices: &[usize]) -> Result<Self> {
+        if indices.is_empty() {
             return Err(Error::user("a subset needs at least one image"));
         }
-        let rows = places.iter().map(|&place| self.rows.get(place).copied().ok_or_else(|| self.beyond(place)));
+        let rows = indices.iter().map(|&index| self.rows.get(index).copied().ok_or_else(|| self.beyond(index)));
         Ok(Self { rows: rows.collect::<Result<_>>()?, ..self.clone() })
     }
 
-    /// The same images, to be scaled by other numbers than their own; see [`mean`](Self::mean) and [`std`](Self::std).
+    /// The same images as a network has to see them: scaled as those that it was trained on.
     ///
     /// # Errors
-    /// Another number of channels.
-    pub fn normalised_by(&self, mean: &[f32], std: &[f32]) -> Result<Self> {
-        let channels = self.shape().channels;
-        if mean.len() != channels || std.len() != channels {
-            return Err(Error::user(format!("these images have {channels} channels, not {}", mean.len())));
+    /// Images of another shape, or of other classes.
+    pub fn as_expected(&self, expected: &Expected) -> Result<Self> {
+        let hint = "images(source, #{ like: net }) reads them as the network needs them";
+        let Expected { shape, legend } = expected;
+        if self.shape() != *shape {
+            let own = self.shape();
+            let message = format!("the network is for images of {shape:#}, these are {own:#}");
+            return Err(Error::user(message).hint(hint));
         }
-        let facts = Facts { mean: mean.to_vec(), std: std.to_vec(), ..(*self.facts).clone() };
+        if self.classes() != legend.classes {
+            return Err(Error::user(format!(
+                "the network's {} classes are {}; these images have {}: {}",
+                legend.classes.len(),
+                legend.classes.join(", "),
+                self.classes().len(),
+                self.classes().join(", ")
+            ))
+            .hint(hint));
+        }
+        let facts = Facts { legend: legend.clone(), ..(*self.facts).clone() };
         Ok(Self { facts: Arc::new(facts), ..self.clone() })
     }
 
     /// The error for an image that is not there.
-    pub(super) fn beyond(&self, place: usize) -> Error {
-        Error::user(format!("there is no image {place}"))
+    pub(super) fn beyond(&self, index: usize) -> Error {
+        Error::user(format!("there is no image {index}"))
             .hint(format!("this set has {} images, counted from 0", self.len()))
     }
 

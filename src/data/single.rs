@@ -6,7 +6,8 @@ use super::options::Expected;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The image in a file, brought to what a network expects: resized (stretched), grey or coloured, normalised. [C, H, W].
+/// The image in a file, brought to what a network expects: resized (stretched), grey or coloured, normalised. [C, H,
+/// W].
 ///
 /// # Errors
 /// A file that is not there or is no image, named.
@@ -15,7 +16,7 @@ pub fn single(path: &Path, expected: &Expected) -> Result<Vec<f32>> {
     let mut bytes = vec![0; shape.len()];
     let unreadable = |reason| Error::user(format!("{}: {reason}", path.display())).hint("give a PNG, JPEG or the like");
     Encoded::File(path.to_path_buf()).decode(shape, &mut bytes).map_err(unreadable)?;
-    let channels = expected.mean.iter().zip(&expected.std);
+    let channels = expected.legend.mean.iter().zip(&expected.legend.std);
     let planes = bytes.chunks_exact(shape.height * shape.width).zip(channels);
     Ok(planes
         .flat_map(|(plane, (mean, std))| plane.iter().map(move |&v| (f32::from(v) / 255.0 - mean) / std))

@@ -3,15 +3,15 @@
 use super::encoded::{Encoded, commonest, probe};
 use super::folder;
 use super::options::ImageOptions;
-use super::set::ImageShape;
 use super::source::{Layout, Source, images};
 use crate::Result;
+use crate::shape::Shape;
 
 /// What [`survey`] finds.
 #[derive(Clone, Debug)]
 pub struct Survey {
     /// The shape most training images are stored in.
-    pub shape: ImageShape,
+    pub shape: Shape,
     pub classes: Vec<String>,
     /// Training images of each class.
     pub train: Vec<usize>,

@@ -10,5 +10,7 @@ mod onnx;
 mod primitives;
 pub mod proto;
 mod sheet;
+mod source;
 
-pub use onnx::{INPUT, IR_VERSION, Normalisation, OPSET, OUTPUT, OnnxOptions, Source, encode, model};
+pub use onnx::{IR_VERSION, Normalisation, OPSET, OnnxOptions, encode, model};
+pub use source::{INPUT, OUTPUT, Source};

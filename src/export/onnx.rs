@@ -6,7 +6,8 @@ use super::proto::{
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use super::sheet::Sheet;
-use crate::graph::{Graph, Node, Shape};
+use super::source::{INPUT, OUTPUT, Source};
+use crate::graph::Shape;
 use crate::{Error, Result};
 use prost::Message;
 
@@ -19,31 +20,11 @@ pub const OPSET: i64 = 13;
 /// The file format's version, the one that belongs to [`OPSET`] (ONNX 1.8).
 pub const IR_VERSION: i64 = 7;
 
-/// The name of the graph's input, images × channels × height × width.
-pub const INPUT: &str = "images";
-
-/// The name of the graph's output, images × classes.
-pub const OUTPUT: &str = "logits";
-
 /// The name of the dimension that each run chooses.
 const BATCH: &str = "batch";
 
 /// Protobuf's limit for a message.
 const MOST_BYTES: usize = i32::MAX as usize;
-
-/// A network as it is exported: a graph and all numbers that its logits depend on.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    pub graph: &'a Graph,
-    /// Whose channels are the logits: classes × 1 × 1. What it does not depend on is left out.
-    pub logits: Node,
-    /// All weights, flat, as [`Graph::weights`] lays them out.
-    pub weights: &'a [f32],
-    /// Running statistics, flat, as [`Graph::norms`] lays them out.
-    pub statistics: &'a [f32],
-    /// The mixing weights by slot; empty for a graph without slots.
-    pub mixing: &'a [f32],
-}
 
 /// What pixels from 0 to 1 go through before they enter a network: (pixel − mean) / std, a number a channel.
 #[derive(Clone, Debug, PartialEq)]

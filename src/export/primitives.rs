@@ -4,8 +4,8 @@
 //! them. Values are images × channels × height × width; what a linear layer reads and makes is images × channels.
 
 use super::activation::activate;
-use super::onnx::{INPUT, OUTPUT, Source};
 use super::sheet::{Sheet, int, ints};
+use super::source::{INPUT, OUTPUT, Source};
 use crate::graph::{Activation, Node, Op, Pool, PoolKind, Shape, Term};
 use std::collections::HashMap;
 

@@ -12,6 +12,7 @@ mod op;
 pub mod plan;
 mod weights;
 
+pub use crate::shape::Shape;
 pub use builder::Graph;
-pub use op::{Activation, Conv, Node, Op, Pool, PoolKind, Shape, Slot, SlotBlock, Term};
+pub use op::{Activation, Conv, Node, Op, Pool, PoolKind, Slot, SlotBlock, Term};
 pub use weights::{Init, NormInfo, WeightInfo};

@@ -1,6 +1,4 @@
-//! The primitives that graphs are made of, and the shapes of what flows between them.
-
-use std::fmt;
+//! The primitives that graphs are made of.
 
 /// A value in a graph: the output of one primitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,30 +7,6 @@ pub struct Node(pub(crate) u32);
 impl Node {
     pub(crate) fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// What one image looks like at a node; a feature vector is `channels × 1 × 1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    pub channels: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-impl Shape {
-    pub fn new(channels: usize, height: usize, width: usize) -> Self {
-        Self { channels, height, width }
-    }
-
-    pub fn pixels(&self) -> usize {
-        self.height * self.width
-    }
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} channels of {}×{}", self.channels, self.height, self.width)
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! With w the weights, α the alphas and p = relax(α) the mixing weights, DARTS (Liu et al. 2019, equations 5 to 8;
 //! `darts.md` A5) descends L_val(w*(α), α) with w* taken as w itself (first order) or as one gradient step from w
-//! (second order). Nothing here knows a network: an [`Objective`] is two losses of (w, p), so the same code runs on a toy
-//! problem in f64, where it is checked against numeric differentiation.
+//! (second order). Nothing here knows a network: an [`Objective`] is two losses of (w, p), so the same code runs on a
+//! toy problem in f64, where it is checked against numeric differentiation.
 //!
 //! Each pass is asked only for what it must give: the weights are detached where α alone is wanted and the other way
-//! round. The model's own weights are never moved: w', w + Rv and w − Rv are tensors of their own, so there is nothing to
-//! restore and no rounding drift. The relaxation runs once a gradient, so one sample of a stochastic relaxation serves
-//! all of its passes.
+//! round. The model's own weights are never moved: w', w + Rv and w − Rv are tensors of their own, so there is nothing
+//! to restore and no rounding drift. The relaxation runs once a gradient, so one sample of a stochastic relaxation
+//! serves all of its passes.
 
 use super::vector::{gradients, norm};
 use crate::engine::Mode;
@@ -31,8 +31,9 @@ pub enum Split {
 
 /// Two losses as functions of flat weights and mixing weights.
 pub trait Objective {
-    /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is. As in the reference, every pass of
-    /// the model itself is in training mode, those at w ± Rv included; the unrolled copy's pass is a trial and leaves no trace.
+    /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is. As in the reference, every pass
+    /// of the model itself is in training mode, those at w ± Rv included; the unrolled copy's pass is a trial and
+    /// leaves no trace.
     fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor>;
 }
 
@@ -187,8 +188,8 @@ pub fn hessian_vector(
     })
 }
 
-/// (f(w + R·v) − f(w − R·v)) / (2R) with R = 0.01/‖v‖: the derivative of `f` at w along v, exact to O(R²). Zeros where v
-/// is zero.
+/// (f(w + R·v) − f(w − R·v)) / (2R) with R = 0.01/‖v‖: the derivative of `f` at w along v, exact to O(R²). Zeros where
+/// v is zero.
 fn central_difference(w: &Tensor, v: &Tensor, f: impl Fn(&Tensor) -> Result<Vec<Tensor>>) -> Result<Vec<Tensor>> {
     let length = norm(std::slice::from_ref(v))?;
     if length == 0.0 {

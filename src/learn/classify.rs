@@ -2,49 +2,11 @@
 
 use super::bilevel::{self, Objective, Order, Relax, Split, With};
 use super::loss::Loss;
+use crate::batch::Batch;
 use crate::engine::Mode;
 use crate::space::Network;
 use crate::{Error, Result};
-use candle_core::{DType, Tensor};
-
-/// Labelled images.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// Images × channels × height × width.
-    pub images: Tensor,
-    /// The class of each image, whole numbers from 0.
-    pub labels: Tensor,
-}
-
-impl Batch {
-    /// A batch of images with their labels, which may come in any type that holds whole numbers.
-    ///
-    /// # Errors
-    /// Images that are not four-dimensional, another number of labels than of images, labels that count no class.
-    pub fn new(images: Tensor, labels: Tensor) -> Result<Self> {
-        if images.rank() != 4 || labels.dims() != [images.dims()[0]] {
-            return Err(Error::user(format!(
-                "a batch is images × channels × height × width with one label an image, not {:?} with {:?}",
-                images.dims(),
-                labels.dims()
-            )));
-        }
-        Ok(Self { images, labels: whole(labels)? })
-    }
-}
-
-/// The labels as u32. candle's conversion would saturate negative numbers to class 0 and cut off fractions.
-fn whole(labels: Tensor) -> Result<Tensor> {
-    if labels.dtype() == DType::U32 {
-        return Ok(labels);
-    }
-    let values = labels.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    match values.into_iter().find(|label| label.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(label)) {
-        Some(label) => Err(Error::user(format!("a label is {label}, which counts no class"))
-            .hint("labels are whole numbers and count from 0")),
-        None => Ok(labels.to_dtype(DType::U32)?),
-    }
-}
+use candle_core::Tensor;
 
 /// A network on a training and, where alphas are learned, a validation batch.
 struct Classification<'a> {
@@ -72,7 +34,7 @@ pub fn weight_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>) 
 
 /// [`weight_gradient`] of another loss than plain cross-entropy.
 pub fn loss_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>, loss: Loss) -> Result<(f64, Tensor)> {
-    loss.check()?;
+    loss.check(network.has_auxiliary())?;
     let objective = Classification { network, train: batch, valid: None, loss };
     let default = |alphas: &_| network.relax(alphas);
     bilevel::weight_gradient(&objective, network.weights(), network.alphas(), relax.unwrap_or(&default))

@@ -1,7 +1,7 @@
 //! Scoring a network on held-out images, in evaluation mode.
 
-use super::classify::Batch;
 use super::loss::cross_entropy;
+use crate::batch::Batch;
 use crate::engine::Mode;
 use crate::space::Network;
 use crate::{Error, Result, interrupt};
@@ -21,8 +21,8 @@ pub struct Score {
     pub classes: Vec<(usize, usize)>,
 }
 
-/// The network's loss and accuracy over `batches`, by running statistics and without gradients. `p`: the mixing weights of
-/// every slot block (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
+/// The network's loss and accuracy over `batches`, by running statistics and without gradients. `p`: the mixing weights
+/// of every slot block (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
 pub fn evaluate(
     network: &Network,
     batches: impl IntoIterator<Item = Result<Batch>>,
@@ -37,7 +37,7 @@ pub fn evaluate(
     let mut classes = vec![(0, 0); network.classes()];
     for batch in batches {
         interrupt::check()?;
-        let Batch { images, labels } = batch?;
+        let Batch { images, labels, .. } = batch?;
         let logits = network.forward_at(&images, &w, &p, Mode::Evaluation, None)?.detach();
         let mean = cross_entropy(&logits, &labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;

@@ -9,33 +9,36 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 }
 
 /// How logits are scored in training.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Loss {
     /// ε (Szegedy et al. 2016): labels are 1 − ε at the right class plus ε/classes at every class.
     pub label_smoothing: f64,
-    /// What the auxiliary head's loss is multiplied by.
-    pub auxiliary: f64,
+    /// What an auxiliary head's loss is multiplied by; none: by [`AUXILIARY`] where the network has such a head.
+    pub auxiliary: Option<f64>,
 }
 
-impl Default for Loss {
-    /// No smoothing, and the paper's 0.4 for an auxiliary head (`darts.md` A7).
-    fn default() -> Self {
-        Self { label_smoothing: 0.0, auxiliary: 0.4 }
-    }
-}
+/// The paper's weight of an auxiliary head's loss (Liu et al. 2019, section 3.2).
+const AUXILIARY: f64 = 0.4;
 
 impl Loss {
-    /// Sees that the numbers make sense.
-    pub fn check(&self) -> Result<()> {
+    /// Checks that the numbers make sense for a network with an auxiliary head or without one.
+    ///
+    /// # Errors
+    /// Smoothing outside of [0, 1), a negative weight, a weight for a head that is not there.
+    pub fn check(&self, has_auxiliary: bool) -> Result<()> {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(Error::user(format!(
                 "label_smoothing is at least 0 and below 1, not {}",
                 self.label_smoothing
             )));
         }
-        match self.auxiliary.is_finite() && self.auxiliary >= 0.0 {
-            true => Ok(()),
-            false => Err(Error::user(format!("the auxiliary loss's weight is at least 0, not {}", self.auxiliary))),
+        match self.auxiliary {
+            Some(_) if !has_auxiliary => Err(Error::user("this network has no auxiliary head")
+                .hint("discrete(…, #{ auxiliary: true }) gives it one")),
+            Some(weight) if !(weight.is_finite() && weight >= 0.0) => {
+                Err(Error::user(format!("the auxiliary loss's weight is at least 0, not {weight}")))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -44,11 +47,12 @@ impl Loss {
     pub fn of(&self, output: &Tensor, labels: &Tensor, classes: usize) -> Result<Tensor> {
         let width = output.dim(D::Minus1)?;
         let main = self.smoothed(&output.narrow(1, 0, classes)?, labels)?;
-        if width == classes || self.auxiliary == 0.0 {
+        let weight = self.auxiliary.unwrap_or(AUXILIARY);
+        if width == classes || weight == 0.0 {
             return Ok(main);
         }
         let auxiliary = self.smoothed(&output.narrow(1, classes, width - classes)?, labels)?;
-        Ok((main + auxiliary.affine(self.auxiliary, 0.0)?)?)
+        Ok((main + auxiliary.affine(weight, 0.0)?)?)
     }
 
     fn smoothed(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {

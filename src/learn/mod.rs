@@ -1,7 +1,7 @@
 //! Learning: optimisers, schedules, the two gradients of a bilevel search, and evaluation.
 //!
-//! [`bilevel`] is the mathematics, over any pair of losses of weights and mixing weights; [`classify`] is that pair for a
-//! network and batches of labelled images. Optimisers work on lists of variables and know nothing of networks.
+//! [`bilevel`] is the mathematics, over any pair of losses of weights and mixing weights; [`classify`] is that pair for
+//! a network and batches of labelled images. Optimisers work on lists of variables and know nothing of networks.
 
 pub mod bilevel;
 pub mod classify;
@@ -11,8 +11,9 @@ pub mod optimizer;
 pub mod schedule;
 mod vector;
 
+pub use crate::batch::Batch;
 pub use bilevel::{Order, Relax, Unroll, With};
-pub use classify::{Batch, alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
+pub use classify::{alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
 pub use evaluate::{Score, evaluate};
 pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};

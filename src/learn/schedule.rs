@@ -2,8 +2,8 @@
 
 use std::f64::consts::PI;
 
-/// Half a cosine from `from` at epoch 0 to `to` at epoch `epochs` (Loshchilov and Hutter 2017, without restarts). The last
-/// epoch of a run is `epochs − 1`, a little above `to`. Holds `to` afterwards.
+/// Half a cosine from `from` at epoch 0 to `to` at epoch `epochs` (Loshchilov and Hutter 2017, without restarts). The
+/// last epoch of a run is `epochs − 1`, a little above `to`. Holds `to` afterwards.
 pub fn cosine(from: f64, to: f64, epoch: f64, epochs: f64) -> f64 {
     to + (from - to) * (1.0 + (PI * done(epoch, epochs)).cos()) / 2.0
 }

@@ -1,8 +1,8 @@
 //! Checkpoints: all that a run needs to go on, as files that outlive crashes and power cuts.
 //!
-//! `checkpoint/NUMBER-CRC32.safetensors`: the tensors of everything that lasts, named `PLACE.KIND.NAME` after their place
-//! in the run's list, and in the metadata's entry `candlewick` the rest as JSON ([`Header`]). A file's name says what its
-//! bytes add up to, so one that was damaged is passed over for the one before; two are kept.
+//! `checkpoint/NUMBER-CRC32.safetensors`: the tensors of everything that lasts, named `INDEX.KIND.NAME` after their
+//! index in the run's list, and in the metadata's entry `candlewick` the rest as JSON ([`Header`]). A file's name says
+//! what its bytes add up to, so one that was damaged is passed over for the one before; two are kept.
 
 use super::plots::Plot;
 use crate::{Error, Result, files};
@@ -20,8 +20,8 @@ const FORMAT: u32 = 1;
 /// How many checkpoints are kept.
 const GENERATIONS: usize = 2;
 
-/// Something that a run's loop changes and that a resumed run must find again: a network, an optimiser, a place in the
-/// data, the positions of random streams. A handle; clones are the same thing.
+/// Something that a run's loop changes and that a resumed run must find again: a network, an optimiser, a position in
+/// the data, the positions of random streams. A handle; clones are the same thing.
 pub trait Lasting: Send {
     /// What it is, in one word that stands in file names and messages.
     fn kind(&self) -> &'static str;
@@ -86,9 +86,9 @@ impl Snapshot {
             ))
             .hint(hint));
         }
-        for (place, (item, state)) in lasting.iter().zip(&self.lasting).enumerate() {
+        for (index, (item, state)) in lasting.iter().zip(&self.lasting).enumerate() {
             item.restore(state).map_err(|error| Error {
-                message: format!("the checkpoint's {} at place {place} does not fit: {}", item.kind(), error.message),
+                message: format!("the checkpoint's {} at index {index} does not fit: {}", item.kind(), error.message),
                 hint: error.hint.or_else(|| Some(hint.into())),
                 ..error
             })?;
@@ -100,10 +100,10 @@ impl Snapshot {
         let failed = |error: &dyn fmt::Display| Error::run(format!("checkpoint: {error}"));
         let header = serde_json::to_string(&self.header).map_err(|e| failed(&e))?;
         let named = self.lasting.iter().zip(&self.header.lasting).enumerate();
-        let tensors = named.flat_map(|(place, (state, kind))| {
+        let tensors = named.flat_map(|(index, (state, kind))| {
             state
                 .iter()
-                .map(move |(name, tensor)| Ok((format!("{place}.{kind}.{name}"), tensor.to_device(&Device::Cpu)?)))
+                .map(move |(name, tensor)| Ok((format!("{index}.{kind}.{name}"), tensor.to_device(&Device::Cpu)?)))
         });
         let tensors = tensors.collect::<Result<Vec<_>>>()?;
         safetensors::serialize(tensors, Some(HashMap::from([(ENTRY.to_string(), header)]))).map_err(|e| failed(&e))
@@ -116,8 +116,8 @@ impl Snapshot {
         let mut lasting: Vec<Vec<(String, Tensor)>> = header.lasting.iter().map(|_| Vec::new()).collect();
         for (name, tensor) in candle_core::safetensors::load_buffer(bytes, &Device::Cpu).ok()? {
             let mut parts = name.splitn(3, '.');
-            let place: usize = parts.next()?.parse().ok()?;
-            lasting.get_mut(place)?.push((parts.nth(1)?.to_string(), tensor));
+            let index: usize = parts.next()?.parse().ok()?;
+            lasting.get_mut(index)?.push((parts.nth(1)?.to_string(), tensor));
         }
         (header.format <= FORMAT).then_some(Self { header, lasting })
     }
@@ -166,8 +166,8 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest snapshot that is whole and whose part of the journal is, where the journal has `journal` bytes; and the
-    /// files that were passed over for it.
+    /// The newest snapshot that is whole and whose part of the journal is, where the journal has `journal` bytes; and
+    /// the files that were passed over for it.
     ///
     /// # Errors
     /// There is none.

@@ -138,8 +138,8 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens the folder of a run that is to go on, now as `info` says. Also tells whether `source` is another script than
-    /// the one before, whose copy it replaces.
+    /// Opens the folder of a run that is to go on, now as `info` says. Also tells whether `source` is another script
+    /// than the one before, whose copy it replaces.
     ///
     /// # Errors
     /// The folder holds no run, or cannot be written; another process is writing it.

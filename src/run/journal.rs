@@ -1,8 +1,8 @@
 //! The journal: one JSON object a line, with what was logged, when and where in the loop.
 //!
-//! A line holds `epoch` and `step` (both count from 0; `step` over the whole run), the logged fields, and `time` (seconds
-//! since the run started). Each is handed to the system in one write, so a killed run leaves whole lines. JSON has no
-//! number for NaN and the infinities: they are written as the strings "NaN", "inf" and "-inf".
+//! A line holds `epoch` and `step` (both count from 0; `step` over the whole run), the logged fields, and `time`
+//! (seconds since the run started). Each is handed to the system in one write, so a killed run leaves whole lines. JSON
+//! has no number for NaN and the infinities: they are written as the strings "NaN", "inf" and "-inf".
 
 use crate::{Error, Result, files};
 use serde::Serialize;
@@ -87,8 +87,8 @@ impl Journal {
     /// Writes one line.
     ///
     /// # Errors
-    /// A field has a name the journal uses itself. A loss (any field whose name ends in "loss") is not finite: the line is
-    /// written, and the error says which loss, where. The disk is full.
+    /// A field has a name the journal uses itself. A loss (any field whose name ends in "loss") is not finite: the line
+    /// is written, and the error says which loss, where. The disk is full.
     pub fn log(&mut self, epoch: u64, step: u64, fields: &Entry) -> Result<()> {
         if let Some(name) = OWN.iter().find(|name| fields.contains_key(**name)) {
             return Err(Error::user(format!("a logged field cannot be called \"{name}\""))
@@ -180,7 +180,7 @@ pub fn value_of(value: &Value) -> Option<f64> {
 /// The lines of a journal. A last line that was cut off (the machine died while it was written) is left out.
 ///
 /// # Errors
-/// There is no such file; any other line is no JSON object (the error names it).
+/// There is no such file; any other line is not a JSON object (the error names it).
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
     let text = std::fs::read(path).map_err(|e| {
         let error = Error::file(path, &e);
@@ -197,7 +197,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
             // Only a line without its end can have been cut off.
             Err(_) if index + 1 == lines.len() => {}
             Err(error) => {
-                let message = format!("{}: line {} is no JSON object: {error}", path.display(), index + 1);
+                let message = format!("{}: line {} is not a JSON object: {error}", path.display(), index + 1);
                 return Err(Error::user(message).hint("each line of a journal is one JSON object"));
             }
         }

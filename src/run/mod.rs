@@ -1,5 +1,5 @@
-//! Runs: the folder that holds one, its journal, its checkpoints, its progress on the terminal, and the loop that ties them
-//! together.
+//! Runs: the folder that holds one, its journal, its checkpoints, its progress on the terminal, and the loop that ties
+//! them together.
 //!
 //! The journal is the one source of truth: every number a chart shows was written there first, so charts can be redrawn
 //! from a run folder alone, and two runs are compared by their journals.

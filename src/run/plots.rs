@@ -1,8 +1,9 @@
 //! From journals to charts.
 
 use super::journal::{Entry, value_of};
+use crate::cell_form::{CellForm, NORMAL, RECURRENT, REDUCE};
 use crate::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, state_name,
+    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Panel, Series, cell_title, state_name,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -67,8 +68,10 @@ impl MixingWeights {
         }
         match edges.len() == values.len() && !edges.is_empty() {
             true => Self::new(edges, ops, values),
-            false => Err(Error::user(format!("mixing weights have {} rows, which are no cell's edges", values.len()))
-                .hint("a cell of 1, 2, 3, 4 … nodes has 2, 5, 9, 14 … edges; name others as `edges`")),
+            false => {
+                Err(Error::user(format!("mixing weights have {} rows, which are not a cell's edges", values.len()))
+                    .hint("a cell of 1, 2, 3, 4 … nodes has 2, 5, 9, 14 … edges; name others as `edges`"))
+            }
         }
     }
 }
@@ -125,7 +128,8 @@ impl Clock {
         if self.epochs.len() > 1 { "epoch" } else { "step" }
     }
 
-    /// Epochs done when the line was written: step s of the n of epoch e is e + (s + 1)/n. With one epoch only, the step.
+    /// Epochs done when the line was written: step s of the n of epoch e is e + (s + 1)/n. With one epoch only, the
+    /// step.
     fn time(&self, entry: &Entry) -> f64 {
         let (epoch, step) = (whole(entry, "epoch"), whole(entry, "step"));
         if self.epochs.len() < 2 {
@@ -193,8 +197,8 @@ fn groups(journal: &[Entry], name: &str) -> Option<Figure> {
 
 /// For each edge the op that the genotype's cell has there.
 fn chosen(genotype: Option<&Value>, kind: &str, weights: &MixingWeights) -> Vec<Option<usize>> {
-    let cells = genotype.and_then(|genotype| named_cells(genotype).ok()).unwrap_or_default();
-    let Some((_, cell)) = cells.into_iter().find(|(name, _)| name == kind) else { return vec![] };
+    let forms = genotype.and_then(|genotype| forms(genotype).ok()).unwrap_or_default();
+    let Some(cell) = forms.iter().find(|form| form.name() == kind).map(Cell::of) else { return vec![] };
     let op_between = |(from, to): &(String, String)| {
         let op = cell.ops.iter().find(|op| cell.state_name(op.from) == *from && cell.state_name(op.to) == *to)?;
         weights.ops.iter().position(|name| *name == op.name)
@@ -202,75 +206,26 @@ fn chosen(genotype: Option<&Value>, kind: &str, weights: &MixingWeights) -> Vec<
     weights.edges.iter().map(op_between).collect()
 }
 
-fn cell_title(kind: &str) -> String {
-    match kind {
-        "normal" => "Normal cell".into(),
-        "reduce" => "Reduction cell".into(),
-        "recurrent" => "Recurrent cell".into(),
-        other => other.replace('_', " "),
-    }
-}
-
-/// The cells of a genotype written as the literature's repositories write them: `normal` and `reduce` are lists of
-/// [op, state] (pairs 2i and 2i + 1 feed node i) or of [op, node's state, state], with `normal_concat` and `reduce_concat`;
-/// or `recurrent` is a list of [activation, state] (one a node) with `concat`.
+/// The cells of a genotype as JSON: `normal` and `reduce` with `normal_concat` and `reduce_concat`, or `recurrent` with
+/// `concat`; see [`cell_form`](crate::cell_form).
 ///
 /// # Errors
-/// Neither form; an edge that does not lead to a later state.
+/// None of these, or as [`CellForm::read`].
 pub fn cells_from_genotype(genotype: &Value) -> Result<Cells> {
-    let cells = named_cells(genotype)?.into_iter().map(|(_, cell)| cell).collect();
-    Ok(Cells { title: String::new(), cells })
+    Ok(Cells { title: String::new(), cells: forms(genotype)?.iter().map(Cell::of).collect() })
 }
 
-fn named_cells(genotype: &Value) -> Result<Vec<(String, Cell)>> {
-    let mut cells = Vec::new();
-    for (kind, concat) in [("normal", "normal_concat"), ("reduce", "reduce_concat")] {
-        if let Some(list) = genotype.get(kind) {
-            let ops = ops(list, kind, |index| index / 2 + 2)?;
-            cells.push((kind.to_string(), Cell::convolutional(cell_title(kind), ops, states(genotype, concat)?)));
-        }
+fn forms(genotype: &Value) -> Result<Vec<CellForm>> {
+    let mut forms = Vec::new();
+    for fields in [&NORMAL, &REDUCE, &RECURRENT] {
+        forms.extend(CellForm::read(genotype, fields)?);
     }
-    if let Some(list) = genotype.get("recurrent") {
-        let ops = ops(list, "recurrent", |index| index + 1)?;
-        let cell = Cell::recurrent(cell_title("recurrent"), ops, states(genotype, "concat")?);
-        cells.push(("recurrent".to_string(), cell));
+    if forms.is_empty() {
+        let message = "this is not a genotype: it has neither `normal` nor `reduce` nor `recurrent`";
+        return Err(Error::user(message).hint(
+            "one looks like #{ normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]], normal_concat: [2], \
+             reduce: [...], reduce_concat: [...] }",
+        ));
     }
-    match cells.is_empty() {
-        true => Err(no_genotype("it has neither \"normal\" nor \"reduce\" nor \"recurrent\"")),
-        false => Ok(cells),
-    }
-}
-
-fn no_genotype(why: &str) -> Error {
-    Error::user(format!("this is no genotype: {why}")).hint(
-        "one looks like #{ normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]], normal_concat: [2], reduce: [...], \
-         reduce_concat: [...] }",
-    )
-}
-
-/// A list of [op, state] whose targets follow from their places, or of [op, target, state].
-fn ops(list: &Value, kind: &str, target: impl Fn(usize) -> usize) -> Result<Vec<Op>> {
-    let list = list.as_array().ok_or_else(|| no_genotype(&format!("\"{kind}\" is no list")))?;
-    let read = |(index, item): (usize, &Value)| {
-        let item = item.as_array()?;
-        let state = |place: usize| item.get(place).and_then(Value::as_u64).map(|state| state as usize);
-        let (to, from) = match item.len() {
-            2 => (target(index), state(1)?),
-            3 => (state(1)?, state(2)?),
-            _ => return None,
-        };
-        let name = item.first()?.as_str()?.to_string();
-        (from < to).then_some(Op { name, from, to })
-    };
-    let entry = |pair: (usize, &Value)| {
-        read(pair).ok_or_else(|| no_genotype(&format!("entry {} of \"{kind}\" is {}", pair.0, pair.1)))
-    };
-    list.iter().enumerate().map(entry).collect()
-}
-
-fn states(genotype: &Value, name: &str) -> Result<Vec<usize>> {
-    let states = genotype.get(name).and_then(Value::as_array).and_then(|list| {
-        list.iter().map(|state| state.as_u64().map(|state| state as usize)).collect::<Option<Vec<usize>>>()
-    });
-    states.ok_or_else(|| no_genotype(&format!("\"{name}\" is no list of states")))
+    Ok(forms)
 }

@@ -80,7 +80,7 @@ impl Progress {
                 None => ProgressStyle::with_template("{prefix} {spinner} {pos} {msg}"),
             };
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-            bar.set_prefix(self.place());
+            bar.set_prefix(self.position());
         }
     }
 
@@ -107,7 +107,7 @@ impl Progress {
                 if (tenth && last.elapsed() >= OFTEN) || last.elapsed() >= SELDOM {
                     *last = Instant::now();
                     let of = count.map_or(String::new(), |count| format!("/{count}"));
-                    let line = format!("{}  step {done}{of}  {}", self.place(), self.message());
+                    let line = format!("{}  step {done}{of}  {}", self.position(), self.message());
                     self.line(&line);
                 }
             }
@@ -127,7 +127,7 @@ impl Progress {
     pub fn summary(&mut self, values: &[(String, f64)]) {
         if !values.is_empty() {
             let numbers: Vec<String> = values.iter().map(|(name, value)| shown(name, *value)).collect();
-            let line = format!("{}  {}  after {}", self.place(), numbers.join("  "), spoken(self.started.elapsed()));
+            let line = format!("{}  {}  after {}", self.position(), numbers.join("  "), spoken(self.started.elapsed()));
             self.line(&line);
         }
     }
@@ -147,7 +147,7 @@ impl Progress {
         }
     }
 
-    fn place(&self) -> String {
+    fn position(&self) -> String {
         match (self.epoch, self.epochs) {
             (Some(epoch), Some(epochs)) => format!("epoch {}/{epochs}", epoch + 1),
             (Some(epoch), None) => format!("epoch {}", epoch + 1),

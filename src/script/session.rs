@@ -113,8 +113,8 @@ impl Script {
         for (name, position) in unkept(&self.ast) {
             let line = position.line().unwrap_or_default();
             self.host.notes.show(&format!(
-                "warning: {}:{line}: `{name}` changes in the loop over epochs: a resumed run would begin it anew, but finds \
-                 run.kept.{name} again",
+                "warning: {}:{line}: `{name}` changes in the loop over epochs: a resumed run would begin it anew, but \
+                 finds run.kept.{name} again",
                 self.file
             ));
         }

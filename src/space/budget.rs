@@ -5,7 +5,8 @@ use crate::Result;
 use crate::engine::Report;
 
 impl Network {
-    /// The same network, whose training takes no more than `bytes`; see [`Engine::within`](crate::engine::Engine::within).
+    /// The same network, whose training takes no more than `bytes`; see
+    /// [`Engine::within`](crate::engine::Engine::within).
     ///
     /// # Errors
     /// Where not even one image fits; a batch that does not is an error of its forward pass.

@@ -3,7 +3,7 @@
 //! States 0 and 1 are the cell's inputs, node i makes state i + 2 (`darts.md` A2). Edges run node by node, predecessors
 //! in order, so node i owns a contiguous run of rows in the slot block that all cells of its kind share.
 
-use super::operations::{NormStyle, Operation, Place, factorized_reduce, relu_conv_norm};
+use super::operations::{NormStyle, Operation, Target, factorized_reduce, relu_conv_norm};
 use crate::graph::{Graph, Node, Pool, PoolKind, Slot, SlotBlock};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -61,7 +61,8 @@ pub struct SearchCell<'a> {
     pub mask: Option<&'a Mask>,
     /// Edges × operations.
     pub slots: &'a SlotBlock,
-    /// Candidates see the first of this many equal parts of the channels; the others pass by (PC-DARTS, Xu et al. 2020).
+    /// Candidates see the first of this many equal parts of the channels; the others pass by (PC-DARTS, Xu et al.
+    /// 2020).
     pub partial: usize,
     /// Edges × 1: what the channels that pass by are weighted with; none: 1. The candidates' weights have it in them.
     pub edge_weights: Option<&'a SlotBlock>,
@@ -80,8 +81,8 @@ pub fn check_partial(channels: usize, partial: usize) -> Result<()> {
 }
 
 impl SearchCell<'_> {
-    /// Builds the cell on the outputs of the cell before the previous one and of the previous one; gives its output, the
-    /// concatenation of all nodes (`nodes · channels` channels). Call it inside the cell's scope.
+    /// Builds the cell on the outputs of the cell before the previous one and of the previous one; gives its output,
+    /// the concatenation of all nodes (`nodes · channels` channels). Call it inside the cell's scope.
     pub fn build(&self, graph: &mut Graph, before_previous: Node, previous: Node) -> Result<Node> {
         let norms = NormStyle::Search;
         let first = graph.scope("pre0", |g| match self.after_reduction {
@@ -128,14 +129,14 @@ impl SearchCell<'_> {
     ) -> Result<()> {
         let channels = self.channels / self.partial;
         let stride = if self.halves(input) { 2 } else { 1 };
-        let place = Place { channels, stride, norms: NormStyle::Search };
+        let target = Target { channels, stride, norms: NormStyle::Search };
         let from = if self.partial > 1 { graph.slice(from, 0, channels)? } else { from };
         for (column, operation) in self.operations.iter().enumerate() {
             if self.mask.is_some_and(|mask| !mask[edge][column]) {
                 continue;
             }
             let scope = format!("edges.{edge}.ops.{column}");
-            let node = graph.scope(scope, |g| operation.apply(g, from, place))?;
+            let node = graph.scope(scope, |g| operation.apply(g, from, target))?;
             terms.push((node, self.slots.slot(edge, column)));
         }
         Ok(())
@@ -153,8 +154,8 @@ impl SearchCell<'_> {
         }
     }
 
-    /// A node of partial channels: what is mixed beside what passes by, shuffled. All edges of a node shuffle alike, so the
-    /// sum over edges comes first; it is taken of whole states and cut afterwards.
+    /// A node of partial channels: what is mixed beside what passes by, shuffled. All edges of a node shuffle alike, so
+    /// the sum over edges comes first; it is taken of whole states and cut afterwards.
     fn with_passing(&self, graph: &mut Graph, mixed: Node, passing: &[(Node, usize)]) -> Result<Node> {
         let whole = match self.edge_weights {
             Some(betas) => {

@@ -68,7 +68,7 @@ impl Chance {
                 self.with(|next| next.passes = passes as u64);
                 Ok(())
             }
-            _ => Err(Error::user("the saved network's draws are no pair of numbers")),
+            _ => Err(Error::user("the saved network's draws are not a pair of numbers")),
         }
     }
 }

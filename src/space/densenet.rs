@@ -6,11 +6,12 @@
 
 use crate::graph::{Conv, Graph, Init, Node, Pool, PoolKind, Shape};
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 const BLOCKS: usize = 3;
 
 /// A network's shape; [`DenseNetOptions::new`] gives L = 100, k = 12.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DenseNetOptions {
     /// One image.
     pub input: Shape,

@@ -10,10 +10,10 @@ const KEPT: usize = 2;
 
 /// The pairs (operation, input state) of one cell, node by node, the stronger edge first.
 ///
-/// `probabilities` is edges × operations, already relaxed (softmax over all candidates, "none" among them). An edge is as
-/// strong as its best candidate other than "none"; every node keeps its two strongest edges, ties going to the smaller
-/// predecessor, and on each the best candidate, ties going to the lower index. `operations` need not hold "none"; a
-/// candidate that `mask` leaves out is never chosen.
+/// `probabilities` is edges × operations, already relaxed (softmax over all candidates, "none" among them). An edge is
+/// as strong as its best candidate other than "none"; every node keeps its two strongest edges, ties going to the
+/// smaller predecessor, and on each the best candidate, ties going to the lower index. `operations` need not hold
+/// "none"; a candidate that `mask` leaves out is never chosen.
 ///
 /// # Errors
 /// Rows of the wrong number or length, values that are not finite, and nodes with fewer than two edges to choose from.

@@ -1,17 +1,16 @@
 //! Discrete networks: a genotype's cells stacked up, as the literature trains them from scratch (`darts.md` A7).
 //!
-//! The skeleton is the search network's; the cells hold only the genotype's edges, batch norms are affine and pools have
-//! none. Nodes and concatenations are as many as the genotype says.
+//! The skeleton is the search network's; the cells hold only the genotype's edges, batch norms are affine and pools
+//! have none. Nodes and concatenations are as many as the genotype says.
 
 use super::cell::CellKind;
-use super::genotype::{Edge, Genotype};
-use super::network::Network;
-use super::operations::{NormStyle, Operations, Place, factorized_reduce, relu_conv_norm};
-use super::recipe::DiscreteRecipe;
-use super::skeleton::{cell_kinds, even_size};
-use crate::graph::bounds::MOST;
-use crate::graph::{Conv, Graph, Node, Op, Pool, PoolKind, Shape};
+use super::genotype::Genotype;
+use super::operations::{NormStyle, Operations, Target, factorized_reduce, relu_conv_norm};
+use super::skeleton::{cell_kinds, check_counts, even_size};
+use crate::cell_form::Edge;
+use crate::graph::{Conv, Graph, Node, Pool, PoolKind, Shape};
 use crate::{Error, Result};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const NORMS: NormStyle = NormStyle::Evaluation;
 
@@ -19,7 +18,8 @@ const NORMS: NormStyle = NormStyle::Evaluation;
 pub const AUXILIARY: &str = "auxiliary";
 
 /// How images enter the cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stem {
     /// One 3×3 convolution, at full size; both inputs of the first cell.
     Cifar,
@@ -45,9 +45,10 @@ impl Stem {
     }
 }
 
-/// What a discrete network is made of besides its genotype; [`DiscreteOptions::new`] gives the paper's CIFAR-10 network.
-#[derive(Clone, Debug)]
-pub struct DiscreteOptions<'a> {
+/// What a discrete network is made of besides its genotype; [`DiscreteOptions::new`] gives the paper's CIFAR-10
+/// network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiscreteOptions {
     /// One image.
     pub input: Shape,
     pub classes: usize,
@@ -64,10 +65,9 @@ pub struct DiscreteOptions<'a> {
     pub auxiliary: bool,
     /// Whether paths can be dropped.
     pub drop_path: bool,
-    pub operations: Operations<'a>,
 }
 
-impl DiscreteOptions<'_> {
+impl DiscreteOptions {
     pub fn new(input: Shape, classes: usize) -> Self {
         Self {
             input,
@@ -79,25 +79,42 @@ impl DiscreteOptions<'_> {
             stem_multiplier: 3,
             auxiliary: false,
             drop_path: false,
-            operations: Operations::new(),
         }
     }
 
     fn check(&self) -> Result<()> {
-        let counts = [
-            ("channels", self.channels),
-            ("layers", self.layers),
-            ("stem_multiplier", self.stem_multiplier),
-            ("classes", self.classes),
-            ("the images' channels", self.input.channels),
-            ("the images' height", self.input.height),
-            ("the images' width", self.input.width),
-        ];
-        match counts.iter().find(|(_, count)| !(1..=MOST).contains(count)) {
-            Some((name, count)) => Err(Error::user(format!("{name} must be from 1 to {MOST}, not {count}"))),
-            None => Ok(()),
-        }
+        check_counts(
+            "a discrete network",
+            &[
+                ("channels", self.channels),
+                ("layers", self.layers),
+                ("stem_multiplier", self.stem_multiplier),
+                ("classes", self.classes),
+                ("the images' channels", self.input.channels),
+                ("the images' height", self.input.height),
+                ("the images' width", self.input.width),
+            ],
+        )
     }
+}
+
+/// A genotype's network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiscreteRecipe {
+    /// In the literature's form.
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    pub genotype: Genotype,
+    #[serde(flatten)]
+    pub options: DiscreteOptions,
+}
+
+fn as_text<S: Serializer>(genotype: &Genotype, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(genotype)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Genotype, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error: Error| serde::de::Error::custom(error.message))
 }
 
 /// A built discrete network. With an auxiliary head its output is the main logits followed by the head's.
@@ -110,13 +127,22 @@ pub struct Discrete {
 }
 
 impl Discrete {
+    /// Stacks the genotype's cells, which are made of the built-in operations.
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with).
+    pub fn build(genotype: &Genotype, options: &DiscreteOptions) -> Result<Discrete> {
+        Self::build_with(genotype, options, &Operations::new())
+    }
+
     /// Stacks the genotype's cells.
     ///
     /// # Errors
-    /// Operations that nobody knows, counts of zero, sizes that a reduction or the auxiliary head cannot take.
-    pub fn build(genotype: &Genotype, options: &DiscreteOptions<'_>) -> Result<Discrete> {
+    /// Operations that are not in `operations`, counts of zero, sizes that a reduction or the auxiliary head cannot
+    /// take.
+    pub fn build_with(genotype: &Genotype, options: &DiscreteOptions, operations: &Operations<'_>) -> Result<Discrete> {
         options.check()?;
-        genotype.check_operations(&options.operations)?;
+        genotype.check_operations(operations)?;
         let kinds = cell_kinds(options.layers, options.reductions.as_deref())?;
         let Shape { channels, height, width } = options.input;
         let mut graph = Graph::new(channels, height, width);
@@ -130,7 +156,7 @@ impl Discrete {
                 even_size(graph.shape(previous), index, &kinds, options.input)?;
                 channels *= 2;
             }
-            let cell = Cell { genotype, kind, channels, after_reduction, options };
+            let cell = Cell { genotype, operations, kind, channels, after_reduction, drop_path: options.drop_path };
             let output = graph.scope(format!("cells.{index}"), |g| cell.build(g, before_previous, previous))?;
             (before_previous, previous) = (previous, output);
             after_reduction = kind == CellKind::Reduction;
@@ -144,24 +170,15 @@ impl Discrete {
             output = graph.concat(&[output, auxiliary])?;
         }
         graph.set_output(output);
-        let recipe = DiscreteRecipe::new(genotype, options, &kinds);
-        Ok(Discrete { graph, classes: options.classes, auxiliary: options.auxiliary, recipe })
-    }
-}
-
-impl Network {
-    /// The node whose channels are the classes' logits: the graph's output without an auxiliary head's part.
-    pub fn logits(&self) -> Option<Node> {
-        let output = self.graph().output()?;
-        match self.graph().op(output) {
-            Op::Concat { inputs } if self.has_auxiliary() => inputs.first().copied(),
-            _ => Some(output),
-        }
+        let reductions = (0..kinds.len()).filter(|&index| kinds[index] == CellKind::Reduction).collect();
+        let options = DiscreteOptions { reductions: Some(reductions), ..options.clone() };
+        let recipe = DiscreteRecipe { genotype: genotype.clone(), options };
+        Ok(Discrete { graph, classes: recipe.options.classes, auxiliary: recipe.options.auxiliary, recipe })
     }
 }
 
 /// What the first cell sees two cells back and one cell back.
-fn stem(graph: &mut Graph, options: &DiscreteOptions<'_>) -> Result<(Node, Node)> {
+fn stem(graph: &mut Graph, options: &DiscreteOptions) -> Result<(Node, Node)> {
     let images = graph.input();
     let channels = options.channels;
     match options.stem {
@@ -197,11 +214,13 @@ fn stem(graph: &mut Graph, options: &DiscreteOptions<'_>) -> Result<(Node, Node)
 /// One discrete cell, everything but its inputs.
 struct Cell<'a> {
     genotype: &'a Genotype,
+    operations: &'a Operations<'a>,
     kind: CellKind,
     channels: usize,
     /// The input two cells back has twice the resolution of the previous one.
     after_reduction: bool,
-    options: &'a DiscreteOptions<'a>,
+    /// Whether paths can be dropped.
+    drop_path: bool,
 }
 
 impl Cell<'_> {
@@ -226,7 +245,7 @@ impl Cell<'_> {
     /// The sum of a node's edges; those from nodes that do not exist are passed over.
     fn node(&self, graph: &mut Graph, node: usize, states: &[Option<Node>]) -> Result<Node> {
         // In a list of pairs each path is dropped alone, in a list of edges all paths of a node together.
-        let alone = self.options.drop_path && self.genotype.is_paired(self.kind);
+        let alone = self.drop_path && self.genotype.is_paired(self.kind);
         let mut paths = Vec::new();
         for (index, edge) in self.genotype.edges(self.kind).iter().enumerate().filter(|(_, edge)| edge.node == node) {
             let Some(from) = states[edge.input] else { continue };
@@ -235,7 +254,7 @@ impl Cell<'_> {
             paths.push(if alone && !identity { graph.drop_path(path)? } else { path });
         }
         let sum = graph.add(&paths)?;
-        match self.options.drop_path && !alone {
+        match self.drop_path && !alone {
             true => graph.drop_path(sum),
             false => Ok(sum),
         }
@@ -243,14 +262,14 @@ impl Cell<'_> {
 
     fn edge(&self, graph: &mut Graph, edge: &Edge, from: Node) -> Result<Node> {
         let halves = self.kind == CellKind::Reduction && edge.input < 2;
-        let place = Place { channels: self.channels, stride: if halves { 2 } else { 1 }, norms: NORMS };
-        self.options.operations.get(&edge.operation)?.apply(graph, from, place)
+        let target = Target { channels: self.channels, stride: if halves { 2 } else { 1 }, norms: NORMS };
+        self.operations.get(&edge.operation)?.apply(graph, from, target)
     }
 }
 
 /// ReLU, 5×5 average pool, 1×1 convolution to 128 channels, 2×2 convolution to 768, linear. On maps larger than the
 /// paper's (8×8, with the ImageNet stem 7×7) what is left after the convolutions is averaged.
-fn auxiliary_head(g: &mut Graph, cell: Node, options: &DiscreteOptions<'_>) -> Result<Node> {
+fn auxiliary_head(g: &mut Graph, cell: Node, options: &DiscreteOptions) -> Result<Node> {
     let (stride, least) = match options.stem {
         Stem::Cifar => (3, 8),
         Stem::Imagenet => (2, 7),

@@ -1,8 +1,8 @@
 //! The search space: candidate operations, cells, the supernet, and the genotype that a search leaves behind.
 //!
 //! Everything here is a function over the graph builder. [`Operations`] knows the candidates by name, [`Supernet`] lays
-//! them out in cells that share their mixing weights, [`Network`] is a compiled graph with weights, running statistics and
-//! alphas, and [`derive`](derive::derive_cell) reads a [`Genotype`] off the alphas by the published rule.
+//! them out in cells that share their mixing weights, [`Network`] is a compiled graph with weights, running statistics
+//! and alphas, and [`derive`](derive::derive_cell) reads a [`Genotype`] off the alphas by the published rule.
 
 mod alphas;
 mod budget;
@@ -22,14 +22,16 @@ mod saved;
 mod skeleton;
 pub mod supernet;
 
+pub use crate::cell_form::Edge;
+pub use crate::legend::Legend;
 pub use alphas::Alphas;
 pub use cell::{CellKind, Mask};
 pub use densenet::{DenseNetOptions, densenet};
-pub use discrete::{Discrete, DiscreteOptions, Stem};
-pub use genotype::{Edge, Genotype, Pair};
-pub use network::Network;
-pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Place};
-pub use recipe::{DenseNetRecipe, DiscreteRecipe, Legend, Recipe};
+pub use discrete::{Discrete, DiscreteOptions, DiscreteRecipe, Stem};
+pub use genotype::{Genotype, Pair};
+pub use network::{NamedMixing, Network};
+pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Target};
+pub use recipe::Recipe;
 pub use sample::random_genotype;
 pub use saved::SavedNetwork;
 pub use supernet::{Cost, Costs, Masks, Space, Supernet, SupernetOptions};

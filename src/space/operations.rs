@@ -1,8 +1,9 @@
 //! The candidate operations: one registry of names, descriptions and what each builds over the graph.
 //!
-//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in, and four more that other published cells
-//! and spaces use; a script adds its own with the same standing. Weights are named by the position of their layer in the reference's sequence (`1` the depthwise, `2` the
-//! pointwise convolution …), which is how published weights and the fixtures know them.
+//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in, and four more that other published
+//! cells and spaces use; a script adds its own with the same standing. Weights are named by the position of their layer
+//! in the reference's sequence (`1` the depthwise, `2` the pointwise convolution …), which is how published weights and
+//! the fixtures know them.
 
 use crate::graph::{Conv, Graph, Node, Shape};
 use crate::{Error, Result};
@@ -37,18 +38,18 @@ impl NormStyle {
     }
 }
 
-/// Where an operation stands: how many channels flow in and out, its stride (1 or 2), and its norms.
+/// What an operation has to make of its input: as many channels as flow in, a stride of 1 or 2, which norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Target {
     pub channels: usize,
     pub stride: usize,
     pub norms: NormStyle,
 }
 
-type Build<'a> = dyn Fn(&mut Graph, Node, Place) -> Result<Node> + 'a;
+type Build<'a> = dyn Fn(&mut Graph, Node, Target) -> Result<Node> + 'a;
 
-/// A named operation: `channels × h × w` in, `channels × ⌈h/stride⌉ × ⌈w/stride⌉` out. It is needed only while graphs are
-/// built, so what builds it may borrow (a script's closure and the call that runs it).
+/// A named operation: `channels × h × w` in, `channels × ⌈h/stride⌉ × ⌈w/stride⌉` out. It is needed only while graphs
+/// are built, so what builds it may borrow (a script's closure and the call that runs it).
 #[derive(Clone)]
 pub struct Operation<'a> {
     name: Rc<str>,
@@ -61,7 +62,7 @@ impl<'a> Operation<'a> {
     pub fn new(
         name: impl Into<Rc<str>>,
         about: impl Into<Rc<str>>,
-        build: impl Fn(&mut Graph, Node, Place) -> Result<Node> + 'a,
+        build: impl Fn(&mut Graph, Node, Target) -> Result<Node> + 'a,
     ) -> Self {
         Self { name: name.into(), about: about.into(), build: Rc::new(build) }
     }
@@ -75,17 +76,17 @@ impl<'a> Operation<'a> {
         &self.about
     }
 
-    /// Builds the operation on `input` and sees that what comes out has the shape that its place asks for.
-    pub fn apply(&self, graph: &mut Graph, input: Node, place: Place) -> Result<Node> {
+    /// Builds the operation on `input` and checks that what comes out has the shape that the target asks for.
+    pub fn apply(&self, graph: &mut Graph, input: Node, target: Target) -> Result<Node> {
         let from = graph.shape(input);
-        let node = (self.build)(graph, input, place)?;
+        let node = (self.build)(graph, input, target)?;
         let expected =
-            Shape::new(place.channels, from.height.div_ceil(place.stride), from.width.div_ceil(place.stride));
+            Shape::new(target.channels, from.height.div_ceil(target.stride), from.width.div_ceil(target.stride));
         let got = graph.shape(node);
         if got != expected {
             return Err(Error::user(format!(
                 "operation \"{}\" makes {got} where {expected} is needed (stride {})",
-                self.name, place.stride
+                self.name, target.stride
             ))
             .hint("an operation keeps the channels and divides height and width by the stride, rounding up"));
         }
@@ -115,20 +116,20 @@ impl<'a> Operations<'a> {
     /// The built-in operations.
     pub fn new() -> Self {
         let known = vec![
-            Operation::new("none", "zeros: no connection", |g, x, place| g.zero(x, place.stride)),
-            Operation::new("max_pool_3x3", "the largest of 3×3 neighbours", |g, x, place| {
-                let pooled = g.max_pool_3x3(x, place.stride)?;
-                normed_pool(g, pooled, place.norms)
+            Operation::new("none", "zeros: no connection", |g, x, target| g.zero(x, target.stride)),
+            Operation::new("max_pool_3x3", "the largest of 3×3 neighbours", |g, x, target| {
+                let pooled = g.max_pool_3x3(x, target.stride)?;
+                normed_pool(g, pooled, target.norms)
             }),
-            Operation::new("avg_pool_3x3", "the mean of 3×3 neighbours, padding not counted", |g, x, place| {
-                let pooled = g.avg_pool_3x3(x, place.stride)?;
-                normed_pool(g, pooled, place.norms)
+            Operation::new("avg_pool_3x3", "the mean of 3×3 neighbours, padding not counted", |g, x, target| {
+                let pooled = g.avg_pool_3x3(x, target.stride)?;
+                normed_pool(g, pooled, target.norms)
             }),
-            Operation::new("skip_connect", "identity; at stride 2 a factorized reduction", |g, x, place| {
-                match place.stride {
-                    1 => Ok(x),
-                    _ => factorized_reduce(g, x, place.channels, place.norms),
-                }
+            Operation::new("skip_connect", "identity; at stride 2 a factorized reduction", |g, x, target| match target
+                .stride
+            {
+                1 => Ok(x),
+                _ => factorized_reduce(g, x, target.channels, target.norms),
             }),
             separable("sep_conv_3x3", "3×3 depthwise-separable convolution, twice", 3),
             separable("sep_conv_5x5", "5×5 depthwise-separable convolution, twice", 5),
@@ -140,7 +141,7 @@ impl<'a> Operations<'a> {
             Operation::new(
                 "noise",
                 "standard normal noise, whatever comes in (RobustDARTS, Zela et al. 2020)",
-                |g, x, place| g.noise(x, place.stride),
+                |g, x, target| g.noise(x, target.stride),
             ),
         ];
         Self { known }
@@ -165,7 +166,7 @@ impl<'a> Operations<'a> {
         let name = operation.name();
         let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
         if !sound {
-            return Err(Error::user(format!("\"{name}\" is no name for an operation"))
+            return Err(Error::user(format!("\"{name}\" is not a name for an operation"))
                 .hint("use letters, digits and underscores, for example \"my_conv_3x3\""));
         }
         if self.names().any(|known| known == name) {
@@ -196,21 +197,21 @@ impl<'a> Operations<'a> {
 
 /// SepConv: ReLU, depthwise, pointwise, norm, twice; only the first depthwise has the stride.
 fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
-    Operation::new(name, about, move |g, x, place| {
-        let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, 1, place)?;
-        depthwise_separable(g, halfway, [5, 6, 7], kernel, 1, Place { stride: 1, ..place })
+    Operation::new(name, about, move |g, x, target| {
+        let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, 1, target)?;
+        depthwise_separable(g, halfway, [5, 6, 7], kernel, 1, Target { stride: 1, ..target })
     })
 }
 
 /// DilConv: ReLU, depthwise with dilation 2, pointwise, norm, once.
 fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
-    Operation::new(name, about, move |g, x, place| depthwise_separable(g, x, [1, 2, 3], kernel, 2, place))
+    Operation::new(name, about, move |g, x, target| depthwise_separable(g, x, [1, 2, 3], kernel, 2, target))
 }
 
 /// ReLU, a flat convolution with the horizontal stride, a tall one with the vertical stride, norm.
 fn crossed(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
-    Operation::new(name, about, move |g, x, place| {
-        let Place { channels, stride, norms } = place;
+    Operation::new(name, about, move |g, x, target| {
+        let Target { channels, stride, norms } = target;
         let (reach, one) = (kernel / 2, Conv::square(channels, 1));
         let y = g.relu(x);
         let flat = Conv { kernel: (1, kernel), stride: (1, stride), padding: (0, reach), ..one };
@@ -229,13 +230,13 @@ fn depthwise_separable(
     names: [usize; 3],
     kernel: usize,
     dilation: usize,
-    place: Place,
+    target: Target,
 ) -> Result<Node> {
     let [depthwise, pointwise, norm] = names.map(|n| n.to_string());
     let y = g.relu(x);
-    let y = g.depthwise(&depthwise, y, kernel, place.stride, dilation)?;
-    let y = g.pointwise(&pointwise, y, place.channels)?;
-    g.batch_norm(&norm, y, place.norms.affine())
+    let y = g.depthwise(&depthwise, y, kernel, target.stride, dilation)?;
+    let y = g.pointwise(&pointwise, y, target.channels)?;
+    g.batch_norm(&norm, y, target.norms.affine())
 }
 
 /// ReLU, 1×1 convolution, norm: how a cell brings its inputs to its own channels.

@@ -1,8 +1,8 @@
 //! Just enough of Python's literals to read a genotype out of a paper's repository or log.
 //!
-//! A call with keyword arguments whose values are lists, tuples, strings, whole numbers and `range(a, b)`; an assignment
-//! in front (`DARTS_V2 = Genotype(…)`) and comments are passed over. The result is JSON, so that one definition of the
-//! fields serves both forms.
+//! A call with keyword arguments whose values are lists, tuples, strings, whole numbers and `range(a, b)`; an
+//! assignment in front (`DARTS_V2 = Genotype(…)`) and comments are passed over. The result is JSON, so that one
+//! definition of the fields serves both forms.
 
 use crate::{Error, Result};
 use serde_json::{Map, Value};

@@ -5,8 +5,8 @@ use crate::random::Rng;
 use crate::{Error, Result};
 use rand::RngExt;
 
-/// A genotype of `nodes` nodes: each reads two different states before it, every pair of states and every operation other
-/// than "none" as likely as any other. All nodes are concatenated.
+/// A genotype of `nodes` nodes: each reads two different states before it, every pair of states and every operation
+/// other than "none" as likely as any other. All nodes are concatenated.
 ///
 /// # Errors
 /// No node, or no operation to choose.

@@ -5,10 +5,13 @@
 //! ([`Recipe`]), what its classes are called and how its images are scaled ([`Legend`]), the version that wrote it, and
 //! whatever the writer had to say.
 
+use super::densenet::densenet;
+use super::discrete::{Discrete, DiscreteRecipe};
 use super::network::Network;
 use super::operations::Operations;
-use super::recipe::{Legend, Recipe};
+use super::recipe::Recipe;
 use crate::graph::Graph;
+use crate::legend::Legend;
 use crate::random::Seed;
 use crate::{Error, Result, files};
 use candle_core::{Device, Tensor};
@@ -49,10 +52,10 @@ struct Header {
 struct Part {
     name: String,
     shape: Vec<usize>,
-    place: Place,
+    numbers: Numbers,
 }
 
-enum Place {
+enum Numbers {
     Weights(Range<usize>),
     Statistics(Range<usize>),
 }
@@ -61,15 +64,14 @@ impl SavedNetwork {
     /// Writes a network to a new file and renames it to `path`; what stood there is whole until then.
     ///
     /// # Errors
-    /// A network that no description can rebuild (a supernet, a closure's), a legend that does not fit it, a folder that
-    /// cannot be written.
+    /// A network that no description can rebuild (a supernet, a closure's), a legend that does not fit it, a folder
+    /// that cannot be written.
     pub fn write(path: &Path, network: &Network, legend: &Legend, about: &Map<String, Value>) -> Result<()> {
         let Some(recipe) = network.recipe() else {
             return Err(Error::user("only networks that discrete(…) or densenet(…) made can be saved whole")
                 .hint("save_tensors(path, net.named(net.weights)) keeps any network's weights"));
         };
-        let [channels, ..] = recipe.input();
-        legend.check(network.classes(), channels)?;
+        legend.check(network.classes(), recipe.input().channels)?;
         let header = Header {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -83,9 +85,9 @@ impl SavedNetwork {
         let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
         let parts = parts(network.graph());
         let views = parts.iter().map(|part| {
-            let values = match &part.place {
-                Place::Weights(range) => &weights[range.clone()],
-                Place::Statistics(range) => &statistics[range.clone()],
+            let values = match &part.numbers {
+                Numbers::Weights(range) => &weights[range.clone()],
+                Numbers::Statistics(range) => &statistics[range.clone()],
             };
             let view = TensorView::new(Dtype::F32, part.shape.clone(), bytemuck::cast_slice(values));
             view.map(|view| (part.name.as_str(), view)).map_err(|e| failed(format!("{}: {e}", part.name)))
@@ -107,16 +109,15 @@ impl SavedNetwork {
     /// Reads a network. `seed` is for what its further training draws at random (drop path).
     ///
     /// # Errors
-    /// A file that is no saved network or is damaged, one of a later version, operations that are not in `operations`,
-    /// tensors that are missing or of other shapes than the network that the file describes.
+    /// A file that is not a saved network or is damaged, one of a later version, operations that are not in
+    /// `operations`, tensors that are missing or of other shapes than the network that the file describes.
     pub fn read_with(path: &Path, operations: Operations<'_>, seed: Seed, device: &Device) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, &e))?;
         let file = File::open(path, &bytes)?;
         let Header { network: recipe, legend, about, version, .. } = file.header()?;
         let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
-        let network = recipe.build(operations, seed, device, |graph| file.check(graph)).map_err(inside)?;
-        let [channels, ..] = recipe.input();
-        legend.check(network.classes(), channels).map_err(inside)?;
+        let network = build(&recipe, &operations, seed, device, |graph| file.check(graph)).map_err(inside)?;
+        legend.check(network.classes(), recipe.input().channels).map_err(inside)?;
         file.fill(&network)?;
         Ok(Self { network: network.with_legend(legend), about, version })
     }
@@ -140,18 +141,43 @@ impl SavedNetwork {
     }
 }
 
+/// Builds the network of a recipe, freshly initialised. `admit` sees the graph before anything of its size is
+/// allocated.
+///
+/// # Errors
+/// Numbers out of bounds, operations that are not in `operations`, and whatever `admit` has against the graph.
+fn build(
+    recipe: &Recipe,
+    operations: &Operations<'_>,
+    seed: Seed,
+    device: &Device,
+    admit: impl FnOnce(&Graph) -> Result<()>,
+) -> Result<Network> {
+    match recipe {
+        Recipe::Discrete(DiscreteRecipe { genotype, options }) => {
+            let discrete = Discrete::build_with(genotype, options, operations)?;
+            admit(&discrete.graph)?;
+            Network::discrete(discrete, seed, device)
+        }
+        Recipe::DenseNet(options) => {
+            admit(&densenet(options)?)?;
+            Network::densenet(options, seed, device)
+        }
+    }
+}
+
 /// All that a file holds of a graph.
 fn parts(graph: &Graph) -> Vec<Part> {
     let weights = graph.weights().iter().map(|weight| Part {
         name: weight.name.clone(),
         shape: weight.shape.clone(),
-        place: Place::Weights(weight.range()),
+        numbers: Numbers::Weights(weight.range()),
     });
     let statistics = graph.norms().iter().flat_map(|norm| {
         [("running_mean", norm.mean()), ("running_var", norm.variance())].map(|(what, range)| Part {
             name: format!("{}.{what}", norm.name),
             shape: vec![norm.channels],
-            place: Place::Statistics(range),
+            numbers: Numbers::Statistics(range),
         })
     });
     weights.chain(statistics).collect()
@@ -167,7 +193,7 @@ struct File<'a> {
 impl<'a> File<'a> {
     fn open(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
-            Error::user(format!("{} is no saved network: {error}", path.display()))
+            Error::user(format!("{} is not a saved network: {error}", path.display()))
                 .hint("net.save(\"best.safetensors\") writes one")
         })?;
         Ok(Self { path, bytes, tensors })
@@ -190,11 +216,22 @@ impl<'a> File<'a> {
                 Err(Error::user(format!("{} was written by candlewick {by}", self.path.display()))
                     .hint(format!("this is candlewick {}, which does not know its form", env!("CARGO_PKG_VERSION"))))
             }
-            _ => serde_json::from_value(value).map_err(damaged),
+            _ => Self::known(value).map_err(damaged),
         }
     }
 
-    /// Sees that the file holds what the graph needs, and nothing else.
+    /// The header, whose description of the network says nothing that this version would pass over.
+    fn known(value: Value) -> serde_json::Result<Header> {
+        let header: Header = serde_json::from_value(value.clone())?;
+        let understood = serde_json::to_value(&header.network)?;
+        let said = value.get("network").and_then(Value::as_object).into_iter().flatten();
+        match said.map(|(name, _)| name).find(|name| understood.get(name.as_str()).is_none()) {
+            Some(strange) => Err(serde::de::Error::custom(format!("unknown field `{strange}`"))),
+            None => Ok(header),
+        }
+    }
+
+    /// Checks that the file holds what the graph needs, and nothing else.
     fn check(&self, graph: &Graph) -> Result<()> {
         let parts = parts(graph);
         for Part { name, shape, .. } in &parts {
@@ -222,10 +259,10 @@ impl<'a> File<'a> {
     fn fill(&self, network: &Network) -> Result<()> {
         let mut weights = vec![0f32; network.graph().parameters()];
         let mut statistics = vec![0f32; network.graph().statistics_len()];
-        for Part { name, place, .. } in parts(network.graph()) {
-            let to = match place {
-                Place::Weights(range) => &mut weights[range],
-                Place::Statistics(range) => &mut statistics[range],
+        for Part { name, numbers, .. } in parts(network.graph()) {
+            let to = match numbers {
+                Numbers::Weights(range) => &mut weights[range],
+                Numbers::Statistics(range) => &mut statistics[range],
             };
             let view = self.tensors.tensor(&name).map_err(|e| Error::user(format!("{}: {e}", self.path.display())))?;
             // The bytes need not lie on a float's boundary.
@@ -234,7 +271,7 @@ impl<'a> File<'a> {
             }
             if to.iter().any(|value| !value.is_finite()) {
                 return Err(Error::user(format!(
-                    "{}: \"{name}\" holds values that are no numbers",
+                    "{}: \"{name}\" holds values that are not numbers",
                     self.path.display()
                 ))
                 .hint("the training had come apart when it was saved, or the file is damaged"));

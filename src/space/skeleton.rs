@@ -3,7 +3,17 @@
 
 use super::cell::CellKind;
 use crate::graph::Shape;
+use crate::graph::bounds::MOST;
 use crate::{Error, Result};
+
+/// Checks numbers of things by what options call them: at least one of each, and not more than [`MOST`].
+pub fn check_counts(network: &str, counts: &[(&str, usize)]) -> Result<()> {
+    match counts.iter().find(|(_, count)| !(1..=MOST).contains(count)) {
+        Some((name, 0)) => Err(Error::user(format!("{network} needs at least one of {name}, not 0"))),
+        Some((name, count)) => Err(Error::user(format!("{name} must be from 1 to {MOST}, not {count}"))),
+        None => Ok(()),
+    }
+}
 
 /// The kind of each cell, first to last. `reductions`: which ones reduce; none: a third and two thirds of the depth.
 pub fn cell_kinds(layers: usize, reductions: Option<&[usize]>) -> Result<Vec<CellKind>> {

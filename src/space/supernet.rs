@@ -7,8 +7,7 @@ use super::cell::{CellKind, Mask, SearchCell, check_partial, edge_count};
 use super::derive::derive_cell;
 use super::genotype::Genotype;
 use super::operations::{Operation, Operations};
-use super::skeleton::{cell_kinds, even_size};
-use crate::graph::bounds::MOST;
+use super::skeleton::{cell_kinds, check_counts, even_size};
 use crate::graph::{Conv, Graph, Shape};
 use crate::{Error, Result};
 
@@ -30,7 +29,8 @@ pub struct SupernetOptions<'a> {
     pub stem_multiplier: usize,
     pub operations: Vec<Operation<'a>>,
     pub masks: Masks,
-    /// Partial channels (PC-DARTS, Xu et al. 2020): candidates see the first of this many equal parts of the channels. 1: all.
+    /// Partial channels (PC-DARTS, Xu et al. 2020): candidates see the first of this many equal parts of the channels.
+    /// 1: all.
     pub partial: usize,
     /// Whether every edge has a weight of its own beside its candidates', normalised over the edges into a node.
     pub edge_weights: bool,
@@ -54,24 +54,21 @@ impl SupernetOptions<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        let counts = [
-            ("channels", self.channels),
-            ("layers", self.layers),
-            ("nodes", self.nodes),
-            ("stem_multiplier", self.stem_multiplier),
-            ("classes", self.classes),
-            ("partial", self.partial),
-            ("ops", self.operations.len()),
-            ("the images' channels", self.input.channels),
-            ("the images' height", self.input.height),
-            ("the images' width", self.input.width),
-        ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(Error::user(format!("a supernet needs at least one of {name}, not 0")));
-        }
-        if let Some((name, count)) = counts.iter().find(|(_, count)| *count > MOST) {
-            return Err(Error::user(format!("{name}: {count} is more than a supernet can have, {MOST}")));
-        }
+        check_counts(
+            "a supernet",
+            &[
+                ("channels", self.channels),
+                ("layers", self.layers),
+                ("nodes", self.nodes),
+                ("stem_multiplier", self.stem_multiplier),
+                ("classes", self.classes),
+                ("partial", self.partial),
+                ("ops", self.operations.len()),
+                ("the images' channels", self.input.channels),
+                ("the images' height", self.input.height),
+                ("the images' width", self.input.width),
+            ],
+        )?;
         check_partial(self.channels, self.partial)?;
         for kind in CellKind::BOTH {
             let edges = edge_count(self.nodes);
@@ -115,12 +112,12 @@ pub struct Supernet {
 
 impl Supernet {
     /// Builds the search network. Slot blocks "normal" and "reduce" are edges × operations each, shared by all cells of
-    /// their kind; with edge weights "betas_normal" and "betas_reduce", edges × 1, follow, and the graph expects the former
-    /// to be multiplied by the latter already.
+    /// their kind; with edge weights "betas_normal" and "betas_reduce", edges × 1, follow, and the graph expects the
+    /// former to be multiplied by the latter already.
     ///
     /// # Errors
-    /// Counts of zero, channels that partial channels do not divide, reductions that are no cells, masks of the wrong shape or that cut a node off, and odd sizes where
-    /// a reduction needs even ones (the error names the cell).
+    /// Counts of zero, channels that partial channels do not divide, reductions that are no cells, masks of the wrong
+    /// shape or that cut a node off, and odd sizes where a reduction needs even ones (the error names the cell).
     pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
         options.check()?;
         let kinds = cell_kinds(options.layers, options.reductions.as_deref())?;

@@ -10,7 +10,7 @@ fn run_on(device: &str) -> Ended {
 #[test]
 fn a_number_that_no_device_can_have_is_refused() {
     for device in ["cuda:", "cuda:x", "cuda:-1", "cuda:4294967296"] {
-        run_on(device).shows(2, &["is no device number"]);
+        run_on(device).shows(2, &["is not a device number"]);
     }
 }
 

@@ -436,5 +436,5 @@ fn a_contact_sheet_shows_every_genotype_by_name() {
     run("draw_all([\"DARTS_V3\"], \"plots/x\");").shows(2, &["there is no genotype \"DARTS_V3\""]);
     run("draw_all([\"DARTS_V2\"], \"../x\");").shows(2, &["may not write"]);
     run("let run = start_run();\nrun.plot_groups(\"../x\", #{ a: [1.0] });")
-        .shows(2, &["is no name for a chart's file"]);
+        .shows(2, &["is not a name for a chart's file"]);
 }

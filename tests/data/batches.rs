@@ -19,8 +19,8 @@ fn standard() -> BatchOptions {
 
 /// Values and labels, as bits.
 fn bits(batch: &Batch) -> (Vec<u32>, Vec<u32>, Vec<usize>) {
-    let x = batch.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    (x.iter().map(|v| v.to_bits()).collect(), batch.y.to_vec1().unwrap(), batch.indices.clone())
+    let x = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    (x.iter().map(|v| v.to_bits()).collect(), batch.labels.to_vec1().unwrap(), batch.indices.clone())
 }
 
 #[test]
@@ -49,8 +49,9 @@ fn labels_stay_with_their_images() {
     let set = digits();
     for batch in batches(&set, 100, BatchOptions::default()).epoch(5) {
         let batch = batch.unwrap();
-        assert_eq!(batch.x.dims(), [batch.len(), 1, 8, 8]);
-        let (x, y) = (batch.x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), batch.y.to_vec1::<u32>().unwrap());
+        assert_eq!(batch.images.dims(), [batch.len(), 1, 8, 8]);
+        let (x, y) =
+            (batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap(), batch.labels.to_vec1::<u32>().unwrap());
         for (k, &place) in batch.indices.iter().enumerate() {
             assert_eq!(Some(y[k]), set.label(place));
             let pixel = f32::from(set.pixels(place).unwrap()[20]);
@@ -96,7 +97,7 @@ fn evaluation_keeps_the_order_and_every_image() {
     let seen: Vec<usize> = set.batches_in_order(256).unwrap().flat_map(|batch| batch.unwrap().indices).collect();
     assert_eq!(seen, (0..set.len()).collect::<Vec<_>>());
     let plain = set.batches_in_order(1).unwrap().next().unwrap().unwrap();
-    let values = plain.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values = plain.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     for (value, &byte) in values.iter().zip(set.pixels(0).unwrap()) {
         assert_eq!(*value, (f32::from(byte) / 16.0 - set.mean()[0]) / set.std()[0]);
     }
@@ -119,7 +120,7 @@ fn cropping_pads_with_black_before_normalisation_and_covers_all_offsets() {
     let mut corners = [[0u32; 5]; 5];
     for epoch in 0..200 {
         for batch in train.epoch(epoch) {
-            for image in batch.unwrap().x.first_channel() {
+            for image in batch.unwrap().images.first_channel() {
                 // White rows are those inside; black ones show how far the window moved.
                 let white_row = |y: usize| image[y].contains(&normalised(255.0));
                 let top = (0..16).find(|&y| white_row(y)).unwrap();
@@ -146,7 +147,7 @@ fn half_of_the_images_are_mirrored() {
     let mut mirrored = 0;
     for _ in 0..200 {
         let batch = train.next().unwrap();
-        let x = batch.x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let x = batch.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for image in x.chunks_exact(3 * 64) {
             // Green counts the columns upwards.
             let row: Vec<f32> = image[64..72].to_vec();
@@ -166,7 +167,7 @@ fn cutout_clears_a_clipped_square_after_normalisation() {
     let train = batches(&set, 6, BatchOptions { cutout: 6, ..BatchOptions::default() });
     let (mut areas, mut total) = (std::collections::BTreeSet::new(), 0usize);
     for _ in 0..200 {
-        for image in train.next().unwrap().x.first_channel() {
+        for image in train.next().unwrap().images.first_channel() {
             let hole: Vec<(usize, usize)> =
                 (0..256).map(|k| (k / 16, k % 16)).filter(|&(y, x)| image[y][x] == 0.0).collect();
             let (height, width) = (span(hole.iter().map(|p| p.0)), span(hole.iter().map(|p| p.1)));

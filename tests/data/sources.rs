@@ -2,7 +2,8 @@
 
 use crate::files::*;
 use crate::shared::reference;
-use candlewick::data::{ImageOptions, ImageShape, Source, images};
+use candlewick::data::{ImageOptions, Source, images};
+use candlewick::shape::Shape;
 use parquet::file::reader::SerializedFileReader;
 use parquet::record::Field;
 use std::fs::File;
@@ -11,8 +12,8 @@ use tempfile::tempdir;
 const CIFAR_CLASSES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
-fn shape(channels: usize, height: usize, width: usize) -> ImageShape {
-    ImageShape { channels, height, width }
+fn shape(channels: usize, height: usize, width: usize) -> Shape {
+    Shape { channels, height, width }
 }
 
 #[test]

@@ -100,5 +100,5 @@ fn a_fixture_of_something_else_is_told_what_it_lacks() {
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().join("empty.safetensors");
     std::fs::write(&empty, "{}").expect("written");
-    compare(&empty, "portable", "1", &[]).shows(2, &["is no safetensors file", "load_tensors(file)"]);
+    compare(&empty, "portable", "1", &[]).shows(2, &["is not a safetensors file", "load_tensors(file)"]);
 }

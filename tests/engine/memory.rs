@@ -172,8 +172,8 @@ fn a_limit_that_is_none_is_refused_where_the_network_is_made() {
         ended.points_at(&script(memory), 1, 11);
     };
     refused("\"2\"", &["\"2\" lacks a unit", "hint: write a number and a unit: \"2GB\""]);
-    refused("\"2 GX\"", &["\"GX\" is no unit of memory"]);
-    refused("\"much\"", &["\"much\" is no amount of memory"]);
+    refused("\"2 GX\"", &["\"GX\" is not a unit of memory"]);
+    refused("\"much\"", &["\"much\" is not an amount of memory"]);
     refused("2", &["option `memory` must be a string, not the int 2", "\"2GB\""]);
     refused("\"1kB\"", &["one image cannot be trained within", "the least memory that would do is"]);
     for maker in [

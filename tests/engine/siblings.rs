@@ -193,7 +193,7 @@ fn edge_by_edge(cell: &Cell, g: &mut Graph, x: Node) -> Node {
             let stride = if cell.kind == CellKind::Reduction && input < 2 { 2 } else { 1 };
             let head = g.slice(state, 0, part).unwrap();
             let place =
-                candlewick::space::Place { channels: part, stride, norms: candlewick::space::NormStyle::Search };
+                candlewick::space::Target { channels: part, stride, norms: candlewick::space::NormStyle::Search };
             let candidates: Vec<(Node, Slot)> = cell
                 .operations
                 .iter()

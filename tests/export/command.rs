@@ -111,7 +111,7 @@ fn runs_that_cannot_be_exported_say_what_is_there_and_what_would_help() {
     export("nowhere/at/all").shows(2, &["nowhere/at/all", "net.save"]);
     std::fs::create_dir(folder.path().join("runs/bare")).unwrap();
     export("runs/bare").shows(2, &["it is empty"]);
-    export("runs/train/journal.jsonl").shows(2, &["journal.jsonl is no saved network"]);
+    export("runs/train/journal.jsonl").shows(2, &["journal.jsonl is not a saved network"]);
     std::fs::write(folder.path().join("runs/train/mine.safetensors"), "").unwrap();
     export("runs/train").shows(2, &["mine.safetensors", "name it: runs/train/mine.safetensors"]);
     assert!(!folder.path().join("net.onnx").exists());
@@ -130,7 +130,7 @@ fn files_that_cannot_be_written_are_told_and_what_stood_there_stays() {
     export("./net.safetensors").shows(2, &["is the saved network itself"]);
     export("").shows(2, &["--onnx"]);
     if cfg!(target_os = "linux") {
-        export("/dev/null").shows(2, &["/dev/null is no file that can be replaced"]);
+        export("/dev/null").shows(2, &["/dev/null is not a file that can be replaced"]);
         export("/proc/net.onnx").shows(2, &["/proc/net.onnx"]);
     }
     assert!(std::fs::read(&saved).unwrap() == before);

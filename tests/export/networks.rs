@@ -41,11 +41,11 @@ pub fn settled(network: Network) -> Network {
     network
 }
 
-pub fn small(input: Shape) -> DiscreteOptions<'static> {
+pub fn small(input: Shape) -> DiscreteOptions {
     DiscreteOptions { channels: 8, layers: 5, ..DiscreteOptions::new(input, 10) }
 }
 
-pub fn cifar() -> DiscreteOptions<'static> {
+pub fn cifar() -> DiscreteOptions {
     small(Shape::new(3, 32, 32))
 }
 

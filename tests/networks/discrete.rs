@@ -16,7 +16,7 @@ use candlewick::space::{
 };
 use serde_json::Value;
 
-fn cifar() -> DiscreteOptions<'static> {
+fn cifar() -> DiscreteOptions {
     DiscreteOptions::new(Shape::new(3, 32, 32), 10)
 }
 
@@ -181,7 +181,7 @@ fn every_published_cell_prints_draws_and_trains_for_a_step() {
         let built = Discrete::build(genotype, &options).unwrap();
         let network = Network::discrete(built, Seed(1), &Device::Cpu).unwrap();
         network.set_drop_path(0.2).unwrap();
-        let loss = Loss { label_smoothing: 0.1, auxiliary: 0.4 };
+        let loss = Loss { label_smoothing: 0.1, auxiliary: None };
         let (value, gradient) = loss_gradient(&network, &images, None, loss).unwrap();
         assert!(value.is_finite() && values(&gradient).iter().all(|g| g.is_finite()), "{name}");
         Sgd::new(vec![network.weights().clone()], SgdOptions::new(0.025)).unwrap().step(&[gradient]).unwrap();
@@ -212,12 +212,12 @@ fn the_auxiliary_head_speaks_in_training_only_and_counts_apart() {
     assert_eq!(values(&logits(&with, Mode::Trial).narrow(1, 0, 10).unwrap()), values(&logits(&plain, Mode::Trial)));
     let loss =
         |net: &Network, auxiliary| loss_gradient(net, &images, None, Loss { auxiliary, ..Loss::default() }).unwrap();
-    let (main, _) = loss(&plain, 0.4);
-    let (without, gradient) = loss(&with, 0.0);
+    let (main, _) = loss(&plain, None);
+    let (without, gradient) = loss(&with, Some(0.0));
     assert_eq!(without, main);
     assert!(values(&with.slice_of(&gradient, "auxiliary.classifier.bias").unwrap()).iter().all(|&g| g == 0.0));
-    let (half, _) = loss(&with, 0.5);
-    let (one, gradient) = loss(&with, 1.0);
+    let (half, _) = loss(&with, Some(0.5));
+    let (one, gradient) = loss(&with, Some(1.0));
     assert!(((one - main) - 2.0 * (half - main)).abs() < 1e-5 && one > main);
     assert!(values(&with.slice_of(&gradient, "auxiliary.features.2.weight").unwrap()).iter().any(|&g| g != 0.0));
 }
@@ -238,8 +238,10 @@ fn smoothed_labels_share_a_little_with_every_class() {
     assert!((loss(0.0) + (a[0] + b[2]) / 2.0).abs() < 1e-6);
     let row = |p: [f32; 3], right: usize| -(0.9 * p[right] + 0.1 / 3.0 * p.iter().sum::<f32>());
     assert!((loss(0.1) - (row(a, 0) + row(b, 2)) / 2.0).abs() < 1e-6);
-    assert!(failure(Loss { label_smoothing: 1.0, ..Loss::default() }.check()).message.contains("label_smoothing"));
-    assert!(failure(Loss { auxiliary: f64::NAN, ..Loss::default() }.check()).message.contains("auxiliary"));
+    assert!(failure(Loss { label_smoothing: 1.0, ..Loss::default() }.check(true)).message.contains("label_smoothing"));
+    assert!(failure(Loss { auxiliary: Some(f64::NAN), ..Loss::default() }.check(true)).message.contains("auxiliary"));
+    let without = Loss { auxiliary: Some(0.4), ..Loss::default() }.check(false);
+    assert!(failure(without).message.contains("no auxiliary head"));
 }
 
 #[test]

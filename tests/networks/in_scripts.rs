@@ -280,7 +280,7 @@ fn what_does_not_fit_is_refused_with_what_would() {
         &["adam", "eta"],
     );
     refused(&format!("{SMALL}sgd(net.weights, #{{ momentum: 0.9 }});"), &["lr"]);
-    refused("sgd(zeros([3]), #{ lr: 0.1 });", &["no parameter", "parameter(t)"]);
+    refused("sgd(zeros([3]), #{ lr: 0.1 });", &["not a parameter", "parameter(t)"]);
     refused(&format!("{SMALL}sgd(net.weights, #{{ lr: 0.1 }}).step(zeros([3]));"), &["[3]"]);
     refused(&format!("{SMALL}derive(net, #{{ rule: \"dart\" }});"), &["dart", "darts"]);
     refused("genotype(\"Genotype(normal=[('sep_conv_3x3', 0)])\");", &["reduce"]);

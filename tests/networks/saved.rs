@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tempfile::tempdir;
 
-fn options() -> DiscreteOptions<'static> {
+fn options() -> DiscreteOptions {
     DiscreteOptions { channels: 2, layers: 3, ..DiscreteOptions::new(Shape::new(1, 8, 8), 4) }
 }
 
@@ -210,7 +210,7 @@ fn a_damaged_file_is_told_from_a_good_one() {
         }
         Some((shape, data))
     };
-    refused(SavedNetwork::read(&tampered(&path, nan, same)), &["\"head.bias\" holds values that are no numbers"]);
+    refused(SavedNetwork::read(&tampered(&path, nan, same)), &["\"head.bias\" holds values that are not numbers"]);
 
     let other = tampered(&path, whole, |text| text.replace("\"channels\":2", "\"channels\":3"));
     refused(SavedNetwork::read(&other), &["is [6, 1, 3, 3]", "[9, 1, 3, 3]"]);
@@ -224,6 +224,8 @@ fn a_damaged_file_is_told_from_a_good_one() {
         text.replace("\"format\":1", "\"format\":2").replace(env!("CARGO_PKG_VERSION"), "9.9.9")
     });
     refused(SavedNetwork::read(&later), &["was written by candlewick 9.9.9"]);
+    let strange = tampered(&path, whole, |text| text.replace("\"stem\":", "\"dropout\":0.5,\"stem\":"));
+    refused(SavedNetwork::read(&strange), &["unknown field `dropout`"]);
     let nameless = tampered(&path, whole, |text| text.replace("\"ape\",", ""));
     refused(SavedNetwork::read(&nameless), &["3 class names for a network of 4 classes"]);
     let broken = tampered(&path, whole, |text| text[..text.len() / 2].to_string());
@@ -231,7 +233,7 @@ fn a_damaged_file_is_told_from_a_good_one() {
 
     let cut = folder.path().join("cut.safetensors");
     std::fs::write(&cut, &std::fs::read(&path).unwrap()[..3000]).unwrap();
-    refused(SavedNetwork::read(&cut), &["cut.safetensors is no saved network", "net.save"]);
+    refused(SavedNetwork::read(&cut), &["cut.safetensors is not a saved network", "net.save"]);
     let data = [0u8; 8];
     let view = TensorView::new(Dtype::F32, vec![2], &data).unwrap();
     std::fs::write(&cut, safetensors::serialize([("x", view)], None).unwrap()).unwrap();
@@ -252,7 +254,7 @@ fn what_a_script_defined_has_to_be_defined_again() {
          ('max_pool_3x3', 1)], reduce_concat=[2])",
     )
     .unwrap();
-    let built = Discrete::build(&genotype, &DiscreteOptions { operations: operations(), ..options() }).unwrap();
+    let built = Discrete::build_with(&genotype, &options(), &operations()).unwrap();
     let network = Network::discrete(built, Seed(1), &Device::Cpu).unwrap();
     let path = save(folder.path(), &network);
     refused(SavedNetwork::read(&path), &["there is no operation \"twice\""]);

@@ -6,8 +6,8 @@ use candlewick::graph::{Graph, Shape};
 use candlewick::space::cell::{edge_count, incoming};
 use candlewick::space::derive::derive_cell;
 use candlewick::space::{
-    CellKind, Cost, DARTS_OPS, Edge, Genotype, Masks, NormStyle, Operation, Operations, Pair, Place, Space, Supernet,
-    SupernetOptions,
+    CellKind, Cost, DARTS_OPS, Edge, Genotype, Masks, NormStyle, Operation, Operations, Pair, Space, Supernet,
+    SupernetOptions, Target,
 };
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ fn smaller_search_networks_have_the_counted_weights() {
 fn counts(operation: &Operation<'_>, channels: usize, size: usize, stride: usize, norms: NormStyle) -> (usize, usize) {
     let mut graph = Graph::new(channels, size, size);
     let input = graph.input();
-    operation.apply(&mut graph, input, Place { channels, stride, norms }).unwrap();
+    operation.apply(&mut graph, input, Target { channels, stride, norms }).unwrap();
     (graph.parameters(), graph.macs())
 }
 

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use candlewick::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Entry, Figure, Group, Groups, HeatMap, Matrix, Op, Palette, Panel, Rect, Series,
-    Sheet, lay_out, png, save, state_name, svg,
+    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Palette, Panel, Rect, Series, Sheet,
+    SheetItem, lay_out, png, save, state_name, svg,
 };
 use candlewick::run::cells_from_genotype;
 use candlewick::space::{CellKind, DARTS_OPS, catalogue};
@@ -296,7 +296,7 @@ fn groups_and_sheets_are_drawn_whatever_they_hold() {
         Figure::Sheet(Sheet {
             title: String::new(),
             columns: 3,
-            entries: vec![Entry { name: long.into(), cells: vec![Cell::default()] }, Entry::default()],
+            items: vec![SheetItem { name: long.into(), cells: vec![Cell::default()] }, SheetItem::default()],
         }),
     ] {
         let text = svg(&figure).expect("it is drawn");

@@ -79,7 +79,7 @@ fn a_loss_that_is_not_a_number_ends_the_script_and_names_the_step() -> anyhow::R
                 for step in run.steps(5) { run.log(#{ train_loss: if step < 2 { 1.0 } else { 0.0 / 0.0 } }); }";
     let page = run(text, &out).err().ok_or_else(|| anyhow::anyhow!("it went on"))?;
     assert_eq!(page.message, "train_loss is NaN at step 2 of epoch 0");
-    assert_eq!(page.place.map(|place| place.line), Some(2));
+    assert_eq!(page.location.map(|location| location.line), Some(2));
     assert_eq!(read(&out.join("journal.jsonl"))?.len(), 3);
     Ok(())
 }
@@ -91,14 +91,16 @@ fn misuse_is_told_with_what_would_be_right() -> anyhow::Result<()> {
         ("start_run(); start_run();", "already holds a run", "a script starts one run"),
         ("for b in start_run().steps(\"train\") {}", "not the string \"train\"", "run.steps(train)"),
         ("start_run().log(#{ step: 3 })", "cannot be called \"step\"", "choose another name"),
-        ("start_run().log(#{ f: |x| x })", "is no data", "take what you need"),
+        ("start_run().log(#{ f: |x| x })", "is not data", "take what you need"),
         ("let r = start_run(); r.log(#{ train_loss: 1.0 }); r.plot(\"train_los\")", "train_los", "train_loss"),
         ("start_run().plot_alphas(3)", "not the int 3", "#{ normal:"),
         ("start_run().plot_alphas(#{ normal: #{ values: [[1.0]] } })", "`ops`", "#{ ops:"),
         ("start_run().plot_alphas(#{ normal: #{ ops: [\"a\"], values: [[1.0]] } })", "1 rows", "2, 5, 9, 14"),
         ("start_run().plot_alphas(#{ normal: #{ ops: [\"a\"], values: [[1.0], [1.0, 2.0]] } })", "lengths [1, 2]", ""),
-        ("start_run().draw(#{ normal: [[\"skip_connect\", 5]], normal_concat: [2] })", "entry 0", "normal_concat"),
-        ("start_run().draw(3)", "no genotype", "normal_concat"),
+        ("start_run().draw(#{ normal: [[\"none\", 5], [\"none\", 0]] })", "can only read states 0 to 1", ""),
+        ("start_run().draw(#{ normal: [[\"none\", 0]] })", "normal has 1 pairs", ""),
+        ("start_run().draw(#{ normal: [[\"none\", \"x\"]] })", "an edge is ('sep_conv_3x3', input)", "normal_concat"),
+        ("start_run().draw(3)", "not a genotype", "normal_concat"),
     ];
     for (script, message, hint) in cases {
         let (told, hinted) = failure(script)?;

@@ -130,7 +130,7 @@ fn a_journal_cut_off_in_its_last_line_can_still_be_read() -> anyhow::Result<()> 
     assert_eq!(read(&path)?.len(), 2);
     std::fs::write(&path, "{\"epoch\":0,\"step\":0}\n{\"epoch\":0,\"st\n{\"epoch\":0,\"step\":1}\n")?;
     let error = read(&path).err().map(|e| e.message).unwrap_or_default();
-    assert!(error.contains("line 2 is no JSON object"), "{error}");
+    assert!(error.contains("line 2 is not a JSON object"), "{error}");
     let error = read(&folder.path().join("nothing.jsonl")).err().and_then(|e| e.hint);
     assert!(error.is_some_and(|hint| hint.contains("journal.jsonl")));
     Ok(())
@@ -192,7 +192,7 @@ fn plotting_what_was_never_logged_names_the_closest_field() -> anyhow::Result<()
     let error = run.plot(&["train_los".into()]).err();
     assert_eq!(error.and_then(|e| e.hint).as_deref(), Some("did you mean \"train_loss\"?"));
     let error = run.draw(&json!({ "normal": [["skip_connect", 7]], "normal_concat": [2] })).err();
-    assert!(error.is_some_and(|e| e.message.contains("entry 0 of \"normal\"")));
+    assert!(error.is_some_and(|e| e.message.contains("normal has 1 pairs")));
     Ok(())
 }
 

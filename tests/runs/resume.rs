@@ -177,7 +177,7 @@ fn what_cannot_be_resumed_is_told() {
 
     write(&SEARCH.replace("channels: 4, layers: 3, nodes: 2", "channels: 8, layers: 3, nodes: 2"));
     candlewick(folder, &["run", "s.rhai", "--resume", "--out", "whole"])
-        .shows(2, &["the checkpoint's network at place 0 does not fit", "s.rhai:16"]);
+        .shows(2, &["the checkpoint's network at index 0 does not fit", "s.rhai:16"]);
 
     write("let run = start_run([]);\nfor step in run.steps(2) {}\n");
     candlewick(folder, &["run", "s.rhai", "--out", "steps"]).shows(0, &[]);
@@ -189,7 +189,7 @@ fn what_cannot_be_resumed_is_told() {
 #[test]
 fn start_run_wants_all_that_its_optimizers_move() {
     let script = "let w = parameter(ones([2]));\nlet opt = sgd(w, #{ lr: 0.1 });\nstart_run([opt]);\n";
-    run(script).shows(2, &["the optimizer at place 0 of the list moves parameters", "list its network too"]);
+    run(script).shows(2, &["the optimizer at index 0 of the list moves parameters", "list its network too"]);
     run(&script.replace("[opt]", "[#{ all: [w] }, opt]")).shows(0, &[]);
     run("start_run([|x| x]);\n").shows(2, &["no state that the loop changes", "#{ keep:"]);
     run("start_run([], #{ keep: #{ f: zeros([2]) } });\n").shows(2, &["`f`: a tensor cannot be kept"]);

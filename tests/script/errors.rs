@@ -181,8 +181,8 @@ fn a_script_reads_and_writes_and_imports_only_where_it_may() {
     run(&script).shows(2, &["the script may not read", "--data"]);
     run("load_tensors(\"../../etc/passwd\");").shows(2, &["the script may not read"]);
     // Named on the command line, it may be read; then its content is what is wrong.
-    run_with(&script, &["--set", &format!("file={name}")]).shows(2, &["is no safetensors file"]);
-    run_with(&script, &["--data", &outside.path().display().to_string()]).shows(2, &["is no safetensors file"]);
+    run_with(&script, &["--set", &format!("file={name}")]).shows(2, &["is not a safetensors file"]);
+    run_with(&script, &["--data", &outside.path().display().to_string()]).shows(2, &["is not a safetensors file"]);
     run_with("print(1);", &["--data", "nowhere"]).shows(2, &["there is no folder \"nowhere\""]);
     run("load_tensors(\"nothing.safetensors\");").shows(2, &["there is no file or folder \"nothing.safetensors\""]);
     run("save_tensors(\"../x.safetensors\", #{ x: zeros([1]) });").shows(2, &["the script may not write"]);

@@ -17,7 +17,7 @@ fn everything_declared_is_documented_with_an_example() {
 fn every_example_runs() {
     let mut failures = vec![];
     for entry in &script::catalogue().entries {
-        if let Err(page) = run(entry.example) {
+        if let Err(page) = run(&entry.example) {
             failures.push(format!("{}\n{page}", entry.signature()));
         }
     }
@@ -28,7 +28,7 @@ fn every_example_runs() {
 fn check_finds_nothing_wrong_in_any_example() {
     let mut failures = vec![];
     for entry in &script::catalogue().entries {
-        let pages = script::on_script_thread(|| match load(entry.example, &std::env::temp_dir()) {
+        let pages = script::on_script_thread(|| match load(&entry.example, &std::env::temp_dir()) {
             Ok(script) => script.check(),
             Err(page) => vec![*page],
         });

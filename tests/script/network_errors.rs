@@ -94,7 +94,7 @@ fn labels_must_count_classes() {
     {
         refused(&labelled("weight_gradient", y), &[&format!("a label is {label}, which counts no class"), none]);
     }
-    refused(&labelled("weight_gradient", "[0]"), &["one label an image, not [2, 1, 8, 8] with [1]"]);
+    refused(&labelled("weight_gradient", "[0]"), &["one label per image, not [2, 1, 8, 8] with [1]"]);
     refused(&labelled("weight_gradient", "[0, \"cat\"]"), &["`y`", "\"cat\""]);
     refused("^weight_gradient(net, #{ x: batch.x });", &["a batch needs `y`", "hint: #{ x: images, y: labels }"]);
 }

@@ -105,7 +105,7 @@ fn calls(entry: &Entry) -> Vec<String> {
         for parameter in &entry.parameters[..count] {
             let choices = match parameter.kind.options {
                 true => vec!["#{}".to_string()],
-                false => arguments(&parameter.kind.text, entry.example),
+                false => arguments(&parameter.kind.text, &entry.example),
             };
             let longer = |list: &Vec<String>, choice: &String| [list.as_slice(), &[choice.clone()]].concat();
             lists = lists.iter().flat_map(|list| choices.iter().map(move |choice| longer(list, choice))).collect();
@@ -201,7 +201,7 @@ fn try_out(entry: &Entry, folder: &Path) -> Result<(), String> {
     let mut session = Session::begin(folder);
     // Examples write the files that they read; a run of theirs would be in the way of the calls'.
     if entry.noun != "runs" {
-        session.engine.run(entry.example).map_err(|error| format!("{}: {error}", entry.signature()))?;
+        session.engine.run(&entry.example).map_err(|error| format!("{}: {error}", entry.signature()))?;
     }
     let mut worked = 0;
     for call in calls(entry).iter().take(TRIED) {

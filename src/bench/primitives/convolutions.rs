@@ -125,8 +125,8 @@ impl Planes {
         ]
     }
 
-    /// As many channels out as in, strip by strip, with the sums for a norm; the input gradient is the same kernel with the matrix transposed, and
-    /// here as there writes rows of a plane with a halo.
+    /// As many channels out as in, strip by strip, with the sums for a norm; the input gradient is the same kernel with
+    /// the matrix transposed, and here as there writes rows of a plane with a halo.
     pub fn pointwise(self) -> [Primitive; 3] {
         let Self { isa, channels, size, .. } = self;
         let blocks = self.blocks();

@@ -1,5 +1,5 @@
-//! The engine's kernels one at a time, each over planes as a search meets them: 16 channels at 32×32 pixels, 32 at 16×16,
-//! 64 at 8×8. `candlewick bench primitives` and the developers' benchmarks run this one list.
+//! The engine's kernels one at a time, each over planes as a search meets them: 16 channels at 32×32 pixels, 32 at
+//! 16×16, 64 at 8×8. `candlewick bench primitives` and the developers' benchmarks run this one list.
 
 mod convolutions;
 mod planes;

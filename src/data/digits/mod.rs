@@ -6,14 +6,15 @@
 //! from other hands than the rest.
 
 use super::labels::hold_out;
+use super::loaded::Loaded;
 use super::options::ImageOptions;
-use super::set::{ImageShape, Pixels};
-use super::source::Loaded;
+use super::set::Pixels;
+use crate::shape::Shape;
 use crate::{Error, Result};
 use flate2::read::GzDecoder;
 
 const CSV: &[u8] = include_bytes!("digits.csv.gz");
-const SHAPE: ImageShape = ImageShape { channels: 1, height: 8, width: 8 };
+const SHAPE: Shape = Shape { channels: 1, height: 8, width: 8 };
 const LEVELS: u8 = 16;
 
 pub(super) fn load(options: &ImageOptions) -> Result<Loaded> {

@@ -1,5 +1,5 @@
-//! Adam (Kingma and Ba 2015), with the weight decay either added to the gradient (L2, as the DARTS alphas have it) or taken
-//! off the parameter directly (decoupled; Loshchilov and Hutter 2019).
+//! Adam (Kingma and Ba 2015), with the weight decay either added to the gradient (L2, as the DARTS alphas have it) or
+//! taken off the parameter directly (decoupled; Loshchilov and Hutter 2019).
 
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
 use crate::{Error, Parameter, Result};
@@ -22,7 +22,8 @@ impl AdamOptions {
     }
 }
 
-/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − lr · m̂ / (√v̂ + eps), with m̂ and v̂ corrected for their start at zero.
+/// m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; w ← w − lr · m̂ / (√v̂ + eps), with m̂ and v̂ corrected for their start at
+/// zero.
 pub struct Adam {
     parameters: Vec<Parameter>,
     options: AdamOptions,

@@ -73,7 +73,8 @@ impl Sgd {
     }
 }
 
-/// The factor that brings gradients of this norm down to `limit` (PyTorch's `clip_grad_norm_`); none where they are below.
+/// The factor that brings gradients of this norm down to `limit` (PyTorch's `clip_grad_norm_`); none where they are
+/// below.
 pub fn clip_factor(norm: f64, limit: f64) -> Option<f64> {
     let factor = limit / (norm + 1e-6);
     (factor < 1.0).then_some(factor)

@@ -155,8 +155,8 @@ impl Run {
         self.state().keeper.kept = values;
     }
 
-    /// The numbers of `count` epochs, from 0, or in a resumed run from where its checkpoint stands. Between two epochs of
-    /// the run's first such loop its state is kept. Ends with an error once Ctrl-C was pressed.
+    /// The numbers of `count` epochs, from 0, or in a resumed run from where its checkpoint stands. Between two epochs
+    /// of the run's first such loop its state is kept. Ends with an error once Ctrl-C was pressed.
     pub fn epochs(&self, count: u64) -> Epochs {
         Epochs::new(self.clone(), count)
     }
@@ -256,7 +256,7 @@ impl Run {
 /// A chart's name is that of its file in `plots/`, and must not lead out of there.
 fn check_chart_name(name: &str) -> Result<()> {
     match name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        true => Err(Error::user(format!("\"{name}\" is no name for a chart's file"))),
+        true => Err(Error::user(format!("\"{name}\" is not a name for a chart's file"))),
         false => Ok(()),
     }
 }

@@ -1,12 +1,12 @@
 //! Properties that give copies: arrays, maps and strings that a script may take for the thing itself.
 //!
 //! rhai lets a script change what a property gave (`net.ops[0] = "none"`, `gradient.parts.weights *= 2`) and then hands
-//! the changed value to the property's setter; without a setter the change is lost in silence. So every such property has
-//! one that refuses. rhai hands the value over after mere readings too (`net.ops.len()`), which is why it looks for a
-//! change.
+//! the changed value to the property's setter; without a setter the change is lost in silence. So every such property
+//! has one that refuses. rhai hands the value over after mere readings too (`net.ops.len()`), which is why it looks for
+//! a change.
 
+use super::entry::{Entry, Face};
 use super::failure;
-use super::library::{Entry, Face};
 use super::native::{self, Erased};
 use super::value::ScriptType;
 use crate::Error;

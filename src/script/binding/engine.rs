@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 /// Calls of script functions inside one another. A search needs a handful.
 pub const CALL_DEPTH: usize = 128;
-/// Elements of one array with all that is nested in it. rhai counts them anew at each change: larger things are tensors.
+/// Elements of one array with all that is nested in it. rhai counts them anew at each change: larger things are
+/// tensors.
 pub const ARRAY_SIZE: usize = 65_536;
 /// Keys of one map with all that is nested in it.
 pub const MAP_SIZE: usize = 16_384;

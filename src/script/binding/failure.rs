@@ -1,7 +1,8 @@
 //! The library's errors as scripts meet them, and back.
 //!
-//! Inside rhai an error travels as `ErrorRuntime` with a [`Failure`] as its value: that kind has a position, and a script can
-//! catch it and look at `message` and `hint`. Ctrl-C travels as `ErrorTerminated`, which no script can catch.
+//! Inside rhai an error travels as `ErrorRuntime` with a [`Failure`] as its value: that kind has a position, and a
+//! script can catch it and look at `message` and `hint`. Ctrl-C travels as `ErrorTerminated`, which no script can
+//! catch.
 
 use super::value::ScriptType;
 use crate::Error;

@@ -1,12 +1,14 @@
 //! Where everything scripts can call is declared: once, with its documentation, options and an example.
 //!
-//! A [`Library`] collects declarations; [`Library::install`] registers them with an engine and leaves a [`Catalogue`]: what
-//! the documentation, the editor definitions, `check` and "did you mean" are made from.
+//! A [`Library`] collects declarations; [`Library::install`] registers them with an engine and leaves a [`Catalogue`]:
+//! what the documentation, the editor definitions, `check` and "did you mean" are made from.
 
 use super::copies::{self, Sames};
+use super::entry::{Entry, Face, Kind, Parameter};
 use super::failure;
-use super::native::{self, Erased, Kind, Native};
+use super::native::{self, Erased, Native};
 use super::options::{self, Spec};
+use super::text;
 use super::value::{Argument, Output, ScriptType};
 use crate::script::host::Host;
 use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext, Position};
@@ -14,93 +16,6 @@ use rhai::{RhaiFunc, Scope, Shared};
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// In what way scripts reach a declared thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
-    /// `name(a, b)`, or `a.name(b)`.
-    Function,
-    /// `receiver.name(b)`: a function that reads better behind a dot.
-    Method,
-    /// `receiver.name`; where `writable`, also `receiver.name = value`.
-    Property { writable: bool },
-    /// `a + b`.
-    Operator,
-    /// `receiver[index]`.
-    Index,
-    /// `NAME`.
-    Constant,
-}
-
-/// A parameter as declared.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    pub name: &'static str,
-    pub kind: Kind,
-}
-
-/// One declared function, property, operator or constant.
-pub struct Entry {
-    pub noun: &'static str,
-    pub face: Face,
-    pub name: String,
-    pub parameters: Vec<Parameter>,
-    pub returns: String,
-    pub doc: &'static str,
-    pub options: Vec<Spec>,
-    pub example: &'static str,
-}
-
-impl Entry {
-    /// The type before the dot, for methods, properties and indexes.
-    pub fn receiver(&self) -> Option<&str> {
-        match self.face {
-            Face::Method | Face::Property { .. } | Face::Index => self.parameters.first().map(|p| p.kind.text.as_str()),
-            _ => None,
-        }
-    }
-
-    /// Its name in messages and headings: `softmax`, `optimizer.step`, `tensor[…]`.
-    pub fn title(&self) -> String {
-        match (self.face, self.receiver()) {
-            (Face::Index, Some(receiver)) => format!("{receiver}[…]"),
-            (_, Some(receiver)) => format!("{receiver}.{}", self.name),
-            _ => self.name.clone(),
-        }
-    }
-
-    /// The signature as the documentation writes it: `softmax(t: tensor, axis?: int) -> tensor`.
-    pub fn signature(&self) -> String {
-        let write = |p: &Parameter| format!("{}{}: {}", p.name, if p.kind.optional { "?" } else { "" }, p.kind.text);
-        let list = |parameters: &[Parameter]| parameters.iter().map(write).collect::<Vec<_>>().join(", ");
-        let rest = self.parameters.get(1..).unwrap_or_default();
-        let call = match self.face {
-            Face::Function => format!("{}({})", self.name, list(&self.parameters)),
-            Face::Method => format!("{}({})", self.title(), list(rest)),
-            Face::Property { .. } => return format!("{}: {}", self.title(), self.returns),
-            Face::Constant => return format!("{}: {}", self.name, self.returns),
-            Face::Index => {
-                let receiver = self.receiver().unwrap_or_default();
-                format!("{receiver}[{}]", list(rest))
-            }
-            Face::Operator => match self.parameters.as_slice() {
-                [only] => format!("{}{}", self.name, only.kind.text),
-                _ => {
-                    let bracketed = |kind: &str| if kind.contains(' ') { format!("({kind})") } else { kind.into() };
-                    let kinds: Vec<String> = self.parameters.iter().map(|p| bracketed(&p.kind.text)).collect();
-                    kinds.join(&format!(" {} ", self.name))
-                }
-            },
-        };
-        if self.returns.is_empty() { call } else { format!("{call} -> {}", self.returns) }
-    }
-
-    /// How many arguments it takes, the receiver counted: at least and at most.
-    pub fn arity(&self) -> (usize, usize) {
-        let optional = self.parameters.iter().rev().take_while(|p| p.kind.optional).count();
-        (self.parameters.len() - optional, self.parameters.len())
-    }
-}
 
 /// What rhai is to call for an entry.
 struct Binding {
@@ -119,15 +34,22 @@ pub struct Declaration {
 }
 
 impl Declaration {
-    /// One paragraph: what it does, shapes and units, the source of a formula.
-    pub fn doc(&mut self, text: &'static str) -> &mut Self {
-        self.entry.doc = text;
+    /// One paragraph: what it does, shapes and units, the source of a formula. Line breaks count as spaces.
+    pub fn doc(&mut self, text: &str) -> &mut Self {
+        self.entry.doc = text::paragraph(text);
         self
     }
 
-    /// A short script that uses it; a test runs it. `assert(…)` is there to show what comes out.
-    pub fn example(&mut self, script: &'static str) -> &mut Self {
-        self.entry.example = script;
+    /// A short script that uses it; a test runs it. `assert(…)` is there to show what comes out. The source's
+    /// indentation is left out.
+    pub fn example(&mut self, script: &str) -> &mut Self {
+        self.entry.example = text::block(script);
+        self
+    }
+
+    /// An [`example`](Self::example) after lines that several examples begin with.
+    pub fn example_after(&mut self, beginning: &str, script: &str) -> &mut Self {
+        self.entry.example = format!("{}\n{}", text::block(beginning), text::block(script));
         self
     }
 
@@ -333,9 +255,9 @@ impl Library {
             name: name.into(),
             parameters,
             returns,
-            doc: "",
+            doc: String::new(),
             options: vec![],
-            example: "",
+            example: String::new(),
         }
     }
 
@@ -379,8 +301,8 @@ impl Library {
     }
 }
 
-/// Where a type has an index and no property of some name, rhai tries the index with the name. That is no index but a
-/// misspelt property, unless the index takes strings.
+/// Where a type has an index and no property of some name, rhai tries the index with the name. That is not an index but
+/// a misspelt property, unless the index takes strings.
 fn refuse_names(module: &mut Module, entry: &Entry) {
     let [receiver, index] = entry.parameters.as_slice() else { return };
     if index.kind.text.contains("string") {

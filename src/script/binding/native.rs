@@ -4,14 +4,13 @@
 //! `&Call`. The glue here reads every argument (naming it when it does not fit), hands the options over checked, keeps
 //! panics from reaching anybody, and carries errors across with their hints.
 
+use super::entry::{Entry, Kind};
 use super::failure;
-use super::library::Entry;
-use super::options::Spec;
-use super::value::{Argument, Output};
+use super::options::Options;
+use super::value::{Argument, Mismatch, Output};
 use crate::script::host::Host;
 use crate::{Error, Result};
-use rhai::{Dynamic, EvalAltResult, FnPtr, FuncArgs, NativeCallContext, Position};
-use std::any::TypeId;
+use rhai::{Dynamic, EvalAltResult, FnPtr, FuncArgs, Map, NativeCallContext, Position};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -41,8 +40,8 @@ impl Call<'_> {
     /// Calls a script's closure and reads its result.
     ///
     /// # Errors
-    /// Whatever went wrong inside. The returned error is only its outline; if the native function fails with it (whatever
-    /// it passed through on the way), the error page shows the closure's own error, where it happened.
+    /// Whatever went wrong inside. The returned error is only its outline; if the native function fails with it
+    /// (whatever it passed through on the way), the error page shows the closure's own error, where it happened.
     pub fn invoke<R: Argument>(&self, closure: &FnPtr, arguments: impl FuncArgs) -> Result<R> {
         let value: Dynamic = closure.call_within_context(self.context, arguments).map_err(|error| self.keep(error))?;
         R::read(&value).map_err(|mismatch| mismatch.into_error("the closure's result", &R::describe()))
@@ -67,26 +66,6 @@ fn outline(error: &EvalAltResult) -> String {
     failure::carried(error).map_or_else(|| failure::innermost(error).to_string(), |error| error.message)
 }
 
-/// A parameter's type, as read off the closure.
-#[derive(Clone, Debug)]
-pub struct Kind {
-    pub text: String,
-    pub optional: bool,
-    pub options: bool,
-    pub dispatch: TypeId,
-}
-
-impl Kind {
-    fn of<T: Argument>() -> Self {
-        Self {
-            text: T::describe(),
-            optional: T::absent().is_some() || T::is_options(),
-            options: T::is_options(),
-            dispatch: T::dispatch(),
-        }
-    }
-}
-
 /// A closure that scripts can call; `Marker` tells the implementations apart and is inferred.
 pub trait Native<Marker>: Send + Sync + 'static {
     fn parameters() -> Vec<Kind>;
@@ -105,12 +84,11 @@ pub(super) fn erase<M: 'static>(native: impl Native<M>) -> Erased {
 pub struct WithCall;
 
 fn read<T: Argument>(entry: &Entry, index: usize, arguments: &[Dynamic]) -> Result<T> {
-    let declared: &[Spec] = &entry.options;
     let name = entry.parameters.get(index).map_or("argument", |p| p.name);
     let result = match arguments.get(index) {
-        Some(value) => T::read_declared(value, declared),
-        None => T::absent_declared(declared)
-            .and_then(|absent| absent.ok_or_else(|| super::value::Mismatch::Found("and it is missing".into()))),
+        given if T::is_options() => checked_options(entry, given).and_then(|options| T::read(&options)),
+        Some(value) => T::read(value),
+        None => T::absent().ok_or_else(|| Mismatch::Found("and it is missing".into())),
     };
     result.map_err(|mismatch| {
         let error = mismatch.into_error(&format!("`{name}`"), &T::describe());
@@ -119,11 +97,25 @@ fn read<T: Argument>(entry: &Entry, index: usize, arguments: &[Dynamic]) -> Resu
     })
 }
 
+/// The options of a call as [`Options`] hold them: checked against the declaration, with its defaults.
+fn checked_options(entry: &Entry, given: Option<&Dynamic>) -> Result<Dynamic, Mismatch> {
+    let given = given.map_or(Ok(Map::new()), Map::read)?;
+    Options::new(given, &entry.options).map(Dynamic::from).map_err(Mismatch::Error)
+}
+
+/// Makes natives of the closures with these arguments, without a leading `&Call` and with one.
 macro_rules! natives {
     ($($arg:ident $index:literal),*) => {
-        impl<Fun, Out, $($arg),*> Native<(Out, $($arg,)*)> for Fun
+        natives!(@one call, [] (Out, $($arg,)*), [Fn($($arg),*) -> Result<Out>], $($arg $index),*);
+        natives!(
+            @one call, [call] (WithCall, Out, $($arg,)*), [for<'a, 'b> Fn(&'a Call<'b>, $($arg),*) -> Result<Out>],
+            $($arg $index),*
+        );
+    };
+    (@one $call:ident, [$($first:ident)?] $marker:ty, [$($closure:tt)*], $($arg:ident $index:literal),*) => {
+        impl<Fun, Out, $($arg),*> Native<$marker> for Fun
         where
-            Fun: Fn($($arg),*) -> Result<Out> + Send + Sync + 'static,
+            Fun: $($closure)* + Send + Sync + 'static,
             Out: Output + 'static,
             $($arg: Argument + 'static,)*
         {
@@ -133,25 +125,9 @@ macro_rules! natives {
             fn returns() -> String {
                 Out::describe()
             }
-            fn call(&self, _call: &Call<'_>, _entry: &Entry, _arguments: &[Dynamic]) -> Result<Dynamic> {
-                self($(read::<$arg>(_entry, $index, _arguments)?),*).map(Output::into_dynamic)
-            }
-        }
-
-        impl<Fun, Out, $($arg),*> Native<(WithCall, Out, $($arg,)*)> for Fun
-        where
-            Fun: for<'a, 'b> Fn(&'a Call<'b>, $($arg),*) -> Result<Out> + Send + Sync + 'static,
-            Out: Output + 'static,
-            $($arg: Argument + 'static,)*
-        {
-            fn parameters() -> Vec<Kind> {
-                vec![$(Kind::of::<$arg>()),*]
-            }
-            fn returns() -> String {
-                Out::describe()
-            }
-            fn call(&self, call: &Call<'_>, _entry: &Entry, _arguments: &[Dynamic]) -> Result<Dynamic> {
-                self(call, $(read::<$arg>(_entry, $index, _arguments)?),*).map(Output::into_dynamic)
+            #[allow(unused_variables)]
+            fn call(&self, $call: &Call<'_>, entry: &Entry, arguments: &[Dynamic]) -> Result<Dynamic> {
+                self($($first,)? $(read::<$arg>(entry, $index, arguments)?),*).map(Output::into_dynamic)
             }
         }
     };
@@ -171,8 +147,8 @@ static PANICKED_AT: Mutex<Option<String>> = Mutex::new(None);
 /// Keeps panics from printing: a native's panic becomes an error page, which tells the same and where in the script.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        if let (Some(location), Ok(mut place)) = (panic.location(), PANICKED_AT.lock()) {
-            *place = Some(format!("({location})"));
+        if let (Some(location), Ok(mut at)) = (panic.location(), PANICKED_AT.lock()) {
+            *at = Some(format!("({location})"));
         }
     }));
 }
@@ -192,8 +168,8 @@ pub(super) fn run(
         catch_unwind(AssertUnwindSafe(|| erased(&call, entry, &values))).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            let place = PANICKED_AT.lock().ok().and_then(|mut place| place.take()).unwrap_or_default();
-            Err(Error::run(format!("{}: an internal check failed: {text} {place}", entry.title()))
+            let at = PANICKED_AT.lock().ok().and_then(|mut at| at.take()).unwrap_or_default();
+            Err(Error::run(format!("{}: an internal check failed: {text} {at}", entry.title()))
                 .hint("this is a mistake in candlewick, not in your script; please report it with the script"))
         })
     });

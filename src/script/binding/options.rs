@@ -1,7 +1,8 @@
 //! Named options: the trailing `#{ lr: 0.025 }` of a call, read strictly.
 //!
-//! A declaration lists its options with types, defaults and meanings. By the time the function sees its [`Options`], every
-//! key is known, every value has its type and nothing required is missing; what is left is to ask for values by name.
+//! A declaration lists its options with types, defaults and meanings. By the time the function sees its [`Options`],
+//! every key is known, every value has its type and nothing required is missing; what is left is to ask for values by
+//! name.
 
 use super::value::{Argument, Mismatch, Output};
 use crate::{Error, Result};
@@ -110,6 +111,19 @@ impl Options {
     /// Whether the script itself gave it.
     pub fn given(&self, name: &str) -> bool {
         self.given.contains_key(name)
+    }
+}
+
+/// Read from checked options only: the glue around a native makes them of the call's map.
+impl Argument for Options {
+    fn describe() -> String {
+        "options".into()
+    }
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        value.read_lock::<Self>().map(|options| options.clone()).ok_or_else(|| Mismatch::found(value))
+    }
+    fn is_options() -> bool {
+        true
     }
 }
 

@@ -1,9 +1,9 @@
 //! Which Rust types scripts may hand over and receive, and under what names.
 //!
-//! A declaration's types are read off its Rust closure through these two traits, so what the documentation says and what
-//! the function accepts cannot drift apart. Reading is lenient in one way only: an integer is welcome where a float is.
+//! A declaration's types are read off its Rust closure through these two traits, so what the documentation says and
+//! what the function accepts cannot drift apart. Reading is lenient in one way only: an integer is welcome where a
+//! float is.
 
-use super::options::Options;
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, FnPtr, ImmutableString, Map, Variant};
 use std::any::TypeId;
@@ -41,19 +41,10 @@ pub trait Argument: Sized {
         None
     }
 
-    /// Whether this is the strict options map, which the declaration's option list describes.
+    /// Whether this is the strict options map, which the declaration's option list describes and by which it is checked
+    /// before it is read.
     fn is_options() -> bool {
         false
-    }
-
-    /// Reads it knowing the declared options; only `Options` looks at them.
-    fn read_declared(value: &Dynamic, _declared: &[super::options::Spec]) -> Result<Self, Mismatch> {
-        Self::read(value)
-    }
-
-    /// Its value where it was left out, knowing the declared options.
-    fn absent_declared(_declared: &[super::options::Spec]) -> Result<Option<Self>, Mismatch> {
-        Ok(Self::absent())
     }
 }
 
@@ -73,7 +64,7 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
-    fn found(value: &Dynamic) -> Self {
+    pub(super) fn found(value: &Dynamic) -> Self {
         Self::Found(format!("not {}", describe_value(value)))
     }
 
@@ -273,24 +264,5 @@ impl<T: Output> Output for Option<T> {
     }
     fn into_dynamic(self) -> Dynamic {
         self.map_or(Dynamic::UNIT, Output::into_dynamic)
-    }
-}
-
-impl Argument for Options {
-    fn describe() -> String {
-        "options".into()
-    }
-    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        Self::read_declared(value, &[])
-    }
-    fn is_options() -> bool {
-        true
-    }
-    fn read_declared(value: &Dynamic, declared: &[super::options::Spec]) -> Result<Self, Mismatch> {
-        let map = Map::read(value)?;
-        Options::new(map, declared).map_err(Mismatch::Error)
-    }
-    fn absent_declared(declared: &[super::options::Spec]) -> Result<Option<Self>, Mismatch> {
-        Options::new(Map::new(), declared).map(Some).map_err(Mismatch::Error)
     }
 }

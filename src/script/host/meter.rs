@@ -1,7 +1,7 @@
 //! Counts the bytes of the tensors a script holds, and refuses those that would not fit.
 //!
-//! An estimate with a purpose: a slip of a shape (`zeros([100000, 100000])`) or a list that only grows ends with an error
-//! page instead of a machine that swaps. What an engine allocates inside one operation is not counted.
+//! An estimate with a purpose: a slip of a shape (`zeros([100000, 100000])`) or a list that only grows ends with an
+//! error page instead of a machine that swaps. What an engine allocates inside one operation is not counted.
 
 use crate::{Error, Result};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What native functions reach of the process around the script: seed, device, settings, folders, output.
 //!
-//! One [`Host`] lives as long as one script; declarations capture it in an `Arc`. Everything a resumed run must find again
-//! (random-number positions) can be read and set.
+//! One [`Host`] lives as long as one script; declarations capture it in an `Arc`. Everything a resumed run must find
+//! again (random-number positions) can be read and set.
 
 mod meter;
 
@@ -190,8 +190,8 @@ impl Host {
     /// was started, then among what the run wrote.
     ///
     /// # Errors
-    /// Where nothing is there, or where it lies outside the script's folder, the `--data` folders, the run folder and what
-    /// the command line names.
+    /// Where nothing is there, or where it lies outside the script's folder, the `--data` folders, the run folder and
+    /// what the command line names.
     pub fn readable(&self, path: &str) -> Result<PathBuf> {
         let named = Path::new(path);
         let beside = self.script_folder().join(named);

@@ -1,5 +1,5 @@
-//! The noun `data`: labelled images and batches of them, as scripts see them. The work is done in [`crate::data`]; here are
-//! names, options, the sandbox's word on folders, and the way onto the host's device.
+//! The noun `data`: labelled images and batches of them, as scripts see them. The work is done in [`crate::data`]; here
+//! are names, options, the sandbox's word on folders, and the way onto the host's device.
 
 use crate::data::{
     self, Augment, Batch, BatchOptions, Batches, Download, ImageOptions, ImageSet, Images, NAMES, Position, Source,
@@ -27,16 +27,20 @@ pub fn declare(library: &mut Library) {
 fn declare_images(library: &mut Library) {
     let host = library.host();
     library
-        .function("images", &["source", "options"], move |source: String, options: Options| open(&host, &source, &options))
+        .function("images", &["source", "options"], move |source: String, options: Options| {
+            open(&host, &source, &options)
+        })
         .doc(
-            "Reads a data set into memory. `source` is \"digits\" (1,797 handwritten digits of 8×8 inside the binary; the \
-             last fifth of each class is the test set), \"cifar10\", \"fashion-mnist\" or \"mnist\" (fetched once and kept in \
-             the Hugging Face cache), or a folder that the script may read, which holds one of these: \
-             `train-*.parquet` and `test-*.parquet` with an encoded image and a label a row; CIFAR-10's six binary \
-             batches; the four IDX files of MNIST or its like, plain or gzipped; or image files in one folder a class, \
-             with or without `train/` and `test/` around them. Images are normalised by the training images' mean and \
-             standard deviation per channel (CIFAR-10: by the constants of the DARTS paper's code). Training images that \
-             come class by class are shuffled once, as `split` cuts by order.",
+            r#"
+            Reads a data set into memory. `source` is "digits" (1,797 handwritten digits of 8×8 inside the binary; the
+            last fifth of each class is the test set), "cifar10", "fashion-mnist" or "mnist" (fetched once and kept in
+            the Hugging Face cache), or a folder that the script may read, which holds one of these: `train-*.parquet`
+            and `test-*.parquet` with an encoded image and a label a row; CIFAR-10's six binary batches; the four IDX
+            files of MNIST or its like, plain or gzipped; or image files in one folder a class, with or without `train/`
+            and `test/` around them. Images are normalised by the training images' mean and standard deviation per
+            channel (CIFAR-10: by the constants of the DARTS paper's code). Training images that come class by class are
+            shuffled once, as `split` cuts by order.
+            "#,
         )
         .optional::<Size>(
             "size",
@@ -49,14 +53,16 @@ fn declare_images(library: &mut Library) {
         .optional::<Network>(
             "like",
             "what the images are",
-            "a network whose size, channels, classes and normalisation the images are to have; then `test: 1` holds all out",
+            "a network whose size, channels, classes and normalisation the images get; then `test: 1` holds all out",
         )
         .option("seed", 0_usize, "which images of class folders are held out; independent of the run's seed")
         .example(
-            "let data = images(\"digits\");\n\
-             assert(data.train.len() + data.test.len() == 1797);\n\
-             let large = images(\"digits\", #{ size: 16, channels: 3 });\n\
-             assert(large.channels == 3 && large.size[0] == 16);",
+            r#"
+            let data = images("digits");
+            assert(data.train.len() + data.test.len() == 1797);
+            let large = images("digits", #{ size: 16, channels: 3 });
+            assert(large.channels == 3 && large.size[0] == 16);
+            "#,
         );
     let host = library.host();
     library
@@ -74,37 +80,39 @@ fn declare_images(library: &mut Library) {
             ]))
         })
         .doc(
-            "What a data set is like, before it is decided how to read it: a map with `channels`, `size` (height and width of \
-             most training images), `classes`, and the images of each class in `train` and `test`. Of class folders only the \
-             images' headers are read.",
+            r#"
+            What a data set is like, before it is decided how to read it: a map with `channels`, `size` (height and
+            width of most training images), `classes`, and the images of each class in `train` and `test`. Of class
+            folders only the images' headers are read.
+            "#,
         )
         .option("skip_unreadable", false, "pass over image files that cannot be read")
-        .example("assert(survey(\"digits\").size == [8, 8]);");
+        .example(r#"assert(survey("digits").size == [8, 8]);"#);
     library.kind::<Images>("A data set: images to learn from and images to judge by.");
     library
         .property("train", |data: Images| Ok(data.train))
         .doc("The images to learn from.")
-        .example("assert(images(\"digits\").train.len() == 1438);");
+        .example(r#"assert(images("digits").train.len() == 1438);"#);
     library
         .property("test", |data: Images| Ok(data.test))
         .doc("The images that no search and no training should see.")
-        .example("assert(images(\"digits\").test.len() == 359);");
+        .example(r#"assert(images("digits").test.len() == 359);"#);
     library
         .property("classes", |data: Images| Ok(List(data.classes().to_vec())))
         .doc("Class names; label k is the k-th.")
-        .example("assert(images(\"digits\").classes.len() == 10);");
+        .example(r#"assert(images("digits").classes.len() == 10);"#);
     library
         .property("channels", |data: Images| Ok(data.shape().channels))
         .doc("1 for grey, 3 for colour.")
-        .example("assert(images(\"digits\").channels == 1);");
+        .example(r#"assert(images("digits").channels == 1);"#);
     library
         .property("size", |data: Images| Ok(List(vec![data.shape().height, data.shape().width])))
         .doc("Height and width of every image.")
-        .example("assert(images(\"digits\").size == [8, 8]);");
+        .example(r#"assert(images("digits").size == [8, 8]);"#);
     library
         .property("name", |data: Images| Ok(data.name().to_string()))
         .doc("The data set's name, for titles: a folder's own name unless the data are known better.")
-        .example("assert(images(\"digits\").name == \"digits\");");
+        .example(r#"assert(images("digits").name == "digits");"#);
 }
 
 fn declare_sets(library: &mut Library) {
@@ -112,37 +120,41 @@ fn declare_sets(library: &mut Library) {
     library
         .method("len", &["set"], |set: ImageSet| Ok(set.len()))
         .doc("Images in the set.")
-        .example("assert(images(\"digits\").train.take(100).len() == 100);");
+        .example(r#"assert(images("digits").train.take(100).len() == 100);"#);
     library
         .method("split", &["set", "fraction"], |set: ImageSet, fraction: f64| {
             set.split(fraction).map(|(first, second)| List(vec![first, second]))
         })
         .doc(
-            "Two sets by order, the first with that fraction of the images; nothing is shuffled (the paper's \
-             `train_portion`).",
+            r#"
+            Two sets by order, the first with that fraction of the images; nothing is shuffled (the paper's
+            `train_portion`).
+            "#,
         )
         .example(
-            "let halves = images(\"digits\").train.split(0.5);\n\
-             assert(halves[0].len() == 719 && halves[1].len() == 719);",
+            r#"
+            let halves = images("digits").train.split(0.5);
+            assert(halves[0].len() == 719 && halves[1].len() == 719);
+            "#,
         );
     library
         .method("take", &["set", "count"], |set: ImageSet, count: usize| set.take(count))
         .doc("The first `count` images.")
-        .example("assert(images(\"digits\").test.take(10).len() == 10);");
+        .example(r#"assert(images("digits").test.take(10).len() == 10);"#);
     library
-        .method("subset", &["set", "places"], |set: ImageSet, places: List<usize>| set.subset(&places.0))
-        .doc("The images at these places, counted from 0, in this order.")
-        .example("assert(images(\"digits\").train.subset([3, 1, 4]).len() == 3);");
+        .method("subset", &["set", "indices"], |set: ImageSet, indices: List<usize>| set.subset(&indices.0))
+        .doc("The images at these indices, counted from 0, in this order.")
+        .example(r#"assert(images("digits").train.subset([3, 1, 4]).len() == 3);"#);
     library
         .property("mirrors", |set: ImageSet| Ok(set.mirrors()))
         .doc(
             "Whether a mirror image keeps its class: taken for granted unless class names of one character show signs.",
         )
-        .example("assert(!images(\"digits\").train.mirrors);");
+        .example(r#"assert(!images("digits").train.mirrors);"#);
     library
         .method("class_counts", &["set"], |set: ImageSet| Ok(List(set.class_counts())))
         .doc("Images of each class, in the order of `data.classes`.")
-        .example("assert(images(\"digits\").test.class_counts()[0] == 36);");
+        .example(r#"assert(images("digits").test.class_counts()[0] == 36);"#);
 }
 
 fn declare_batches(library: &mut Library) {
@@ -155,33 +167,43 @@ fn declare_batches(library: &mut Library) {
             Batches::new(&set, size, &batch_options(&options)?, seed, "batches")
         })
         .doc(
-            "Batches of `size` images (an epoch's last may have fewer). Order and augmentation follow from the run's seed, \
-             the epoch and the batch's place in it. \"standard\" pads with black on each side by an eighth of the image (4 \
-             of 32, 1 of 8), cuts a window of the image's size at random, and mirrors one image in two unless class names \
-             of one character show that the classes are written signs.",
+            r#"
+            Batches of `size` images (an epoch's last may have fewer). Order and augmentation follow from the run's
+            seed, the epoch and the batch's index in it. "standard" pads with black on each side by an eighth of the
+            image (4 of 32, 1 of 8), cuts a window of the image's size at random, and mirrors one image in two unless
+            class names of one character show that the classes are written signs.
+            "#,
         )
-        .option("augment", "none".to_string(), "\"standard\" or \"none\"")
+        .option("augment", "none".to_string(), r#""standard" or "none""#)
         .optional::<usize>("pad", "as `augment` has it", "pixels of padding before the random cut")
         .optional::<bool>("flip", "as `augment` has it", "whether to mirror one image in two")
-        .option("cutout", 0_usize, "side of a square set to zero at a random place after normalisation (16 for CIFAR-10); 0: none")
+        .option(
+            "cutout",
+            0_usize,
+            "side of a square set to zero at a random place after normalisation (16 for CIFAR-10); 0: none",
+        )
         .option("shuffle", true, "a fresh order each epoch; false: the set's own")
         .option("drop_last", false, "leave out a last batch that is smaller than the rest")
         .example(
-            "let train = images(\"digits\").train.batches(64, #{ augment: \"standard\", cutout: 2 });\n\
-             assert(train.len() == 23);",
+            r#"
+            let train = images("digits").train.batches(64, #{ augment: "standard", cutout: 2 });
+            assert(train.len() == 23);
+            "#,
         );
     library
         .method("len", &["batches"], |batches: Batches| Ok(batches.len()))
         .doc("Batches in an epoch.")
-        .example("assert(images(\"digits\").train.batches(100).len() == 15);");
+        .example(r#"assert(images("digits").train.batches(100).len() == 15);"#);
     library
         .method("next", &["batches"], |batches: Batches| batches.next())
         .doc("The next batch, without end: where an epoch is over, the next begins.")
         .example(
-            "let valid = images(\"digits\").train.batches(1000);\n\
-             assert(valid.next().len() == 1000);\n\
-             assert(valid.next().len() == 438);\n\
-             assert(valid.next().len() == 1000);",
+            r#"
+            let valid = images("digits").train.batches(1000);
+            assert(valid.next().len() == 1000);
+            assert(valid.next().len() == 438);
+            assert(valid.next().len() == 1000);
+            "#,
         );
     library
         .method("epoch", &["batches", "number"], |batches: Batches, number: usize| {
@@ -189,10 +211,12 @@ fn declare_batches(library: &mut Library) {
         })
         .doc("The batches of epoch `number` (from 0), to loop over. Where `next` stands does not change.")
         .example(
-            "let train = images(\"digits\").train.batches(64);\n\
-             let seen = 0;\n\
-             for batch in train.epoch(0) { seen += batch.len(); }\n\
-             assert(seen == 1438);",
+            r#"
+            let train = images("digits").train.batches(64);
+            let seen = 0;
+            for batch in train.epoch(0) { seen += batch.len(); }
+            assert(seen == 1438);
+            "#,
         );
     library
         .property("position", |batches: Batches| {
@@ -205,39 +229,43 @@ fn declare_batches(library: &mut Library) {
         })
         .doc("Where `next` stands: [epoch, batch] of the batch that it will give.")
         .example(
-            "let train = images(\"digits\").train.batches(64);\n\
-             let first = train.next();\n\
-             assert(train.position == [0, 1]);\n\
-             train.position = [0, 0];\n\
-             assert(train.next().indices == first.indices);",
+            r#"
+            let train = images("digits").train.batches(64);
+            let first = train.next();
+            assert(train.position == [0, 1]);
+            train.position = [0, 0];
+            assert(train.next().indices == first.indices);
+            "#,
         );
     library.kind::<Epoch>("The batches of one epoch, for a `for` loop; it may be walked again.");
     library.iterable::<Epoch>();
     library
         .method("len", &["epoch"], |epoch: Epoch| Ok(epoch.batches.len()))
         .doc("Batches in the epoch.")
-        .example("assert(images(\"digits\").train.batches(64).epoch(0).len() == 23);");
+        .example(r#"assert(images("digits").train.batches(64).epoch(0).len() == 23);"#);
 }
 
 fn declare_batch(library: &mut Library) {
     library.kind::<Batch>("The images of one step with their labels.");
     let (x, y) = (library.host(), library.host());
     library
-        .property("x", move |batch: Batch| on_device(&x, &batch.x))
+        .property("x", move |batch: Batch| on_device(&x, &batch.images))
         .doc("The normalised images, [batch, channels, height, width].")
-        .example("print(images(\"digits\").train.batches(64).next().x);");
+        .example(r#"print(images("digits").train.batches(64).next().x);"#);
     library
-        .property("y", move |batch: Batch| on_device(&y, &batch.y))
+        .property("y", move |batch: Batch| on_device(&y, &batch.labels))
         .doc("The labels, [batch]: integers from 0.")
-        .example("print(images(\"digits\").train.batches(8).next().y);");
-    library.property("indices", |batch: Batch| Ok(List(batch.indices))).doc("The images' places in the set.").example(
-        "let set = images(\"digits\").train;\n\
-             assert(set.batches(3, #{ shuffle: false }).next().indices == [0, 1, 2]);",
+        .example(r#"print(images("digits").train.batches(8).next().y);"#);
+    library.property("indices", |batch: Batch| Ok(List(batch.indices))).doc("The images' indices in the set.").example(
+        r#"
+        let set = images("digits").train;
+        assert(set.batches(3, #{ shuffle: false }).next().indices == [0, 1, 2]);
+        "#,
     );
     library
         .method("len", &["batch"], |batch: Batch| Ok(batch.len()))
         .doc("Images in the batch.")
-        .example("assert(images(\"digits\").train.batches(64).next().len() == 64);");
+        .example(r#"assert(images("digits").train.batches(64).next().len() == 64);"#);
 }
 
 /// A named data set, or a folder that the script may read.
@@ -354,13 +382,13 @@ impl ScriptType for Batch {
 impl fmt::Display for Images {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (train, test, classes) = (self.train.len(), self.test.len(), self.classes().len());
-        write!(f, "{}: {train} training and {test} test images of {}, {classes} classes", self.name(), self.shape())
+        write!(f, "{}: {train} training and {test} test images of {:#}, {classes} classes", self.name(), self.shape())
     }
 }
 
 impl fmt::Display for ImageSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} images of {}", self.len(), self.shape())
+        write!(f, "{} images of {:#}", self.len(), self.shape())
     }
 }
 

@@ -18,7 +18,7 @@ pub fn declare(library: &mut Library) {
             }
         })
         .doc("Stops the script with `message` where `condition` is false; the process then exits with code 1.")
-        .example("assert(1 + 1 == 2, \"arithmetic broke\");");
+        .example(r#"assert(1 + 1 == 2, "arithmetic broke");"#);
     library
         .function("assert_equal", &["left", "right"], |call: &Call, left: Dynamic, right: Dynamic| {
             if same(call, &left, &right)? {
@@ -26,7 +26,12 @@ pub fn declare(library: &mut Library) {
             }
             Err(Error::run(format!("{} is not equal to {}", shown(call, &left), shown(call, &right))))
         })
-        .doc("Stops the script, showing both values, where they are not equal. Arrays, maps and tensors compare by content.")
+        .doc(
+            r#"
+            Stops the script, showing both values, where they are not equal. Arrays, maps and tensors compare by
+            content.
+            "#,
+        )
         .example("assert_equal([1, 2].map(|x| 2 * x), [2, 4]);");
     library
         .function("sleep", &["seconds"], |seconds: f64| {
@@ -48,10 +53,17 @@ pub fn declare(library: &mut Library) {
                 None => error,
             })
         })
-        .doc("Stops the script because what it was given is wrong (a parameter, a file); the process then exits with code 2.")
+        .doc(
+            r#"
+            Stops the script because what it was given is wrong (a parameter, a file); the process then exits with code
+            2.
+            "#,
+        )
         .example(
-            "let flip = param(\"flip\", \"no\", \"yes or no\");\n\
-             if flip != \"yes\" && flip != \"no\" { refuse(`flip is \"yes\" or \"no\", not \"${flip}\"`); }",
+            r#"
+            let flip = param("flip", "no", "yes or no");
+            if flip != "yes" && flip != "no" { refuse(`flip is "yes" or "no", not "${flip}"`); }
+            "#,
         );
     library
         .function("fixed", &["number", "digits"], |number: f64, digits: usize| match digits {
@@ -59,10 +71,10 @@ pub fn declare(library: &mut Library) {
             _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),
         })
         .doc("A number as text, with so many digits after the point.")
-        .example("assert(fixed(100.0 / 3, 2) == \"33.33\" && fixed(5, 1) == \"5.0\");");
+        .example(r#"assert(fixed(100.0 / 3, 2) == "33.33" && fixed(5, 1) == "5.0");"#);
     library.kind::<Failure>("An error as `catch` gets it.");
     library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
-        "try { param(1, 2); } catch (error) { assert_equal(type_of(error), \"failure\"); print(error.message); }",
+        r#"try { param(1, 2); } catch (error) { assert_equal(type_of(error), "failure"); print(error.message); }"#,
     );
     library
         .property("hint", |failure: Failure| Ok(failure.0.hint.unwrap_or_default()))

@@ -1,9 +1,10 @@
 //! What the nouns `network` and `learn` take besides handles: data sets and batches in either form, mixing weights by
 //! name, masks, and closures that relax alphas.
 
+use crate::batch::Batch;
 use crate::data;
+use crate::graph::bounds::MOST;
 use crate::graph::{Shape, SlotBlock};
-use crate::learn::Batch;
 use crate::script::binding::{Argument, Call, List, Mismatch, Options, describe_value};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
@@ -47,10 +48,7 @@ impl Argument for Pictures {
 
 impl Pictures {
     fn of(set: &data::ImageSet) -> Self {
-        let data::ImageShape { channels, height, width } = set.shape();
-        let (classes, mean, std) = (set.classes().to_vec(), set.mean().to_vec(), set.std().to_vec());
-        let count = classes.len();
-        Self { shape: Shape::new(channels, height, width), classes: count, legend: Some(Legend { classes, mean, std }) }
+        Self { shape: set.shape(), classes: set.classes().len(), legend: Some(set.legend().clone()) }
     }
 
     /// Tells a network made for these images what its numbers mean.
@@ -86,20 +84,16 @@ impl Pictures {
     }
 }
 
-/// A number from 1 to 65536: sizes that a network can have.
+/// A number from 1 to [`MOST`]: sizes that a network can have.
 pub fn bounded(name: &str, count: usize) -> Result<usize> {
-    match (1..=1 << 16).contains(&count) {
+    match (1..=MOST).contains(&count) {
         true => Ok(count),
-        false => Err(Error::user(format!("`{name}` must be from 1 to {}, not {count}", 1 << 16))),
+        false => Err(Error::user(format!("`{name}` must be from 1 to {MOST}, not {count}"))),
     }
 }
 
 /// Labelled images: a batch of a data set, or `#{ x: tensor, y: labels }`.
-#[derive(Clone)]
-pub struct AnyBatch {
-    images: candle_core::Tensor,
-    labels: candle_core::Tensor,
-}
+pub struct AnyBatch(pub Batch);
 
 impl Argument for AnyBatch {
     fn describe() -> String {
@@ -107,8 +101,8 @@ impl Argument for AnyBatch {
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        if let Some(batch) = value.read_lock::<data::Batch>() {
-            return Ok(Self { images: batch.x.clone(), labels: batch.y.clone() });
+        if let Some(batch) = value.read_lock::<Batch>() {
+            return Ok(Self(batch.clone()));
         }
         let Ok(map) = value.as_map_ref() else {
             return Err(Mismatch::Found(format!("not {}", describe_value(value))));
@@ -134,12 +128,12 @@ impl AnyBatch {
                 candle_core::Tensor::from_vec(labels, count, &Device::Cpu)?
             }
         };
-        Ok(Self { images: images.float()?.to_dtype(DType::F32)?, labels })
+        Batch::new(images.float()?.to_dtype(DType::F32)?, labels).map(Self)
     }
 
     /// The batch where the network's weights are.
     pub fn on(&self, device: &Device) -> Result<Batch> {
-        Batch::new(self.images.to_device(device)?, self.labels.to_device(device)?)
+        self.0.to_device(device)
     }
 }
 

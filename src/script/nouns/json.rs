@@ -8,11 +8,11 @@ use crate::{Error, Result};
 use rhai::Dynamic;
 use serde_json::Value;
 
-/// The value as JSON: numbers, strings, bools, `()` as null, arrays and maps of such; a tensor as its value where it has
-/// one, else as nested arrays; a genotype by its fields. Floats that are not finite become strings, see [`number`].
+/// The value as JSON: numbers, strings, bools, `()` as null, arrays and maps of such; a tensor as its value where it
+/// has one, else as nested arrays; a genotype by its fields. Floats that are not finite become strings, see [`number`].
 ///
 /// # Errors
-/// Something that is no data: a network, a closure.
+/// Something that is not data: a network, a closure.
 pub fn to_json(value: &Dynamic) -> Result<Value> {
     if value.is_unit() {
         return Ok(Value::Null);
@@ -46,7 +46,7 @@ pub fn to_json(value: &Dynamic) -> Result<Value> {
     if let Some(genotype) = value.read_lock::<Genotype>() {
         return Ok(genotype.to_json());
     }
-    Err(Error::user(format!("{} is no data that a journal can hold", describe_value(value))).hint(format!(
+    Err(Error::user(format!("{} is not data that a journal can hold", describe_value(value))).hint(format!(
         "numbers, strings, arrays, maps, tensors and genotypes are; take what you need of the {}",
         type_name(value)
     )))

@@ -1,8 +1,8 @@
 //! `param(name, default, help)`: what a script lets the command line change.
 //!
 //! A parameter has the type of its default. The parameters are found by reading the script, before anything runs, so a
-//! misspelt `--set` costs nothing; what the reading cannot know (a name or default that is computed) is checked when the
-//! script gets there.
+//! misspelt `--set` costs nothing; what the reading cannot know (a name or default that is computed) is checked when
+//! the script gets there.
 
 use crate::script::binding::{Library, literal, type_name};
 use crate::script::host::Host;
@@ -19,10 +19,17 @@ pub fn declare(library: &mut Library) {
             move |name: String, default: Dynamic, _help: Option<String>| read(&host, &name, default),
         )
         .doc(
-            "A parameter of the script: `default`, or what `--set name=value` gives. The value has the default's type \
-             (int, float, bool, string or array). `candlewick run SCRIPT --help` lists the parameters with their help.",
+            r#"
+            A parameter of the script: `default`, or what `--set name=value` gives. The value has the default's type
+            (int, float, bool, string or array). `candlewick run SCRIPT --help` lists the parameters with their help.
+            "#,
         )
-        .example("let epochs = param(\"epochs\", 50, \"passes over the training half\");\nassert(epochs == 50);");
+        .example(
+            r#"
+            let epochs = param("epochs", 50, "passes over the training half");
+            assert(epochs == 50);
+            "#,
+        );
 }
 
 fn read(host: &Host, name: &str, default: Dynamic) -> Result<Dynamic> {

@@ -5,7 +5,7 @@
 //! type. Where nothing is known, nothing is said; a finding is a mistake.
 
 use super::explain::{no_property, unknown_function, wrong_arguments};
-use super::page::{Page, place};
+use super::page::{Page, location};
 use crate::Error;
 use crate::script::binding::{Catalogue, Entry, Face, Sources, type_name, unknown_option};
 use rhai::{AST, ASTFlags, ASTNode, Engine, Expr, FnCallExpr, Position, Stmt};
@@ -40,7 +40,7 @@ pub fn check(
     let mut found = checker.found;
     found.sort_by_key(|(position, _)| (position.line(), position.position()));
     found.dedup_by_key(|(position, error)| (*position, error.message.clone()));
-    found.into_iter().map(|(position, error)| Page::at(error, place(file, position, sources))).collect()
+    found.into_iter().map(|(position, error)| Page::at(error, location(file, position, sources))).collect()
 }
 
 /// Names that are not declared by the library and good all the same.
@@ -188,7 +188,12 @@ impl Checker<'_> {
             Some(ASTNode::Expr(expr @ (Expr::Dot(..) | Expr::Index(..)))) => {
                 // The links of a chain are checked from its start.
                 let parent = path.len().checked_sub(2).map(|i| &path[i]);
-                let inside = matches!(parent, Some(ASTNode::Expr(Expr::Dot(pair, ..) | Expr::Index(pair, ..))) if std::ptr::eq(&raw const pair.rhs, *expr));
+                let inside = match parent {
+                    Some(ASTNode::Expr(Expr::Dot(pair, ..) | Expr::Index(pair, ..))) => {
+                        std::ptr::eq(&raw const pair.rhs, *expr)
+                    }
+                    _ => false,
+                };
                 if !inside {
                     self.type_of(expr);
                 }

@@ -7,5 +7,5 @@ pub mod reference;
 mod unkept;
 
 pub use check::check;
-pub use page::{Frame, Page, Place};
+pub use page::{Frame, Location, Page};
 pub use unkept::unkept;

@@ -17,9 +17,9 @@ use crate::script::binding::{Catalogue, Sources};
 use rhai::{EvalAltResult, Position};
 use std::fmt::{self, Write};
 
-/// A place in a script.
+/// A location in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     pub file: String,
     pub line: usize,
     /// From 1; `None` where only the line is known.
@@ -32,22 +32,22 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub function: String,
-    pub called_at: Option<Place>,
+    pub called_at: Option<Location>,
 }
 
-/// An error with its place in the script.
+/// An error with its location in the script.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub message: String,
     pub hint: Option<String>,
     pub blame: Blame,
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     pub trace: Vec<Frame>,
 }
 
 impl From<Error> for Page {
     fn from(error: Error) -> Self {
-        Self { message: error.message, hint: error.hint, blame: error.blame, place: None, trace: vec![] }
+        Self { message: error.message, hint: error.hint, blame: error.blame, location: None, trace: vec![] }
     }
 }
 
@@ -61,9 +61,9 @@ impl fmt::Display for Page {
 impl std::error::Error for Page {}
 
 impl Page {
-    /// The page of an error at a place.
-    pub fn at(error: Error, place: Option<Place>) -> Self {
-        Self { place, ..Self::from(error) }
+    /// The page of an error at a location.
+    pub fn at(error: Error, location: Option<Location>) -> Self {
+        Self { location, ..Self::from(error) }
     }
 
     /// The page of what rhai reports for the script in `file`.
@@ -74,7 +74,7 @@ impl Page {
         loop {
             match inner {
                 EvalAltResult::ErrorInFunctionCall(function, source, next, position) => {
-                    let called_at = place(&file, *position, sources);
+                    let called_at = location(&file, *position, sources);
                     let closure = function.starts_with("anon$");
                     let function = if closure { "a closure".to_string() } else { format!("`{function}`") };
                     trace.push(Frame { function, called_at });
@@ -84,7 +84,7 @@ impl Page {
                     inner = next;
                 }
                 EvalAltResult::ErrorInModule(module, next, position) => {
-                    let called_at = place(&file, *position, sources);
+                    let called_at = location(&file, *position, sources);
                     trace.push(Frame { function: format!("the module {module}"), called_at });
                     if !module.is_empty() {
                         file.clone_from(module);
@@ -96,7 +96,7 @@ impl Page {
         }
         trace.reverse();
         let error = explain::explain(inner, sources, catalogue);
-        Self { trace, ..Self::at(error, place(&file, inner.position(), sources)) }
+        Self { trace, ..Self::at(error, location(&file, inner.position(), sources)) }
     }
 
     pub fn exit_code(&self) -> i32 {
@@ -108,15 +108,15 @@ impl Page {
         let paint =
             |code: &str, text: &str| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() };
         let mut page = format!("{} {}\n", paint("1;31", "error:"), paint("1", &self.message));
-        if let Some(place) = &self.place {
-            let number = place.line.to_string();
+        if let Some(location) = &self.location {
+            let number = location.line.to_string();
             let margin = " ".repeat(number.len());
             let bar = paint("34", "|");
-            let _ = writeln!(page, " {margin}{} {}", paint("34", "-->"), locus(place));
-            if let Some(text) = &place.text {
+            let _ = writeln!(page, " {margin}{} {}", paint("34", "-->"), locus(location));
+            if let Some(text) = &location.text {
                 let _ = writeln!(page, " {margin} {bar}");
                 let _ = writeln!(page, " {} {bar} {}", paint("34", &number), text.trim_end());
-                if let Some(column) = place.column {
+                if let Some(column) = location.column {
                     // Tabs stay tabs so that the caret stands under its character however wide they are shown.
                     let pad: String =
                         text.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { c } else { ' ' }).collect();
@@ -125,7 +125,8 @@ impl Page {
             }
         }
         for frame in &self.trace {
-            let at = frame.called_at.as_ref().map_or(String::new(), |place| format!(", called at {}", locus(place)));
+            let at =
+                frame.called_at.as_ref().map_or(String::new(), |location| format!(", called at {}", locus(location)));
             let _ = writeln!(page, "   in {}{at}", frame.function);
         }
         if let Some(hint) = &self.hint {
@@ -135,15 +136,15 @@ impl Page {
     }
 }
 
-fn locus(place: &Place) -> String {
-    match place.column {
-        Some(column) => format!("{}:{}:{column}", place.file, place.line),
-        None => format!("{}:{}", place.file, place.line),
+fn locus(location: &Location) -> String {
+    match location.column {
+        Some(column) => format!("{}:{}:{column}", location.file, location.line),
+        None => format!("{}:{}", location.file, location.line),
     }
 }
 
-/// The place of a rhai position in `file`.
-pub fn place(file: &str, position: Position, sources: &Sources) -> Option<Place> {
+/// The location of a rhai position in `file`.
+pub fn location(file: &str, position: Position, sources: &Sources) -> Option<Location> {
     let line = position.line()?;
-    Some(Place { file: file.into(), line, column: position.position(), text: sources.line(file, line) })
+    Some(Location { file: file.into(), line, column: position.position(), text: sources.line(file, line) })
 }

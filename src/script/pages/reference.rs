@@ -7,8 +7,9 @@ use std::fmt::Write;
 pub fn markdown(catalogue: &Catalogue) -> String {
     let mut page = String::from(
         "# What scripts can call\n\n\
-         Made by `candlewick doc --write scripts` from the declarations in `src/script`; a test fails when it is stale. \
-         Scripts are [Rhai](https://rhai.rs/book); everything of its standard library is there too, except `eval`. A parameter with `?` may be left out. An int is welcome where a float is. `f(a, b)` may be written \
+         Made by `candlewick doc --write scripts` from the declarations in `src/script`; a test fails when it is \
+         stale. Scripts are [Rhai](https://rhai.rs/book); everything of its standard library is there too, except \
+         `eval`. A parameter with `?` may be left out. An int is welcome where a float is. `f(a, b)` may be written \
          `a.f(b)`.\n",
     );
     for noun in &catalogue.nouns {
@@ -98,7 +99,7 @@ fn definition(entry: &Entry) -> Option<String> {
 
 /// What `candlewick doc NAME` prints.
 pub fn entry_text(entry: &Entry) -> String {
-    let mut text = format!("{}\n\n{}\n", entry.signature(), wrap(entry.doc, 90, "  "));
+    let mut text = format!("{}\n\n{}\n", entry.signature(), wrap(&entry.doc, 90, "  "));
     if !entry.options.is_empty() {
         text.push_str("\n  Options:\n");
         for option in &entry.options {

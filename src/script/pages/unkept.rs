@@ -1,5 +1,5 @@
-//! Variables that a resumed run would begin anew: those that carry something from epoch to epoch, or out of the loop, and
-//! are not in `run.kept`.
+//! Variables that a resumed run would begin anew: those that carry something from epoch to epoch, or out of the loop,
+//! and are not in `run.kept`.
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 use std::collections::BTreeSet;
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 /// Methods that change the array or map before the dot.
 const CHANGING: [&str; 8] = ["append", "clear", "insert", "pop", "push", "remove", "shift", "truncate"];
 
-/// The variables that the body of a loop over `….epochs(…)` changes and does not declare, each with the first place. One
-/// that every epoch sets before anything else, and that nothing after the loop names, carries nothing.
+/// The variables that the body of a loop over `….epochs(…)` changes and does not declare, each with its first position.
+/// One that every epoch sets before anything else, and that nothing after the loop names, carries nothing.
 pub fn unkept(ast: &AST) -> Vec<(String, Position)> {
     let mut found = Found::default();
     ast.walk(&mut |path: &[ASTNode]| {
@@ -17,14 +17,14 @@ pub fn unkept(ast: &AST) -> Vec<(String, Position)> {
     });
     let Found { declared, changed, named, set } = found;
     let mut unkept: Vec<(String, Position)> = vec![];
-    for Use { loop_at, name, place } in changed {
+    for Use { loop_at, name, position } in changed {
         let is = |other: &&Use| other.name == name;
-        let first = named.iter().filter(is).filter(|other| other.loop_at == loop_at).map(|other| other.place).min();
-        let renewed = set.iter().filter(is).any(|set| set.loop_at == loop_at && Some(set.place) == first);
-        let leaves = named.iter().filter(is).any(|other| other.loop_at.is_none() && other.place > place);
+        let first = named.iter().filter(is).filter(|other| other.loop_at == loop_at).map(|other| other.position).min();
+        let renewed = set.iter().filter(is).any(|set| set.loop_at == loop_at && Some(set.position) == first);
+        let leaves = named.iter().filter(is).any(|other| other.loop_at.is_none() && other.position > position);
         let known = unkept.iter().any(|(known, _)| *known == name);
         if !known && !declared.contains(&(loop_at, name.clone())) && (!renewed || leaves) {
-            unkept.push((name, place));
+            unkept.push((name, position));
         }
     }
     unkept
@@ -34,7 +34,7 @@ pub fn unkept(ast: &AST) -> Vec<(String, Position)> {
 struct Use {
     loop_at: Option<Position>,
     name: String,
-    place: Position,
+    position: Position,
 }
 
 #[derive(Default)]
@@ -51,7 +51,9 @@ impl Found {
         let Some((node, outside)) = path.split_last() else { return };
         let loop_at = outside.iter().find(|node| is_epochs(node)).map(ASTNode::position);
         let used = |expr: &Expr| match expr {
-            Expr::Variable(variable, ..) => Some(Use { loop_at, name: variable.1.to_string(), place: expr.position() }),
+            Expr::Variable(variable, ..) => {
+                Some(Use { loop_at, name: variable.1.to_string(), position: expr.position() })
+            }
             _ => None,
         };
         match node {

@@ -7,10 +7,21 @@ use crate::space::genotype::Genotype;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
+/// The mixing weights of one block of a supernet.
+#[derive(Clone, Debug)]
+pub struct NamedMixing {
+    /// The block: "normal", "betas_reduce".
+    pub name: String,
+    /// The candidates, or "edge weight".
+    pub columns: Vec<String>,
+    /// Edges × columns.
+    pub rows: Vec<Vec<f64>>,
+}
+
 impl Network {
-    /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that over
-    /// the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge without
-    /// candidates.
+    /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that
+    /// over the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge
+    /// without candidates.
     pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
         let relaxed =
             alphas.tensors().into_iter().zip(self.presence.iter()).enumerate().map(|(block, (alpha, presence))| {
@@ -85,6 +96,25 @@ impl Network {
             0 => Ok(vec![]),
             _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?)?.detach().to_vec1()?),
         }
+    }
+
+    /// What a supernet mixes its candidates with, block by block.
+    ///
+    /// # Errors
+    /// A network that is not a supernet.
+    pub fn mixing_by_name(&self) -> Result<Vec<NamedMixing>> {
+        let space = self.needs_space("the names of candidates")?;
+        let mut all = Vec::new();
+        for (name, p) in self.alphas.names().zip(self.relax(&self.alphas)?) {
+            let is = |names: fn(CellKind) -> &'static str| CellKind::BOTH.into_iter().any(|kind| names(kind) == name);
+            let columns = match () {
+                () if is(CellKind::name) => space.operations.clone(),
+                () if is(CellKind::betas_name) => vec!["edge weight".to_string()],
+                () => continue,
+            };
+            all.push(NamedMixing { name: name.to_string(), columns, rows: p.to_dtype(DType::F64)?.to_vec2()? });
+        }
+        Ok(all)
     }
 
     /// The genotype by the published rule. `p`: the mixing weights of every block (none: the default relaxation).

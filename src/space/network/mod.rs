@@ -6,15 +6,18 @@
 
 mod mixing;
 
+pub use mixing::NamedMixing;
+
 use super::alphas::{Alphas, alpha};
 use super::cell::CellKind;
 use super::chance::Chance;
 use super::densenet::{DenseNetOptions, densenet};
 use super::discrete::{AUXILIARY, Discrete};
-use super::recipe::{Legend, Recipe};
+use super::recipe::Recipe;
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, Mode, Pass, RunningStatistics};
-use crate::graph::Graph;
+use crate::graph::{Graph, Node, Op};
+use crate::legend::Legend;
 use crate::random::Seed;
 use crate::{Error, Parameter, Result};
 use candle_core::{DType, Device, Tensor};
@@ -69,7 +72,7 @@ impl Network {
     /// A DenseNet-BC, freshly initialised.
     pub fn densenet(options: &DenseNetOptions, seed: Seed, device: &Device) -> Result<Self> {
         let network = Self::new(densenet(options)?, seed, device)?;
-        Ok(Self { recipe: Some(Arc::new(Recipe::of_densenet(options))), ..network })
+        Ok(Self { recipe: Some(Arc::new(Recipe::DenseNet(*options))), ..network })
     }
 
     /// The same network, knowing what its classes are called and how its images are scaled.
@@ -83,24 +86,18 @@ impl Network {
     /// # Errors
     /// A device that networks do not run on, a graph without output, or one whose output is a map and not a vector.
     pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
-        let Some(output) = graph.output() else {
-            return Err(Error::user("this network has no output").hint("set the graph's output node"));
-        };
-        let shape = graph.shape(output);
-        if shape.pixels() != 1 {
-            return Err(Error::user(format!("a network ends in one number a class, but this one ends in {shape}"))
-                .hint("end with a global pool and a linear layer"));
-        }
+        let engine = Engine::compile(graph)?;
+        engine.runs_on(device)?;
+        let graph = engine.graph();
+        let classes = graph.output().map_or(0, |output| graph.shape(output).channels);
         let mut flat = vec![0f32; graph.parameters()];
         for weight in graph.weights() {
             weight.initialise(seed, &mut flat[weight.range()]);
         }
         let weights = Parameter::from_vec(flat, graph.parameters(), device)?;
         let alphas = graph.slot_blocks().iter().map(|block| alpha(block, seed, device)).collect::<Result<Vec<_>>>()?;
-        let statistics = RunningStatistics::new(&graph);
+        let statistics = RunningStatistics::new(graph);
         let presence = vec![None; alphas.len()].into();
-        let engine = Engine::compile(graph)?;
-        engine.runs_on(device)?;
         Ok(Self {
             engine,
             weights,
@@ -108,7 +105,7 @@ impl Network {
             alphas: Alphas::new(alphas),
             presence,
             space: None,
-            classes: shape.channels,
+            classes,
             auxiliary: false,
             chance: Arc::new(Chance::new(seed)),
             recipe: None,
@@ -172,6 +169,15 @@ impl Network {
         self.graph().macs() - if self.auxiliary { self.graph().macs_below(AUXILIARY) } else { 0 }
     }
 
+    /// The node whose channels are the classes' logits: the graph's output without an auxiliary head's part.
+    pub fn logits(&self) -> Option<Node> {
+        let output = self.graph().output()?;
+        match self.graph().op(output) {
+            Op::Concat { inputs } if self.has_auxiliary() => inputs.first().copied(),
+            _ => Some(output),
+        }
+    }
+
     /// The probability with which training passes drop a path.
     pub fn drop_path(&self) -> f64 {
         self.chance.drop_path()
@@ -189,8 +195,9 @@ impl Network {
         self.chance.set_drop_path(probability)
     }
 
-    /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images × channels × height × width. `p`: the mixing weights of every block, in
-    /// order (none: the default relaxation of the network's alphas). `active`: which slots run (none: all).
+    /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images ×
+    /// channels × height × width. `p`: the mixing weights of every block, in order (none: the default relaxation of the
+    /// network's alphas). `active`: which slots run (none: all).
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
         match p {
             Some(p) => self.forward_at(x, &self.weights.tensor(), p, mode, active),

@@ -1,7 +1,7 @@
 //! The graph under construction as a script's closure holds it.
 //!
-//! The graph itself travels: it is moved into the handle for as long as the closure runs and moved back afterwards, so a
-//! handle that a script keeps for later is empty and says so.
+//! The graph itself travels: it is moved into the handle for as long as the closure runs and moved back afterwards, so
+//! a handle that a script keeps for later is empty and says so.
 
 use crate::graph::{self, Graph, Shape, SlotBlock};
 use crate::script::binding::ScriptType;
@@ -166,7 +166,7 @@ fn check_name(name: &str) -> Result<()> {
     let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     match sound {
         true => Ok(()),
-        false => Err(Error::user(format!("\"{name}\" is no name for a part of a network"))
+        false => Err(Error::user(format!("\"{name}\" is not a name for a part of a network"))
             .hint("use letters, digits and underscores; g.scope(name, |g| …) makes dotted names")),
     }
 }

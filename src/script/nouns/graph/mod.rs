@@ -13,7 +13,7 @@ pub use registry::Registry;
 
 use crate::script::binding::{Call, Library, List, Options};
 use crate::space::cell::{CellKind, SearchCell, check_partial};
-use crate::space::{DARTS_OPS, Place};
+use crate::space::{DARTS_OPS, Target};
 use crate::{Error, Result};
 use rhai::{Dynamic, FnPtr};
 
@@ -31,18 +31,22 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             },
         )
         .doc(
-            "Adds a candidate operation. `build` is a closure |g, x, channels, stride| that gives a node: `channels` channels \
-             at the size of `x` divided by the stride (1 or 2), rounded up. It runs once for every edge that carries the \
-             operation. Batch norms made in it are without affine parameters in a supernet.",
+            r#"
+            Adds a candidate operation. `build` is a closure |g, x, channels, stride| that gives a node: `channels`
+            channels at the size of `x` divided by the stride (1 or 2), rounded up. It runs once for every edge that
+            carries the operation. Batch norms made in it are without affine parameters in a supernet.
+            "#,
         )
         .example(
-            "define_op(\"wide_conv\", |g, x, channels, stride| {\n    \
-                 let y = g.conv(g.relu(x), channels, #{ kernel: [1, 3], stride: stride });\n    \
-                 g.batch_norm(y)\n\
-             });\n\
-             let net = supernet(#{ channels: 1, size: 8, classes: 10 },\n    \
-                 #{ channels: 2, layers: 3, nodes: 1, ops: [\"none\", \"skip_connect\", \"wide_conv\"] });\n\
-             assert(net.ops[2] == \"wide_conv\");",
+            r#"
+            define_op("wide_conv", |g, x, channels, stride| {
+                let y = g.conv(g.relu(x), channels, #{ kernel: [1, 3], stride: stride });
+                g.batch_norm(y)
+            });
+            let net = supernet(#{ channels: 1, size: 8, classes: 10 },
+                #{ channels: 2, layers: 3, nodes: 1, ops: ["none", "skip_connect", "wide_conv"] });
+            assert(net.ops[2] == "wide_conv");
+            "#,
         );
     primitives::declare(library);
     declare_structure(library);
@@ -53,19 +57,23 @@ fn declare_kinds(library: &mut Library) {
     library.kind::<GraphBuilder>("A network under construction; it serves inside the closure that was given it.");
     library.kind::<Node>("The output of a primitive: maps of some channels and size, a vector at size 1×1.");
     library.property("channels", |node: Node| Ok(node.shape.channels)).doc("Channels of a node.").example(
-        "network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {\n    \
-                 assert(x.channels == 3);\n    \
-                 g.linear(g.global_pool(x), 10)\n\
-             });",
+        r#"
+        network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {
+            assert(x.channels == 3);
+            g.linear(g.global_pool(x), 10)
+        });
+        "#,
     );
     library
         .property("size", |node: Node| Ok(List(vec![node.shape.height, node.shape.width])))
         .doc("Height and width of a node.")
         .example(
-            "network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {\n    \
-                 assert(x.size == [8, 8]);\n    \
-                 g.linear(g.global_pool(x), 10)\n\
-             });",
+            r#"
+            network(#{ channels: 3, size: 8, classes: 10 }, |g, x| {
+                assert(x.size == [8, 8]);
+                g.linear(g.global_pool(x), 10)
+            });
+            "#,
         );
     library.kind::<Slots>("A named matrix of mixing weights in a graph; the network has alphas of its name and shape.");
 }
@@ -78,10 +86,12 @@ fn declare_structure(library: &mut Library) {
         })
         .doc("The sum of nodes of one shape.")
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 let y = g.add([x, g.pointwise(g.relu(x), 4)]);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                let y = g.add([x, g.pointwise(g.relu(x), 4)]);
+                g.linear(g.global_pool(y), 2)
+            });
+            "#,
         );
     library
         .method("concat", &["g", "nodes"], |g: GraphBuilder, nodes: List<Node>| {
@@ -90,11 +100,13 @@ fn declare_structure(library: &mut Library) {
         })
         .doc("Nodes of one size side by side on the channels.")
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 let y = g.concat([x, g.relu(x)]);\n    \
-                 assert(y.channels == 8);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                let y = g.concat([x, g.relu(x)]);
+                assert(y.channels == 8);
+                g.linear(g.global_pool(y), 2)
+            });
+            "#,
         );
     library
         .method("slice", &["g", "x", "first", "count"], |g: GraphBuilder, x: Node, first: usize, count: usize| {
@@ -103,10 +115,12 @@ fn declare_structure(library: &mut Library) {
         })
         .doc("`count` channels from channel `first` on.")
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 assert(g.slice(x, 1, 2).channels == 2);\n    \
-                 g.linear(g.global_pool(x), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                assert(g.slice(x, 1, 2).channels == 2);
+                g.linear(g.global_pool(x), 2)
+            });
+            "#,
         );
     library
         .method("shuffle", &["g", "x", "groups"], |g: GraphBuilder, x: Node, groups: usize| {
@@ -121,11 +135,17 @@ fn declare_structure(library: &mut Library) {
             g.add(|graph| graph.noise(x, stride.unwrap_or(1)))
         })
         .doc(
-            "Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn anew for every image of every \
-             pass. No gradient flows through it.",
+            r#"
+            Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn anew for every image of
+            every pass. No gradient flows through it.
+            "#,
         )
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.add([x, g.noise(x)])), 2));",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.add([x, g.noise(x)])), 2)
+            });
+            "#,
         );
     library
         .method("drop_path", &["g", "x"], |g: GraphBuilder, x: Node| {
@@ -133,15 +153,19 @@ fn declare_structure(library: &mut Library) {
             g.add(|graph| graph.drop_path(x))
         })
         .doc(
-            "Drop path (Larsson et al. 2017): in training passes the node of each image is left out with the probability \
-             `net.drop_path`, and divided by one minus it otherwise.",
+            r#"
+            Drop path (Larsson et al. 2017): in training passes the node of each image is left out with the probability
+            `net.drop_path`, and divided by one minus it otherwise.
+            "#,
         )
         .example(
-            "let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 let y = g.add([x, g.drop_path(g.pointwise(x, 4))]);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });\n\
-             net.drop_path = 0.2;",
+            r#"
+            let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                let y = g.add([x, g.drop_path(g.pointwise(x, 4))]);
+                g.linear(g.global_pool(y), 2)
+            });
+            net.drop_path = 0.2;
+            "#,
         );
     library
         .method("scope", &["g", "name", "build"], |call: &Call<'_>, g: GraphBuilder, name: String, build: FnPtr| {
@@ -149,11 +173,13 @@ fn declare_structure(library: &mut Library) {
         })
         .doc("Runs the closure |g| and gives what it gives; the weights made inside are called `name.…`.")
         .example(
-            "let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 let y = g.scope(\"stem\", |g| g.conv(x, 4, #{ name: \"first\" }));\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });\n\
-             assert(net.weight(\"stem.first.weight\").shape == [4, 3, 3, 3]);",
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let y = g.scope("stem", |g| g.conv(x, 4, #{ name: "first" }));
+                g.linear(g.global_pool(y), 2)
+            });
+            assert(net.weight("stem.first.weight").shape == [4, 3, 3, 3]);
+            "#,
         );
 }
 
@@ -166,25 +192,31 @@ fn declare_search(library: &mut Library, registry: &Registry) {
         )
         .doc("Declares a matrix of mixing weights: the network has alphas of this name and shape, softmaxed by row.")
         .example(
-            "let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 let choice = g.slots(\"choice\", 1, 2);\n    \
-                 let y = g.mixed(choice, [[x, g.relu(x)]]);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });\n\
-             assert(net.alphas.choice.shape == [1, 2]);",
+            r#"
+            let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                let choice = g.slots("choice", 1, 2);
+                let y = g.mixed(choice, [[x, g.relu(x)]]);
+                g.linear(g.global_pool(y), 2)
+            });
+            assert(net.alphas.choice.shape == [1, 2]);
+            "#,
         );
     library
         .method("mixed", &["g", "slots", "nodes", "first_row"], mixed)
         .doc(
-            "A weighted sum: Σ p[first_row + i][k] · nodes[i][k], one array of nodes a row; () leaves a place out. \
-             `first_row` is 0 unless given.",
+            r#"
+            A weighted sum: Σ p[first_row + i][k] · nodes[i][k], one array of nodes a row; () leaves a candidate out.
+            `first_row` is 0 unless given.
+            "#,
         )
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 let p = g.slots(\"edges\", 2, 2);\n    \
-                 let y = g.mixed(p, [[x, g.relu(x)], [(), g.batch_norm(x)]]);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                let p = g.slots("edges", 2, 2);
+                let y = g.mixed(p, [[x, g.relu(x)], [(), g.batch_norm(x)]]);
+                g.linear(g.global_pool(y), 2)
+            });
+            "#,
         );
     let defined = registry.clone();
     library
@@ -194,17 +226,19 @@ fn declare_search(library: &mut Library, registry: &Registry) {
             move |call: &Call<'_>, g: GraphBuilder, name: String, x: Node, channels: usize, stride: Option<usize>| {
                 let operations = defined.operations(call)?;
                 let operation = operations.get(&name)?;
-                let place = Place { channels, stride: stride.unwrap_or(1), norms: g.norms() };
+                let target = Target { channels, stride: stride.unwrap_or(1), norms: g.norms() };
                 let x = g.own(&x)?;
                 let scope = g.name(None, "op")?;
-                g.add(|graph| graph.scope(scope, |graph| operation.apply(graph, x, place)))
+                g.add(|graph| graph.scope(scope, |graph| operation.apply(graph, x, target)))
             },
         )
         .doc("A candidate operation by its name, at stride 1 unless given. It is named `op0`, `op1` … in its scope.")
         .example(
-            "network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {\n    \
-                 g.linear(g.global_pool(g.op(\"sep_conv_3x3\", x, 4, 2)), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.op("sep_conv_3x3", x, 4, 2)), 2)
+            });
+            "#,
         );
     let defined = registry.clone();
     library
@@ -216,8 +250,10 @@ fn declare_search(library: &mut Library, registry: &Registry) {
             },
         )
         .doc(
-            "A search cell as the supernet has it, on the outputs of the cell before the previous one and of the previous \
-             one; gives the concatenation of its nodes. Put each in a scope of its own.",
+            r#"
+            A search cell as the supernet has it, on the outputs of the cell before the previous one and of the previous
+            one; gives the concatenation of its nodes. Put each in a scope of its own.
+            "#,
         )
         .required::<usize>("channels", "channels of every node")
         .required::<Slots>("slots", "mixing weights, edges × ops; cells that share them search one cell")
@@ -229,15 +265,17 @@ fn declare_search(library: &mut Library, registry: &Registry) {
         .optional::<Slots>(
             "edge_weights",
             "1",
-            "edges × 1: what the channels that pass by are weighted with; the candidates' weights are to have it in them",
+            "edges × 1: the weights of the channels that pass by; the candidates' weights already hold them as factors",
         )
         .example(
-            "let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 let p = g.slots(\"normal\", 2, 8);\n    \
-                 let y = g.scope(\"cell0\", |g| g.cell(x, x, #{ channels: 2, slots: p, nodes: 1 }));\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });\n\
-             assert(net.alphas.normal.shape == [2, 8]);",
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let p = g.slots("normal", 2, 8);
+                let y = g.scope("cell0", |g| g.cell(x, x, #{ channels: 2, slots: p, nodes: 1 }));
+                g.linear(g.global_pool(y), 2)
+            });
+            assert(net.alphas.normal.shape == [2, 8]);
+            "#,
         );
 }
 
@@ -255,7 +293,7 @@ fn mixed(g: GraphBuilder, slots: Slots, nodes: List<List<Option<Node>>>, first_r
             let Some(node) = node else { continue };
             if first + row >= block.rows || column >= block.columns {
                 return Err(Error::user(format!(
-                    "\"{}\" has {} rows and {} columns; there is no place for a node at row {}, column {column}",
+                    "\"{}\" has {} rows and {} columns; there is no weight for a node at row {}, column {column}",
                     block.name,
                     block.rows,
                     block.columns,

@@ -26,12 +26,14 @@ fn declare_convolutions(library: &mut Library) {
         .option("bias", false, "add a number to every channel")
         .optional::<String>("name", "conv0, conv1 …", NAME)
         .example(
-            "let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 let y = g.conv(x, 16, #{ kernel: [7, 1], stride: 2, name: \"tall\" });\n    \
-                 assert(y.size == [4, 4]);\n    \
-                 g.linear(g.global_pool(y), 2)\n\
-             });\n\
-             assert(net.weight(\"tall.weight\").shape == [16, 3, 7, 1]);",
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let y = g.conv(x, 16, #{ kernel: [7, 1], stride: 2, name: "tall" });
+                assert(y.size == [4, 4]);
+                g.linear(g.global_pool(y), 2)
+            });
+            assert(net.weight("tall.weight").shape == [16, 3, 7, 1]);
+            "#,
         );
     library
         .method(
@@ -58,9 +60,11 @@ fn declare_convolutions(library: &mut Library) {
         .option("dilation", 1_usize, "distance between neighbouring taps")
         .optional::<String>("name", "depthwise0, depthwise1 …", NAME)
         .example(
-            "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 g.linear(g.global_pool(g.depthwise(x, 5, #{ stride: 2, dilation: 2 })), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.depthwise(x, 5, #{ stride: 2, dilation: 2 })), 2)
+            });
+            "#,
         );
     library
         .method("halve", &["g", "x", "channels"], |g: GraphBuilder, x: Node, channels: usize| {
@@ -68,8 +72,10 @@ fn declare_convolutions(library: &mut Library) {
             g.add(|graph| graph.scope(scope, |graph| graph.halve(x, channels)))
         })
         .doc(
-            "Two 1×1 convolutions of stride 2 side by side, the second one pixel further down and right: DARTS's factorized \
-             reduction without its ReLU and norm. Height, width and `channels` must be even.",
+            r#"
+            Two 1×1 convolutions of stride 2 side by side, the second one pixel further down and right: DARTS's
+            factorized reduction without its ReLU and norm. Height, width and `channels` must be even.
+            "#,
         )
         .example("network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.halve(x, 8)), 2));");
     library
@@ -79,7 +85,13 @@ fn declare_convolutions(library: &mut Library) {
         })
         .doc("A fully connected layer with bias on a vector, such as a global pool gives.")
         .optional::<String>("name", "linear0, linear1 …", NAME)
-        .example("network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(x), 2, #{ name: \"head\" }));");
+        .example(
+            r#"
+            network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(x), 2, #{ name: "head" })
+            });
+            "#,
+        );
 }
 
 fn declare_norms(library: &mut Library) {
@@ -98,9 +110,11 @@ fn declare_norms(library: &mut Library) {
         )
         .optional::<String>("name", "norm0, norm1 …", NAME)
         .example(
-            "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 g.linear(g.global_pool(g.batch_norm(x, #{ affine: false })), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.batch_norm(x, #{ affine: false })), 2)
+            });
+            "#,
         );
     library
         .method("relu", &["g", "x"], |g: GraphBuilder, x: Node| {
@@ -118,7 +132,13 @@ fn declare_norms(library: &mut Library) {
             g.add(|graph| Ok(graph.activate(x, *activation)))
         })
         .doc("relu, leaky_relu, elu, gelu, silu, hard_swish, sigmoid or tanh of every number.")
-        .example("network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.activate(x, \"silu\")), 2));");
+        .example(
+            r#"
+            network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.activate(x, "silu")), 2)
+            });
+            "#,
+        );
 }
 
 fn declare_pools(library: &mut Library) {
@@ -142,9 +162,11 @@ fn declare_pools(library: &mut Library) {
         .optional::<usize>("padding", "what keeps the size at stride 1", "cells around the map")
         .option("count_padding", false, "count padded cells in the divisor")
         .example(
-            "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {\n    \
-                 g.linear(g.global_pool(g.avg_pool(x, 2, #{ stride: 2, padding: 0 })), 2)\n\
-             });",
+            r#"
+            network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.global_pool(g.avg_pool(x, 2, #{ stride: 2, padding: 0 })), 2)
+            });
+            "#,
         );
     library
         .method("global_pool", &["g", "x"], |g: GraphBuilder, x: Node| {

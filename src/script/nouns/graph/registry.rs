@@ -45,10 +45,10 @@ impl Registry {
 impl Defined {
     fn operation<'a>(&self, call: &'a Call<'_>) -> Operation<'a> {
         let build = self.build.clone();
-        Operation::new(self.name.as_str(), self.about.as_str(), move |graph, x, place| {
-            GraphBuilder::lend(graph, place.norms, |g| {
+        Operation::new(self.name.as_str(), self.about.as_str(), move |graph, x, target| {
+            GraphBuilder::lend(graph, target.norms, |g| {
                 let x = g.add(|_| Ok(x))?;
-                let arguments = (g.clone(), x, place.channels as i64, place.stride as i64);
+                let arguments = (g.clone(), x, target.channels as i64, target.stride as i64);
                 let result: Node = call.invoke(&build, arguments)?;
                 g.own(&result)
             })

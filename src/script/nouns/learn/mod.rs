@@ -5,15 +5,17 @@ mod optimizer;
 pub use optimizer::Optimizer;
 
 use super::inputs::{AnyBatch, relaxation};
-use super::network::small;
+use super::network::SMALL;
+use crate::batch::Batch;
 use crate::data::ImageSet;
-use crate::learn::{self, Batch, Loss, Order, Unroll, evaluate, schedule};
+use crate::learn::{self, Loss, Order, Unroll, With, evaluate, schedule};
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, ScriptType};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::script::nouns::network::saved::as_seen_by;
 use crate::space::Network;
 use crate::{Error, Result};
+use candle_core::DType;
 use rhai::{Dynamic, FnPtr, Map};
 use std::fmt;
 use std::sync::Arc;
@@ -36,27 +38,29 @@ fn declare_gradients(library: &mut Library) {
             move |call: &Call<'_>, net: Network, batch: AnyBatch, options: Options| {
                 let batch = batch.on(net.weights().device())?;
                 let relax = relaxation(call, &net, &options)?;
-                if options.given("auxiliary") && !net.has_auxiliary() {
-                    return Err(Error::user("this network has no auxiliary head")
-                        .hint("discrete(…, #{ auxiliary: true }) gives it one"));
-                }
-                let of = Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.get("auxiliary")? };
+                let of =
+                    Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.find("auxiliary")? };
                 let (loss, flat) = learn::loss_gradient(&net, &batch, relax.as_deref(), of)?;
                 Ok(Gradient::new(&host, loss, vec![("weights".into(), flat)]))
             },
         )
         .doc(
-            "The cross-entropy of a batch in training mode and its gradient with respect to the network's weights. `batch` is \
-             a batch of a data set or `#{ x: images, y: labels }`.",
+            r#"
+            The cross-entropy of a batch in training mode and its gradient with respect to the network's weights.
+            `batch` is a batch of a data set or `#{ x: images, y: labels }`.
+            "#,
         )
         .option("label_smoothing", 0.0, "ε: labels are 1 − ε at the right class plus ε/classes at every class")
-        .option("auxiliary", 0.4, "the weight of an auxiliary head's loss, for networks that have one")
+        .optional::<f64>("auxiliary", "0.4", "the weight of an auxiliary head's loss, for networks that have one")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
-        .example(small!(
-            "let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
-             let g = weight_gradient(net, batch);\n\
-             assert(g.parts.weights.shape == net.weights.shape);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+            let g = weight_gradient(net, batch);
+            assert(g.parts.weights.shape == net.weights.shape);
+            "#,
+        );
     let host = library.host();
     library
         .function(
@@ -73,36 +77,91 @@ fn declare_gradients(library: &mut Library) {
             },
         )
         .doc(
-            "The validation loss and its gradient with respect to the network's alphas (Liu et al. 2019, equations 5 to 8). \
-             Order 1: at the weights as they are. Order 2: at the weights after the coming SGD step on `train`, through which \
-             it differentiates (momentum buffer and weight decay included, clipping not). All passes run in training mode.",
+            r#"
+            The validation loss and its gradient with respect to the network's alphas (Liu et al. 2019, equations 5 to
+            8). Order 1: at the weights as they are. Order 2: at the weights after the coming SGD step on `train`,
+            through which it differentiates (momentum buffer and weight decay included, clipping not). All passes run in
+            training mode.
+            "#,
         )
         .option("order", 1_usize, "1, or 2: one unrolled weight step")
         .optional::<Optimizer>("optimizer", "plain gradient descent", "the weights' SGD, whose step order 2 unrolls")
         .optional::<f64>("eta", "the optimizer's learning rate", "the unrolled step's length")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
-        .example(small!(
-            "let w_opt = sgd(net.weights, #{ lr: 0.025, momentum: 0.9 });\n\
-             let train = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
-             let valid = #{ x: normal([4, 1, 8, 8]), y: [4, 5, 6, 7] };\n\
-             let first = alpha_gradient(net, train, valid);\n\
-             let second = alpha_gradient(net, train, valid, #{ order: 2, optimizer: w_opt });\n\
-             assert(second.parts.normal.shape == [2, 8]);"
-        ));
-    library.property("loss", |gradient: Gradient| Ok(gradient.0.loss)).doc("The loss.").example(small!(
-        "let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });\nassert(g.loss > 0.0);"
-    ));
+        .example_after(
+            SMALL,
+            r#"
+            let w_opt = sgd(net.weights, #{ lr: 0.025, momentum: 0.9 });
+            let train = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+            let valid = #{ x: normal([4, 1, 8, 8]), y: [4, 5, 6, 7] };
+            let first = alpha_gradient(net, train, valid);
+            let second = alpha_gradient(net, train, valid, #{ order: 2, optimizer: w_opt });
+            assert(second.parts.normal.shape == [2, 8]);
+            "#,
+        );
+    let host = library.host();
+    library
+        .method(
+            "hessian_vector",
+            &["net", "batch", "v", "options"],
+            move |call: &Call<'_>, net: Network, batch: AnyBatch, v: Tensor, options: Options| {
+                let with = match options.get::<String>("with")?.as_str() {
+                    "alphas" => With::Alphas,
+                    "weights" => With::Weights,
+                    other => return Err(Error::unknown("second derivative", other, ["alphas", "weights"])),
+                };
+                let batch = batch.on(net.weights().device())?;
+                let v = v.float()?.to_dtype(DType::F32)?;
+                let relax = relaxation(call, &net, &options)?;
+                let mut parts = learn::hessian_vector(&net, &batch, &v, with, relax.as_deref())?;
+                let hand = |tensor| Dynamic::from(Tensor::new(&host.meter, tensor));
+                match with {
+                    With::Weights => parts.pop().map(hand).ok_or_else(|| Error::run("the product came out empty")),
+                    With::Alphas => {
+                        let named = net.alphas().names().map(Into::into).zip(parts.into_iter().map(hand));
+                        Ok(Dynamic::from_map(named.collect::<Map>()))
+                    }
+                }
+            },
+        )
+        .doc(
+            r#"
+            A product of the training loss's second derivatives with a vector in weight space, by central differences
+            with R = 0.01/‖v‖: (∂²L/∂α∂w)·v as a map by alpha, or (∂²L/∂w²)·v as a flat tensor. Both passes update
+            running statistics.
+            "#,
+        )
+        .option("with", "alphas".to_string(), r#""alphas" or "weights""#)
+        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .example_after(
+            SMALL,
+            r#"
+            let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+            let h = net.hessian_vector(batch, net.clone_weights());
+            assert(h.normal.shape == net.alphas.normal.shape);
+            "#,
+        );
+    library.property("loss", |gradient: Gradient| Ok(gradient.0.loss)).doc("The loss.").example_after(
+        SMALL,
+        r#"
+        let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });
+        assert(g.loss > 0.0);
+        "#,
+    );
     library
         .property("parts", |gradient: Gradient| {
             let parts = gradient.0.parts.iter();
             Ok(parts.map(|(name, part)| (name.as_str().into(), Dynamic::from(part.clone()))).collect::<Map>())
         })
-        .doc("The gradient's tensors by name: \"weights\", or the alphas' names.")
-        .example(small!(
-            "let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });\n\
-             let head = net.named(g.parts.weights)[\"head.bias\"];\n\
-             assert(head.shape == [10]);"
-        ));
+        .doc(r#"The gradient's tensors by name: "weights", or the alphas' names."#)
+        .example_after(
+            SMALL,
+            r#"
+            let g = weight_gradient(net, #{ x: zeros([2, 1, 8, 8]), y: [0, 1] });
+            let head = net.named(g.parts.weights)["head.bias"];
+            assert(head.shape == [10]);
+            "#,
+        );
 }
 
 fn declare_schedules(library: &mut Library) {
@@ -110,7 +169,11 @@ fn declare_schedules(library: &mut Library) {
         .function("cosine", &["first", "last", "epoch", "epochs"], |first: f64, last: f64, epoch: f64, epochs: f64| {
             Ok(schedule::cosine(first, last, epoch, epochs))
         })
-        .doc("Half a cosine from `first` at epoch 0 to `last` at epoch `epochs` (Loshchilov and Hutter 2017); then `last`.")
+        .doc(
+            r#"
+            Half a cosine from `first` at epoch 0 to `last` at epoch `epochs` (Loshchilov and Hutter 2017); then `last`.
+            "#,
+        )
         .example("assert(cosine(0.025, 0.001, 0, 50) == 0.025);");
     library
         .function("linear", &["first", "last", "epoch", "epochs"], |first: f64, last: f64, epoch: f64, epochs: f64| {
@@ -131,42 +194,51 @@ fn declare_schedules(library: &mut Library) {
 
 fn declare_evaluation(library: &mut Library) {
     library
-        .function("evaluate", &["net", "data", "options"], |call: &Call<'_>, net: Network, data: Held, options: Options| {
-            let device = net.weights().device();
-            let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
-            let batches: Box<dyn Iterator<Item = Result<Batch>>> = match data {
-                Held::Set(set) => Box::new(as_seen_by(&net, &set)?.batches_in_order(options.get("batch")?)?.map(|batch| {
-                    let batch = batch?;
-                    Batch::new(batch.x.to_device(device)?, batch.y.to_device(device)?)
-                })),
-                Held::Batches(batches) => Box::new(batches.into_iter().map(|batch| batch.on(device))),
-            };
-            let score = evaluate(&net, batches, p.as_deref())?;
-            let share = |&(all, right): &(usize, usize)| match all {
-                0 => Dynamic::UNIT,
-                _ => Dynamic::from_float(right as f64 / all as f64),
-            };
-            let entries = [
-                ("loss", Dynamic::from_float(score.loss)),
-                ("accuracy", Dynamic::from_float(score.accuracy)),
-                ("top5", Dynamic::from_float(score.top5)),
-                ("examples", Dynamic::from_int(score.examples as i64)),
-                ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
-            ];
-            Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
-        })
+        .function(
+            "evaluate",
+            &["net", "data", "options"],
+            |call: &Call<'_>, net: Network, data: Scored, options: Options| {
+                let device = net.weights().device();
+                let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
+                let batches: Box<dyn Iterator<Item = Result<Batch>>> = match data {
+                    Scored::Set(set) => {
+                        let batches = as_seen_by(&net, &set)?.batches_in_order(options.get("batch")?)?;
+                        Box::new(batches.map(|batch| batch?.to_device(device)))
+                    }
+                    Scored::Batches(batches) => Box::new(batches.into_iter().map(|batch| batch.on(device))),
+                };
+                let score = evaluate(&net, batches, p.as_deref())?;
+                let share = |&(all, right): &(usize, usize)| match all {
+                    0 => Dynamic::UNIT,
+                    _ => Dynamic::from_float(right as f64 / all as f64),
+                };
+                let entries = [
+                    ("loss", Dynamic::from_float(score.loss)),
+                    ("accuracy", Dynamic::from_float(score.accuracy)),
+                    ("top5", Dynamic::from_float(score.top5)),
+                    ("examples", Dynamic::from_int(score.examples as i64)),
+                    ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
+                ];
+                Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
+            },
+        )
         .doc(
-            "Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the mean \
-             `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`, the accuracy \
-             on each class's examples (`()` where it has none). By running statistics. A set is scaled as the images that the \
-             network was made for.",
+            r#"
+            Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the
+            mean `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`,
+            the accuracy on each class's examples (`()` where it has none). By running statistics. A set is scaled as
+            the images that the network was made for.
+            "#,
         )
         .option("batch", 256_usize, "images at once, where `data` is a set")
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
-        .example(small!(
-            "let score = evaluate(net, images(\"digits\").test.take(32));\n\
-             assert(score.examples == 32 && score.accuracy <= 1.0);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let score = evaluate(net, images("digits").test.take(32));
+            assert(score.examples == 32 && score.accuracy <= 1.0);
+            "#,
+        );
 }
 
 /// The options `order`, `optimizer` and `eta` of an alpha gradient.
@@ -211,12 +283,12 @@ impl fmt::Display for Gradient {
 }
 
 /// What a network is scored on.
-enum Held {
+enum Scored {
     Set(ImageSet),
     Batches(Vec<AnyBatch>),
 }
 
-impl Argument for Held {
+impl Argument for Scored {
     fn describe() -> String {
         "image_set, batch or [batch]".into()
     }

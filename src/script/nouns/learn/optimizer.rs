@@ -1,6 +1,6 @@
 //! Optimisers in a script's hands.
 
-use super::{Gradient, small};
+use super::{Gradient, SMALL};
 use crate::learn::{Adam, AdamOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
 use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
 use crate::script::nouns::Tensor;
@@ -25,8 +25,11 @@ pub fn declare(library: &mut Library) {
             Ok(Optimizer::new(Kind::Sgd(sgd), parameters))
         })
         .doc(
-            "Stochastic gradient descent. The gradient is clipped, then weight decay λ·w is added; buf = momentum·buf + g; \
-             w = w − lr·buf, or w − lr·(g + momentum·buf) with Nesterov. `parameters`: a parameter, an array or a map of them.",
+            r#"
+            Stochastic gradient descent. The gradient is clipped, then weight decay λ·w is added; buf = momentum·buf +
+            g; w = w − lr·buf, or w − lr·(g + momentum·buf) with Nesterov. `parameters`: a parameter, an array or a map
+            of them.
+            "#,
         )
         .required::<f64>("lr", "learning rate")
         .option("momentum", 0.0, "share of the last step's direction that is kept")
@@ -34,10 +37,12 @@ pub fn declare(library: &mut Library) {
         .option("weight_decay", 0.0, "λ")
         .optional::<f64>("clip", "no clipping", "largest norm of all gradients taken together")
         .example(
-            "let w = parameter(tensor([1.0]));\n\
-             let w_opt = sgd(w, #{ lr: 0.1, momentum: 0.9 });\n\
-             w_opt.step(gradient(sum(w * w), w));\n\
-             assert(all_close(w, tensor([0.8])));",
+            r#"
+            let w = parameter(tensor([1.0]));
+            let w_opt = sgd(w, #{ lr: 0.1, momentum: 0.9 });
+            w_opt.step(gradient(sum(w * w), w));
+            assert(all_close(w, tensor([0.8])));
+            "#,
         );
     library
         .function("adam", &["parameters", "options"], |parameters: Parameters, options: Options| {
@@ -55,8 +60,11 @@ pub fn declare(library: &mut Library) {
             Ok(Optimizer::new(Kind::Adam(adam), parameters))
         })
         .doc(
-            "Adam (Kingma and Ba 2015). Weight decay is added to the gradient, or with `decoupled` taken off the parameters \
-             directly (AdamW; Loshchilov and Hutter 2019). `parameters`: a parameter, an array or a map of them.",
+            r#"
+            Adam (Kingma and Ba 2015). Weight decay is added to the gradient, or with `decoupled` taken off the
+            parameters directly (AdamW; Loshchilov and Hutter 2019). `parameters`: a parameter, an array or a map of
+            them.
+            "#,
         )
         .required::<f64>("lr", "learning rate")
         .option("betas", List(vec![0.9, 0.999]), "decay of the running means of the gradient and of its square")
@@ -64,31 +72,40 @@ pub fn declare(library: &mut Library) {
         .option("weight_decay", 0.0, "λ")
         .option("decoupled", false, "decay the parameters, not through the gradient")
         .example(
-            "let a = parameter(tensor([1.0]));\n\
-             let a_opt = adam(a, #{ lr: 0.5, betas: [0.5, 0.999] });\n\
-             a_opt.step(gradient(sum(a * a), a));\n\
-             assert(all_close(a, tensor([0.5])));",
+            r#"
+            let a = parameter(tensor([1.0]));
+            let a_opt = adam(a, #{ lr: 0.5, betas: [0.5, 0.999] });
+            a_opt.step(gradient(sum(a * a), a));
+            assert(all_close(a, tensor([0.5])));
+            "#,
         );
     library
         .method("step", &["optimizer", "gradient"], |optimizer: Optimizer, gradient: Dynamic| optimizer.step(&gradient))
         .doc(
-            "One step. `gradient` comes from `weight_gradient` or `alpha_gradient` (then the loss is given back) or from \
-             `gradient`: a tensor, an array or a map as the optimizer's parameters were.",
+            r#"
+            One step. `gradient` comes from `weight_gradient` or `alpha_gradient` (then the loss is given back) or from
+            `gradient`: a tensor, an array or a map as the optimizer's parameters were.
+            "#,
         )
-        .example(small!(
-            "let w_opt = sgd(net.weights, #{ lr: 0.1 });\n\
-             let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
-             let loss = w_opt.step(weight_gradient(net, batch));\n\
-             assert(loss > 0.0);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let w_opt = sgd(net.weights, #{ lr: 0.1 });
+            let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+            let loss = w_opt.step(weight_gradient(net, batch));
+            assert(loss > 0.0);
+            "#,
+        );
     library
         .property("lr", |optimizer: Optimizer| Ok(optimizer.lock().steps().lr()))
         .writable(|optimizer: Optimizer, lr: f64| optimizer.lock().steps_mut().set_lr(lr))
         .doc("The learning rate of the steps to come.")
         .example(
-            "let w_opt = sgd(parameter(zeros([2])), #{ lr: 0.1 });\n\
-             w_opt.lr = cosine(0.1, 0.0, 5, 10);\n\
-             assert(w_opt.lr < 0.1);",
+            r#"
+            let w_opt = sgd(parameter(zeros([2])), #{ lr: 0.1 });
+            w_opt.lr = cosine(0.1, 0.0, 5, 10);
+            assert(w_opt.lr < 0.1);
+            "#,
         );
 }
 
@@ -105,12 +122,12 @@ impl Argument for Parameters {
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        let parameter = |place: &str, value: &Dynamic| {
-            let tensor = Tensor::read(value).map_err(|m| Mismatch::Error(m.into_error(place, "tensor")))?;
+        let parameter = |what: &str, value: &Dynamic| {
+            let tensor = Tensor::read(value).map_err(|m| Mismatch::Error(m.into_error(what, "tensor")))?;
             tensor.parameter().cloned().ok_or_else(|| {
                 Mismatch::Error(
                     Error::user(format!(
-                        "{place} is not a parameter but a computed tensor of shape {:?}",
+                        "{what} is not a parameter but a computed tensor of shape {:?}",
                         tensor.dims()
                     ))
                     .hint("optimisers move net.weights, net.alphas, and what `parameter(t)` made"),
@@ -246,7 +263,7 @@ impl fmt::Display for Optimizer {
 
 /// The tensors of a gradient given as a tensor, an array or a map, in the parameters' order.
 fn tensors(gradient: &Dynamic, names: Option<&[String]>) -> Result<Vec<Tensor>> {
-    let tensor = |place: &str, value: &Dynamic| Tensor::read(value).map_err(|m| m.into_error(place, "tensor"));
+    let tensor = |what: &str, value: &Dynamic| Tensor::read(value).map_err(|m| m.into_error(what, "tensor"));
     if let Ok(array) = gradient.as_array_ref() {
         return array.iter().enumerate().map(|(index, item)| tensor(&format!("element {index}"), item)).collect();
     }

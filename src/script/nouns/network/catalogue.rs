@@ -12,25 +12,33 @@ pub fn declare(library: &mut Library) {
     library
         .function("genotypes", &[], || Ok(catalogue::published().iter().map(entry).collect::<Array>()))
         .doc(
-            "The published cells: an array of maps with the `name` that `genotype` takes, the `source` (repository, file and \
-             commit) and a `note`.",
+            r#"
+            The published cells: an array of maps with the `name` that `genotype` takes, the `source` (repository, file
+            and commit) and a `note`.
+            "#,
         )
         .example(
-            "let all = genotypes();\n\
-             assert(all.len() == 155 && all[1].name == \"DARTS_V2\");\n\
-             print(all[1].source);",
+            r#"
+            let all = genotypes();
+            assert(all.len() == 155 && all[1].name == "DARTS_V2");
+            print(all[1].source);
+            "#,
         );
     library
         .function("reduced_space", &["name"], reduced_space)
         .doc(
-            "S1, S2, S3 or S4 of RobustDARTS (Zela et al. 2020): a map with `ops` and `mask` as `supernet` takes them, for \
-             cells of four nodes.",
+            r#"
+            S1, S2, S3 or S4 of RobustDARTS (Zela et al. 2020): a map with `ops` and `mask` as `supernet` takes them,
+            for cells of four nodes.
+            "#,
         )
         .example(
-            "let s = reduced_space(\"S2\");\n\
-             let net = supernet(#{ channels: 3, size: 8, classes: 10 },\n    \
-                 #{ channels: 2, layers: 3, ops: s.ops, mask: s.mask });\n\
-             assert(net.alphas.normal.shape == [14, 2]);",
+            r#"
+            let s = reduced_space("S2");
+            let net = supernet(#{ channels: 3, size: 8, classes: 10 },
+                #{ channels: 2, layers: 3, ops: s.ops, mask: s.mask });
+            assert(net.alphas.normal.shape == [14, 2]);
+            "#,
         );
 }
 
@@ -42,15 +50,19 @@ fn declare_random(library: &mut Library) {
             random_genotype(options.get("nodes")?, &operations, &mut host.draw("genotype"))
         })
         .doc(
-            "A genotype drawn at random: every node reads two different states before it, each through an op other than \
-             \"none\", all choices equally likely (the baseline of Li and Talwalkar 2019). From the run's seed; each call \
-             draws another.",
+            r#"
+            A genotype drawn at random: every node reads two different states before it, each through an op other than
+            "none", all choices equally likely (the baseline of Li and Talwalkar 2019). From the run's seed; each call
+            draws another.
+            "#,
         )
         .option("nodes", 4_usize, "intermediate nodes a cell")
         .option("ops", op_names(), "the ops to choose from")
         .example(
-            "let cell = random_genotype(#{ nodes: 3 });\n\
-             assert(cell.normal.len() == 6 && cell.normal_concat == [2, 3, 4]);",
+            r#"
+            let cell = random_genotype(#{ nodes: 3 });
+            assert(cell.normal.len() == 6 && cell.normal_concat == [2, 3, 4]);
+            "#,
         );
 }
 

@@ -20,20 +20,26 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             discrete(call, &defined, &cell, &options)
         })
         .doc(
-            "The network that is trained from scratch with a genotype's cells (Liu et al. 2019, section 3.1): affine batch \
-             norms, none after pools. Weights start uniform in ±1/√fan_in, from the run's seed.",
+            r#"
+            The network that is trained from scratch with a genotype's cells (Liu et al. 2019, section 3.1): affine
+            batch norms, none after pools. Weights start uniform in ±1/√fan_in, from the run's seed.
+            "#,
         )
         .optional::<Pictures>(
             "images",
-            "colour images of 32×32, or 224×224 with the stem \"imagenet\"",
+            r#"colour images of 32×32, or 224×224 with the stem "imagenet""#,
             "what it is for: a data set, or `#{ channels: 3, size: 32, classes: 10 }`",
         )
         .optional::<usize>("classes", "as many as `images` has, or 10", "classes that it tells apart")
         .option("channels", 36_usize, "channels of the first cell; reductions double them")
         .option("layers", 20_usize, "cells")
-        .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "which cells are reductions, from 0")
-        .option("stem", "cifar".to_string(), "\"cifar\": one convolution; \"imagenet\": three that halve the size")
-        .option("stem_multiplier", 3_usize, "the stem \"cifar\" has this many times `channels`")
+        .optional::<List<usize>>(
+            "reductions",
+            "a third and two thirds of the depth",
+            "which cells are reductions, from 0",
+        )
+        .option("stem", "cifar".to_string(), r#""cifar": one convolution; "imagenet": three that halve the size"#)
+        .option("stem_multiplier", 3_usize, r#"the stem "cifar" has this many times `channels`"#)
         .option("auxiliary", false, "a second head at two thirds of the depth, for training only")
         .optional::<f64>(
             "drop_path",
@@ -42,9 +48,11 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
-            "let net = discrete(genotype(\"DARTS_V2\"), #{ channels: 4, layers: 5, auxiliary: true, drop_path: 0.0 });\n\
-             assert(net.parameters == 11554 && net.auxiliary_parameters > 0);\n\
-             net.drop_path = 0.1;",
+            r#"
+            let net = discrete(genotype("DARTS_V2"), #{ channels: 4, layers: 5, auxiliary: true, drop_path: 0.0 });
+            assert(net.parameters == 11554 && net.auxiliary_parameters > 0);
+            net.drop_path = 0.1;
+            "#,
         );
     library
         .function("densenet", &["images", "options"], |call: &Call<'_>, images: Pictures, options: Options| {
@@ -60,42 +68,52 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             memory::limited(call, &options, images.explain(network))
         })
         .doc(
-            "DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads all that the block has made so far. \
-             `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.",
+            r#"
+            DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads all that the block has made so far.
+            `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
+            "#,
         )
         .option("depth", 100_usize, "6n + 4 for n layers in each block; 40, 100, 190 and 250 in the papers")
         .option("growth", 12_usize, "channels that every layer adds")
         .option("reduction", 0.5, "the share of channels that is kept between blocks")
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
-            "let net = densenet(#{ channels: 3, size: 32, classes: 10 }, #{ depth: 100, growth: 12 });\n\
-             assert(net.parameters == 769162);",
+            r#"
+            let net = densenet(#{ channels: 3, size: 32, classes: 10 }, #{ depth: 100, growth: 12 });
+            assert(net.parameters == 769162);
+            "#,
         );
 }
 
-/// A small discrete network for the examples.
-macro_rules! small {
-    ($rest:literal) => {
-        concat!(
-            "let net = discrete(genotype(\"DARTS_V1\"), #{ channels: 2, layers: 3, auxiliary: true, drop_path: 0.1 });\n",
-            $rest
-        )
-    };
-}
+/// What examples with a network that is trained begin with.
+const TRAINED: &str = r#"
+    let net = discrete(
+        genotype("DARTS_V1"),
+        #{ channels: 2, layers: 3, auxiliary: true, drop_path: 0.1 }
+    );
+"#;
 
 fn declare_training(library: &mut Library) {
     library
         .property("auxiliary_parameters", |net: Network| Ok(net.auxiliary_parameters()))
         .doc("How many weights its auxiliary head has; 0 without one.")
-        .example(small!("assert(net.parameters + net.auxiliary_parameters == net.weights.shape[0]);"));
+        .example_after(TRAINED, "assert(net.parameters + net.auxiliary_parameters == net.weights.shape[0]);");
     library
         .property("drop_path", |net: Network| Ok(net.drop_path()))
         .writable(|net: Network, probability: f64| net.set_drop_path(probability))
         .doc(
-            "The probability with which training passes drop a path of an image (Larsson et al. 2017). Each op's output is \
-             dropped alone, but never an identity; where a genotype lists edges, all paths of a node together.",
+            r#"
+            The probability with which training passes drop a path of an image (Larsson et al. 2017). Each op's output
+            is dropped alone, but never an identity; where a genotype lists edges, all paths of a node together.
+            "#,
         )
-        .example(small!("net.drop_path = linear(0.0, 0.2, 30, 600);\nassert(net.drop_path == 0.01);"));
+        .example_after(
+            TRAINED,
+            r#"
+            net.drop_path = linear(0.0, 0.2, 30, 600);
+            assert(net.drop_path == 0.01);
+            "#,
+        );
 }
 
 fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Options) -> Result<Network> {
@@ -112,7 +130,7 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
     let (input, held) =
         images.as_ref().map_or((Shape::new(3, side, side), 10), |images| (images.shape, images.classes));
     let drop_path = options.find::<f64>("drop_path")?;
-    let built = Discrete::build(
+    let built = Discrete::build_with(
         cell,
         &DiscreteOptions {
             input,
@@ -124,8 +142,8 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
             stem_multiplier: options.get("stem_multiplier")?,
             auxiliary: options.get("auxiliary")?,
             drop_path: drop_path.is_some(),
-            operations: registry.operations(call)?,
         },
+        &registry.operations(call)?,
     )?;
     admit(call, &built.graph)?;
     let network = Network::discrete(built, network_seed(call.host()), call.host().device())?;

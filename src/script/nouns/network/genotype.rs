@@ -1,6 +1,6 @@
 //! Genotypes: derived from a supernet's alphas, read from text or a map, taken apart.
 
-use super::small;
+use super::SMALL;
 use crate::script::binding::{Call, Library, List, Options, ScriptType};
 use crate::script::nouns::graph::Registry;
 use crate::script::nouns::inputs::relaxation;
@@ -22,16 +22,21 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             derive(call, &net, &options)
         })
         .doc(
-            "The genotype that a supernet's alphas lead to. Rule \"darts\": every node keeps the two edges whose best op other \
-             than \"none\" is strongest, each with that op (Liu et al. 2019, section 2.4); edge weights count as factors. For a rule of your own read \
-             `net.alphas` and call `genotype`.",
+            r#"
+            The genotype that a supernet's alphas lead to. Rule "darts": every node keeps the two edges whose best op
+            other than "none" is strongest, each with that op (Liu et al. 2019, section 2.4); edge weights count as
+            factors. For a rule of your own read `net.alphas` and call `genotype`.
+            "#,
         )
-        .option("rule", "darts".to_string(), "\"darts\"")
+        .option("rule", "darts".to_string(), r#""darts""#)
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives the map of strengths")
-        .example(small!(
-            "let cell = derive(net);\n\
-             assert(cell.normal.len() == 2 && cell.normal_concat == [2]);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let cell = derive(net);
+            assert(cell.normal.len() == 2 && cell.normal_concat == [2]);
+            "#,
+        );
     let defined = registry.clone();
     library
         .function("genotype", &["source"], move |call: &Call<'_>, source: Dynamic| {
@@ -40,47 +45,51 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             Ok(genotype)
         })
         .doc(
-            "A genotype by its name in the catalogue (see `genotypes`), from the literature's text, \
-             `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, from a file of either or a \
-             search's `journal.jsonl` (then the last one logged), or from a map with \
-             `normal`, `reduce`, `normal_concat` and `reduce_concat` (all nodes where left out). Edges are [op, input], two \
-             for every node, or [op, node, input] with any number for a node; nodes are states 2, 3, …, the outputs of the \
-             two cells before are states 0 and 1.",
+            r#"
+            A genotype by its name in the catalogue (see `genotypes`), from the literature's text,
+            `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, from a file of either
+            or a search's `journal.jsonl` (then the last one logged), or from a map with `normal`, `reduce`,
+            `normal_concat` and `reduce_concat` (all nodes where left out). Edges are [op, input], two for every node,
+            or [op, node, input] with any number for a node; nodes are states 2, 3, …, the outputs of the two cells
+            before are states 0 and 1.
+            "#,
         )
         .example(
-            "let cell = genotype(#{\n    \
-                 normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]],\n    \
-                 reduce: [[\"max_pool_3x3\", 0], [\"max_pool_3x3\", 1]],\n\
-             });\n\
-             assert(genotype(`${cell}`) == cell);\n\
-             assert(genotype(\"DARTS_V2\").normal[7] == [\"dil_conv_3x3\", 2]);\n\
-             assert(cell.reduce[1] == [\"max_pool_3x3\", 1]);",
+            r#"
+            let cell = genotype(#{
+                normal: [["sep_conv_3x3", 0], ["skip_connect", 1]],
+                reduce: [["max_pool_3x3", 0], ["max_pool_3x3", 1]],
+            });
+            assert(genotype(`${cell}`) == cell);
+            assert(genotype("DARTS_V2").normal[7] == ["dil_conv_3x3", 2]);
+            assert(cell.reduce[1] == ["max_pool_3x3", 1]);
+            "#,
         );
     let pair = [TypeId::of::<Genotype>(), TypeId::of::<Genotype>()];
     library
         .operator("==", &[&pair], |a: Genotype, b: Genotype| Ok(a == b))
         .doc("Whether two genotypes are one network: the order of a node's edges does not count.")
-        .example(small!("assert(derive(net) == derive(net));"));
+        .example_after(SMALL, "assert(derive(net) == derive(net));");
     library
         .operator("!=", &[&pair], |a: Genotype, b: Genotype| Ok(a != b))
         .doc("Whether two genotypes are different networks.")
-        .example(small!("assert(!(derive(net) != derive(net)));"));
+        .example_after(SMALL, "assert(!(derive(net) != derive(net)));");
     library
         .property("normal", |cell: Genotype| Ok(edges(&cell, CellKind::Normal)))
         .doc("The normal cell's edges: [op, input], two for every node, or [op, node, input].")
-        .example(small!("assert(derive(net).normal.len() == 2);"));
+        .example_after(SMALL, "assert(derive(net).normal.len() == 2);");
     library
         .property("reduce", |cell: Genotype| Ok(edges(&cell, CellKind::Reduction)))
         .doc("The reduction cell's edges: [op, input], two for every node, or [op, node, input].")
-        .example(small!("assert(derive(net).reduce.len() == 2);"));
+        .example_after(SMALL, "assert(derive(net).reduce.len() == 2);");
     library
         .property("normal_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Normal).to_vec())))
         .doc("The states concatenated to the normal cell's output.")
-        .example(small!("assert(derive(net).normal_concat == [2]);"));
+        .example_after(SMALL, "assert(derive(net).normal_concat == [2]);");
     library
         .property("reduce_concat", |cell: Genotype| Ok(List(cell.concat(CellKind::Reduction).to_vec())))
         .doc("The states concatenated to the reduction cell's output.")
-        .example(small!("assert(derive(net).reduce_concat == [2]);"));
+        .example_after(SMALL, "assert(derive(net).reduce_concat == [2]);");
 }
 
 fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype> {
@@ -120,7 +129,7 @@ fn from_file(path: &Path) -> Result<Genotype> {
             Error::user(format!("{}: no genotype was logged in this run", path.display()))
                 .hint("run.log(#{ genotype: derive(net) }) and run.draw(…) do")
         })?;
-        return Genotype::from_json(logged).map_err(inside);
+        return Genotype::from_json(&logged).map_err(inside);
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, &e))?;
     Genotype::parse(&text).map_err(inside)
@@ -131,33 +140,8 @@ fn from_map(map: &Map) -> Result<Genotype> {
     if let Some(key) = map.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Error::unknown("part of a genotype", key, known));
     }
-    let mut fields = serde_json::Map::new();
-    for name in ["normal", "reduce"] {
-        let form =
-            || Error::user(format!("`{name}` must be an array of [op, input] pairs or [op, node, input] triples"));
-        let value = map.get(name).ok_or_else(form)?;
-        let edges = value.as_array_ref().map_err(|_| form())?;
-        let concat = format!("{name}_concat");
-        let states = match map.get(concat.as_str()) {
-            Some(value) => to_json(value)?,
-            None => all_nodes(&edges).into(),
-        };
-        fields.insert(concat, states);
-        fields.insert(name.to_string(), to_json(value)?);
-    }
-    Genotype::from_json(fields.into())
-}
-
-/// The nodes that a list of edges feeds.
-fn all_nodes(edges: &[Dynamic]) -> Vec<usize> {
-    let node = |(index, edge): (usize, &Dynamic)| match edge.as_array_ref().ok()?.as_slice() {
-        [_, node, _] => usize::try_from(node.as_int().ok()?).ok(),
-        _ => Some(index / 2 + 2),
-    };
-    let mut nodes: Vec<usize> = edges.iter().enumerate().filter_map(node).collect();
-    nodes.sort_unstable();
-    nodes.dedup();
-    nodes
+    let fields = map.iter().map(|(name, value)| Ok((name.to_string(), to_json(value)?)));
+    Genotype::from_fields(&fields.collect::<Result<serde_json::Map<_, _>>>()?.into())
 }
 
 fn edges(cell: &Genotype, kind: CellKind) -> Array {

@@ -7,9 +7,10 @@ use crate::{Error, Result};
 use rhai::Dynamic;
 use std::sync::Arc;
 
-pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": outputs that do not fit are computed again on \
-                       the way back, and no bit of a result changes. Counted are activations and gradients of one pass, \
-                       the engine's tables, the batch's images, eight vectors as long as the weights, and 32 MB for the program; \
+pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": outputs that do not fit are \
+                       recomputed in the backward pass, and no bit of a result changes. Counted are activations and \
+                       gradients of one pass, the engine's tables, the batch's images, eight vectors as long as the \
+                       weights, and 32 MB for the program; \
                        a data set that `images` holds is not";
 pub const DEFAULT: &str = "only what costs next to nothing is computed again";
 

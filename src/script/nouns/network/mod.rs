@@ -8,10 +8,9 @@ pub mod onnx;
 pub mod saved;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
-use super::inputs::{AnyBatch, Blocks, EdgeMask, Pictures, alphas_by_name, relaxation};
+use super::inputs::{Blocks, EdgeMask, Pictures, alphas_by_name};
 use crate::engine::Mode;
 use crate::graph::{Graph, Shape};
-use crate::learn::{self, With};
 use crate::random::Seed;
 use crate::script::binding::{Call, Library, List, Options, ScriptType, describe_value};
 use crate::script::host::Host;
@@ -50,100 +49,107 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             Ok(images.explain(net))
         })
         .doc(
-            "The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on all \
-             edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas \"normal\" and \
-             \"reduce\" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from the run's seed. \
-             With `edge_weights` an edge counts by the softmax of its beta among the edges into its node (edges × 1); with \
-             `partial` channels it leaves all but the first part of the channels as they are, and shuffles them (PC-DARTS, \
-             Xu et al. 2020).",
+            r#"
+            The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on
+            all edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas
+            "normal" and "reduce" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from
+            the run's seed. With `edge_weights` an edge counts by the softmax of its beta among the edges into its node
+            (edges × 1); with `partial` channels it leaves all but the first part of the channels as they are, and
+            shuffles them (PC-DARTS, Xu et al. 2020).
+            "#,
         )
         .option("channels", 16_usize, "channels of the first cell; reductions double them")
         .option("layers", 8_usize, "cells")
         .option("nodes", 4_usize, "intermediate nodes a cell")
-        .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "which cells are reductions, from 0")
+        .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "the reduction cells, from 0")
         .option("stem", 3_usize, "the stem has this many times `channels`")
         .option("ops", op_names(), "the candidates of every edge, by name")
         .option("partial", 1_usize, "candidates see channels / partial channels, the others pass by (PC-DARTS: 4)")
-        .option("edge_weights", false, "weights of the edges into a node, alphas \"betas_normal\" and \"betas_reduce\"")
+        .option("edge_weights", false, r#"weights of the edges into a node, alphas "betas_normal" and "betas_reduce""#)
         .optional::<Map>(
             "mask",
             "every op on every edge",
-            "`#{ normal: …, reduce: … }`, each an array with, for every edge, the names of its ops or a bool for each op",
+            "`#{ normal: …, reduce: … }`: for every edge an array of the names of its ops, or a bool for each op",
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
-            "let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });\n\
-             assert(net.parameters == 136182);\n\
-             assert(net.alphas.normal.shape == [14, 8]);\n\
-             let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 4, layers: 3, partial: 2, edge_weights: true });\n\
-             assert(net.alphas.betas_normal.shape == [14, 1]);",
+            r#"
+            let net = supernet(#{ channels: 3, size: 32, classes: 10 }, #{ channels: 4, layers: 5 });
+            assert(net.parameters == 136182);
+            assert(net.alphas.normal.shape == [14, 8]);
+            let digits = #{ channels: 1, size: 8, classes: 10 };
+            let net = supernet(digits, #{ channels: 4, layers: 3, partial: 2, edge_weights: true });
+            assert(net.alphas.betas_normal.shape == [14, 1]);
+            "#,
         );
     library
         .function("network", &["images", "build", "options"], network)
         .doc(
-            "A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits, a \
-             vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.",
+            r#"
+            A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits,
+            a vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
+            "#,
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
-            "let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {\n    \
-                 let y = g.relu(g.batch_norm(g.conv(x, 8)));\n    \
-                 g.linear(g.global_pool(y), 10)\n\
-             });\n\
-             assert(net.parameters == 8 * 9 + 16 + 90);",
+            r#"
+            let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {
+                let y = g.relu(g.batch_norm(g.conv(x, 8)));
+                g.linear(g.global_pool(y), 10)
+            });
+            assert(net.parameters == 8 * 9 + 16 + 90);
+            "#,
         );
 }
 
-/// A small supernet for the examples.
-macro_rules! small {
-    ($rest:literal) => {
-        concat!(
-            "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });\n",
-            $rest
-        )
-    };
-}
-pub(super) use small;
+/// What examples with a small supernet begin with.
+pub const SMALL: &str =
+    "let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });";
 
 fn declare_properties(library: &mut Library) {
     library
         .property("parameters", |net: Network| Ok(net.parameters()))
         .doc("How many weights it has; alphas and an auxiliary head do not count.")
-        .example(small!("assert(net.parameters == net.weights.shape[0]);"));
+        .example_after(SMALL, "assert(net.parameters == net.weights.shape[0]);");
     library
         .property("macs", |net: Network| Ok(net.macs()))
         .doc("Multiply-adds of one image, convolutions and linear layers only; an auxiliary head does not count.")
-        .example(small!("assert(net.macs > 0);"));
+        .example_after(SMALL, "assert(net.macs > 0);");
     library
         .property("classes", |net: Network| Ok(net.classes()))
         .doc("How many classes it tells apart.")
-        .example(small!("assert(net.classes == 10);"));
+        .example_after(SMALL, "assert(net.classes == 10);");
     library
         .property("ops", |net: Network| Ok(List(space(&net)?.operations.clone())))
         .doc("A supernet's candidates, in the order of the alphas' columns.")
-        .example(small!("assert(net.ops == DARTS_OPS);"));
+        .example_after(SMALL, "assert(net.ops == DARTS_OPS);");
     library
         .property("nodes", |net: Network| Ok(space(&net)?.nodes))
         .doc("A supernet's intermediate nodes a cell; n of them have n(n + 3)/2 edges.")
-        .example(small!("assert(net.nodes == 1);"));
+        .example_after(SMALL, "assert(net.nodes == 1);");
     library
         .constant("DARTS_OPS", op_names())
         .doc("The eight candidates of the DARTS space, in index order.")
-        .example("assert(DARTS_OPS[0] == \"none\" && DARTS_OPS.len() == 8);");
+        .example(r#"assert(DARTS_OPS[0] == "none" && DARTS_OPS.len() == 8);"#);
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas_by_name(&host, net.alphas())))
         .writable(|net: Network, values: Map| set_alphas(&net, &values))
         .doc(
-            "The architecture parameters: a map with one parameter per kind of cell, edges × ops, and with \
-             `edge_weights` one more per kind, \"betas_normal\" and \"betas_reduce\", edges × 1. Setting one, \
-             `net.alphas.normal = t`, does what `set_alphas` does.",
+            r#"
+            The architecture parameters: a map with one parameter per kind of cell, edges × ops, and with `edge_weights`
+            one more per kind, "betas_normal" and "betas_reduce", edges × 1. Setting one, `net.alphas.normal = t`, does
+            what `set_alphas` does.
+            "#,
         )
-        .example(small!(
-            "net.alphas.normal = zeros([2, 8]);\n\
-             assert_equal(net.alphas.normal.shape, [2, 8]);\n\
-             assert_equal(sum(net.alphas.normal ** 2).item(), 0.0);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            net.alphas.normal = zeros([2, 8]);
+            assert_equal(net.alphas.normal.shape, [2, 8]);
+            assert_equal(sum(net.alphas.normal ** 2).item(), 0.0);
+            "#,
+        );
     let host = library.host();
     library
         .method("costs", &["net", "what"], move |net: Network, what: String| {
@@ -158,10 +164,18 @@ fn declare_properties(library: &mut Library) {
             CellKind::BOTH.into_iter().map(|kind| Ok((kind.name().into(), matrix(kind)?))).collect::<Result<Map>>()
         })
         .doc(
-            "What every candidate costs: \"macs\" or \"parameters\", edges × ops, summed over all cells of a kind. Times the \
-             mixing weights, it is the expected cost of the network.",
+            r#"
+            What every candidate costs: "macs" or "parameters", edges × ops, summed over all cells of a kind. Times the
+            mixing weights, it is the expected cost of the network.
+            "#,
         )
-        .example(small!("let macs = net.costs(\"macs\");\nassert(macs.normal.shape == net.alphas.normal.shape);"));
+        .example_after(
+            SMALL,
+            r#"
+            let macs = net.costs("macs");
+            assert(macs.normal.shape == net.alphas.normal.shape);
+            "#,
+        );
 }
 
 fn declare_weights(library: &mut Library) {
@@ -169,23 +183,25 @@ fn declare_weights(library: &mut Library) {
     library
         .property("weights", move |net: Network| Ok(Tensor::of_parameter(&host.meter, net.weights().clone())))
         .doc(
-            "All weights as one flat parameter, which always shows the current values; `net.weights.detach()` keeps \
-             those of now.",
+            r#"
+            All weights as one flat parameter, which always shows the current values; `net.weights.detach()` keeps those
+            of now.
+            "#,
         )
-        .example(small!("assert(net.weights.shape == [net.parameters]);"));
+        .example_after(SMALL, "assert(net.weights.shape == [net.parameters]);");
     library
         .property("weight_names", |net: Network| {
             Ok(List(net.graph().weights().iter().map(|weight| weight.name.clone()).collect()))
         })
         .doc("The names of the weights, in the order of the flat vector.")
-        .example(small!("assert(net.weight_names[0] == \"stem.0.weight\");"));
+        .example_after(SMALL, r#"assert(net.weight_names[0] == "stem.0.weight");"#);
     let host = library.host();
     library
         .method("weight", &["net", "name"], move |net: Network, name: String| {
             Ok(Tensor::new(&host.meter, net.named_slice(&name)?))
         })
         .doc("One weight in its own shape; gradients flow through it to `net.weights`.")
-        .example(small!("assert(net.weight(\"stem.0.weight\").shape == [6, 1, 3, 3]);"));
+        .example_after(SMALL, r#"assert(net.weight("stem.0.weight").shape == [6, 1, 3, 3]);"#);
     let host = library.host();
     library
         .method("named", &["net", "flat"], move |net: Network, flat: Tensor| {
@@ -197,20 +213,32 @@ fn declare_weights(library: &mut Library) {
             net.graph().weights().iter().map(|weight| part(&weight.name)).collect::<Result<Map>>()
         })
         .doc("The parts of a flat vector (weights or their gradient) by weight name, each in its weight's shape.")
-        .example(small!("let parts = net.named(net.weights);\nassert(parts[\"head.bias\"].shape == [10]);"));
+        .example_after(
+            SMALL,
+            r#"
+            let parts = net.named(net.weights);
+            assert(parts["head.bias"].shape == [10]);
+            "#,
+        );
     let host = library.host();
     library
         .method("clone_weights", &["net"], move |net: Network| Ok(Tensor::new(&host.meter, net.weights().detached())))
         .doc("The flat weights as they are now; later steps leave them alone.")
-        .example(small!("let kept = net.clone_weights();\nnet.set_weights(kept);"));
+        .example_after(
+            SMALL,
+            r#"
+            let kept = net.clone_weights();
+            net.set_weights(kept);
+            "#,
+        );
     library
         .method("set_weights", &["net", "weights"], |net: Network, weights: Dynamic| set_weights(&net, &weights))
         .doc("Gives the network other weights: all with a flat tensor, or those in a map of tensors by name.")
-        .example(small!("net.set_weights(#{ \"head.bias\": net.weight(\"head.bias\") * 0.0 });"));
+        .example_after(SMALL, r#"net.set_weights(#{ "head.bias": net.weight("head.bias") * 0.0 });"#);
     library
         .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| set_alphas(&net, &alphas))
         .doc("Gives the alphas in a map other values, by name; the others stay.")
-        .example(small!("net.set_alphas(#{ normal: net.alphas.normal * 0.0 });"));
+        .example_after(SMALL, "net.set_alphas(#{ normal: net.alphas.normal * 0.0 });");
 }
 
 fn declare_passes(library: &mut Library) {
@@ -220,61 +248,31 @@ fn declare_passes(library: &mut Library) {
             forward(&host, &net, &x, &options)
         })
         .doc(
-            "Logits, [batch, classes], of images [batch, channels, height, width]; in training an auxiliary head's stand \
-             behind them. Mixing weights that are not given are the \
-             softmax of the alphas. Gradients flow to weights, mixing weights and images. An op whose mask is 0 wherever it \
-             stands is not run, and its mixing weight gets no gradient.",
+            r#"
+            Logits, [batch, classes], of images [batch, channels, height, width]; in training an auxiliary head's stand
+            behind them. Mixing weights that are not given are the softmax of the alphas. Gradients flow to weights,
+            mixing weights and images. An op whose mask is 0 wherever it stands is not run, and its mixing weight gets
+            no gradient.
+            "#,
         )
         .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
         .optional::<Tensor>("reduce", "softmax of the alphas", "mixing weights of the reduction cells, edges × ops")
-        .optional::<Map>("mix", "softmax of the alphas", "mixing weights by name, for slots that a network declared itself")
+        .optional::<Map>(
+            "mix",
+            "softmax of the alphas",
+            "mixing weights by name, for slots that a network declared itself",
+        )
         .option("training", true, "by batch statistics, which update the running ones; false: by running statistics")
         .optional::<Map>("mask", "all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run")
-        .example(small!(
-            "let p = softmax(net.alphas.normal, 1);\n\
-             let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });\n\
-             assert(logits.shape == [2, 10]);\n\
-             let slope = gradient(sum(logits), net.alphas);"
-        ));
-    let host = library.host();
-    library
-        .method(
-            "hessian_vector",
-            &["net", "batch", "v", "options"],
-            move |call: &Call<'_>, net: Network, batch: AnyBatch, v: Tensor, options: Options| {
-                let with = match options.get::<String>("with")?.as_str() {
-                    "alphas" => With::Alphas,
-                    "weights" => With::Weights,
-                    other => return Err(Error::unknown("second derivative", other, ["alphas", "weights"])),
-                };
-                let batch = batch.on(net.weights().device())?;
-                let v = v.float()?.to_dtype(DType::F32)?;
-                let relax = relaxation(call, &net, &options)?;
-                let mut parts = learn::hessian_vector(&net, &batch, &v, with, relax.as_deref())?;
-                let hand = |tensor| Dynamic::from(Tensor::new(&host.meter, tensor));
-                match with {
-                    With::Weights => {
-                        parts.pop().map(hand).ok_or_else(|| Error::run("the product came out empty"))
-                    }
-                    With::Alphas => {
-                        let named = net.alphas().names().map(Into::into).zip(parts.into_iter().map(hand));
-                        Ok(Dynamic::from_map(named.collect::<Map>()))
-                    }
-                }
-            },
-        )
-        .doc(
-            "A product of the training loss's second derivatives with a vector in weight space, by central differences with \
-             R = 0.01/‖v‖: (∂²L/∂α∂w)·v as a map by alpha, or (∂²L/∂w²)·v as a flat tensor. Both passes update running \
-             statistics.",
-        )
-        .option("with", "alphas".to_string(), "\"alphas\" or \"weights\"")
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
-        .example(small!(
-            "let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };\n\
-             let h = net.hessian_vector(batch, net.clone_weights());\n\
-             assert(h.normal.shape == net.alphas.normal.shape);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let p = softmax(net.alphas.normal, 1);
+            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
+            assert(logits.shape == [2, 10]);
+            let slope = gradient(sum(logits), net.alphas);
+            "#,
+        );
 }
 
 /// The space of a supernet, for properties that only supernets have.

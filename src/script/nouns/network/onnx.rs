@@ -85,19 +85,27 @@ pub fn declare(library: &mut Library) {
             exported.write(&host.writable(&file)?).map(drop)
         })
         .doc(
-            "Writes the network into the run folder as an ONNX file for onnxruntime, TensorRT and other runtimes: input \
-             `images` (batch × channels × height × width), output `logits`, batch norms by their running statistics, no \
-             auxiliary head; a supernet with its mixing weights as they are. Networks with a script's own operations can be \
-             exported too. `candlewick export` does the same with what `net.save` wrote.",
+            r#"
+            Writes the network into the run folder as an ONNX file for onnxruntime, TensorRT and other runtimes: input
+            `images` (batch × channels × height × width), output `logits`, batch norms by their running statistics, no
+            auxiliary head; a supernet with its mixing weights as they are. Networks with a script's own operations can
+            be exported too. `candlewick export` does the same with what `net.save` wrote.
+            "#,
         )
-        .option("fold_norms", false, "make batch norms that follow a convolution part of it: fewer nodes, the same logits")
+        .option(
+            "fold_norms",
+            false,
+            "make batch norms that follow a convolution part of it: fewer nodes, the same logits",
+        )
         .option("normalise", false, "normalise inside the network: its input is then pixels from 0 to 1")
         .optional::<List<String>>("classes", "the data set's, or 0, 1 …", "class names")
         .optional::<List<f64>>("mean", "the data set's, or 0", "what is subtracted from pixels of 0..1, per channel")
         .optional::<List<f64>>("std", "the data set's, or 1", "what they are divided by then, per channel")
         .optional::<Map>("about", "nothing", "anything worth keeping in the file's metadata")
         .example(
-            "let net = discrete(genotype(\"DARTS_V1\"), #{ images: images(\"digits\"), channels: 2, layers: 3 });\n\
-             net.save_onnx(\"network.onnx\", #{ normalise: true, about: #{ epoch: 3 } });",
+            r#"
+            let net = discrete(genotype("DARTS_V1"), #{ images: images("digits"), channels: 2, layers: 3 });
+            net.save_onnx("network.onnx", #{ normalise: true, about: #{ epoch: 3 } });
+            "#,
         );
 }

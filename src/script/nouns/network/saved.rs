@@ -1,8 +1,9 @@
 //! Saved networks as scripts see them: written, read, and asked what an image shows; part of the noun `network`.
 
 use super::network_seed;
-use crate::data::{self, Expected, ImageSet, ImageShape};
+use crate::data::{self, Expected, ImageSet};
 use crate::engine::Mode;
+use crate::graph::Shape;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::graph::Registry;
 use crate::script::nouns::json::to_json;
@@ -12,16 +13,11 @@ use candle_core::{D, DType, Device, Tensor};
 use rhai::{Array, Dynamic, Map};
 use std::path::PathBuf;
 
-/// A small network and a file of it, for the examples.
-macro_rules! saved {
-    ($rest:literal) => {
-        concat!(
-            "let data = images(\"digits\");\n",
-            "let net = discrete(genotype(\"DARTS_V1\"), #{ images: data, channels: 2, layers: 3 });\n",
-            $rest
-        )
-    };
-}
+/// What examples with a network that can be saved begin with.
+const SAVED: &str = r#"
+    let data = images("digits");
+    let net = discrete(genotype("DARTS_V1"), #{ images: data, channels: 2, layers: 3 });
+"#;
 
 pub fn declare(library: &mut Library, registry: &Registry) {
     declare_files(library, registry);
@@ -37,20 +33,25 @@ fn declare_files(library: &mut Library, registry: &Registry) {
             SavedNetwork::write(&host.writable(&file)?, &net, &legend, &about)
         })
         .doc(
-            "Writes the network into the run folder, as safetensors: all weights by name, the running statistics, and what it \
-             takes to build and to use it (genotype or depth, channels, layers, the image's shape, class names, \
-             normalisation). The file is written anew and renamed, so an older one of that name is whole until the new one \
-             is. For networks that `discrete` or `densenet` made; if that was with a data set, its classes and normalisation \
-             are known.",
+            r#"
+            Writes the network into the run folder, as safetensors: all weights by name, the running statistics, and
+            what it takes to build and to use it (genotype or depth, channels, layers, the image's shape, class names,
+            normalisation). The file is written anew and renamed, so an older one of that name is whole until the new
+            one is. For networks that `discrete` or `densenet` made; if that was with a data set, its classes and
+            normalisation are known.
+            "#,
         )
         .optional::<List<String>>("classes", "the data set's, or 0, 1 …", "class names")
         .optional::<List<f64>>("mean", "the data set's, or 0", "what was subtracted from pixels of 0..1, per channel")
         .optional::<List<f64>>("std", "the data set's, or 1", "what they were divided by then, per channel")
         .optional::<Map>("about", "nothing", "anything worth keeping: epoch, accuracy …")
-        .example(saved!(
-            "net.save(\"best.safetensors\", #{ about: #{ epoch: 3 } });\n\
-             assert(load_network(\"best.safetensors\").parameters == net.parameters);"
-        ));
+        .example_after(
+            SAVED,
+            r#"
+            net.save("best.safetensors", #{ about: #{ epoch: 3 } });
+            assert(load_network("best.safetensors").parameters == net.parameters);
+            "#,
+        );
     let defined = registry.clone();
     library
         .function("load_network", &["file"], move |call: &Call<'_>, file: String| {
@@ -61,25 +62,33 @@ fn declare_files(library: &mut Library, registry: &Registry) {
             Ok(SavedNetwork::read_with(&path, defined.operations(call)?, seed, device)?.network)
         })
         .doc(
-            "The network that `net.save` wrote, with its weights, ready for `evaluate`, `predict` and further training. Its \
-             data are read with `images(source, #{ like: net })`. Operations that the script defined must be defined again \
-             first.",
+            r#"
+            The network that `net.save` wrote, with its weights, ready for `evaluate`, `predict` and further training.
+            Its data are read with `images(source, #{ like: net })`. Operations that the script defined must be defined
+            again first.
+            "#,
         )
-        .example(saved!(
-            "net.save(\"best.safetensors\");\n\
-             let again = load_network(\"best.safetensors\");\n\
-             assert(evaluate(again, data.test) == evaluate(net, data.test));"
-        ));
+        .example_after(
+            SAVED,
+            r#"
+            net.save("best.safetensors");
+            let again = load_network("best.safetensors");
+            assert(evaluate(again, data.test) == evaluate(net, data.test));
+            "#,
+        );
     let host = library.host();
     library
         .method("load", &["net", "file"], move |net: Network, file: String| {
             SavedNetwork::load_into(&host.readable(&file)?, &net)
         })
         .doc("Takes over the weights and running statistics of a saved network with the same genotype and shapes.")
-        .example(saved!(
-            "net.save(\"best.safetensors\");\n\
-             net.load(\"best.safetensors\");"
-        ));
+        .example_after(
+            SAVED,
+            r#"
+            net.save("best.safetensors");
+            net.load("best.safetensors");
+            "#,
+        );
 }
 
 fn declare_facts(library: &mut Library) {
@@ -92,40 +101,55 @@ fn declare_facts(library: &mut Library) {
             })
         })
         .doc("The genotype that a discrete network was built from.")
-        .example(saved!("assert(net.genotype == genotype(\"DARTS_V1\"));"));
+        .example_after(SAVED, r#"assert(net.genotype == genotype("DARTS_V1"));"#);
     library
         .property("class_names", |net: Network| Ok(List(legend_of(&net).classes)))
         .doc("What its classes are called: as the data set it was made for calls them, or else 0, 1, 2 …")
-        .example(saved!("assert(net.class_names == data.classes);"));
+        .example_after(SAVED, "assert(net.class_names == data.classes);");
 }
 
 fn declare_prediction(library: &mut Library) {
     library
-        .function("predict", &["net", "images", "options"], |call: &Call<'_>, net: Network, what: Pictured, options: Options| {
-            let expected = expected(&net)?;
-            let read = |path: &String| call.host().readable(path);
-            let files = match &what {
-                Pictured::One(path) if read(path)?.is_dir() => data::image_files(&read(path)?)?,
-                Pictured::One(path) => return Ok(Dynamic::from_map(one(predict(&net, &expected, &[read(path)?])?)?)),
-                Pictured::Many(paths) => paths.iter().map(read).collect::<Result<_>>()?,
-            };
-            let size = options.get::<usize>("batch")?.max(1);
-            let mut all = Array::new();
-            for files in files.chunks(size) {
-                all.extend(predict(&net, &expected, files)?.into_iter().map(Dynamic::from_map));
-            }
-            Ok(Dynamic::from_array(all))
-        })
+        .function(
+            "predict",
+            &["net", "images", "options"],
+            |call: &Call<'_>, net: Network, what: Pictured, options: Options| {
+                let expected = expected(&net)?;
+                let read = |path: &String| call.host().readable(path);
+                let files = match &what {
+                    Pictured::One(path) if read(path)?.is_dir() => data::image_files(&read(path)?)?,
+                    Pictured::One(path) => {
+                        return Ok(Dynamic::from_map(one(predict(&net, &expected, &[read(path)?])?)?));
+                    }
+                    Pictured::Many(paths) => paths.iter().map(read).collect::<Result<_>>()?,
+                };
+                let size = options.get::<usize>("batch")?.max(1);
+                let mut all = Array::new();
+                for files in files.chunks(size) {
+                    all.extend(predict(&net, &expected, files)?.into_iter().map(Dynamic::from_map));
+                }
+                Ok(Dynamic::from_array(all))
+            },
+        )
         .doc(
-            "What image files show, by a saved network or one made with a data set: for a file a map with its `class`, the \
-             `probability` of that, `top` (the up to five likeliest classes as [class, probability]), `probabilities` in the \
-             order of `net.class_names`, and the `file`; for an array of files or a folder of images an array of such maps. \
-             Images are resized, turned grey or coloured and normalised as the network's training images were.",
+            r#"
+            What image files show, by a saved network or one made with a data set: for a file a map with its `class`,
+            the `probability` of that, `top` (the up to five likeliest classes as [class, probability]), `probabilities`
+            in the order of `net.class_names`, and the `file`; for an array of files or a folder of images an array of
+            such maps. Images are resized, turned grey or coloured and normalised as the network's training images were.
+            "#,
         )
         .option("batch", 64_usize, "images at once")
-        .example(saved!(
-            "try {\n    print(predict(net, \"three.png\").class);\n} catch (error) {\n    print(error.message);\n}"
-        ));
+        .example_after(
+            SAVED,
+            r#"
+            try {
+                print(predict(net, "three.png").class);
+            } catch (error) {
+                print(error.message);
+            }
+            "#,
+        );
 }
 
 /// What a network's classes are called and how its images are scaled; where it does not know, numbers and as they are.
@@ -168,40 +192,22 @@ pub fn expected(net: &Network) -> Result<Expected> {
                 "load_network(file) gives one that does; so does discrete(cell, #{ images: data }) with a data set",
             ));
     };
-    let input = net.graph().shape(net.graph().input());
-    let shape = ImageShape { channels: input.channels, height: input.height, width: input.width };
-    let Legend { classes, mean, std } = legend.clone();
-    Ok(Expected { shape, classes, mean, std })
+    Ok(Expected { shape: net.graph().shape(net.graph().input()), legend: legend.clone() })
 }
 
-/// The set as the network has to see it: of its classes, scaled as its training images were.
+/// The set as the network has to see it, where the network knows that.
 ///
 /// # Errors
-/// Other classes, or images of another shape.
+/// As [`ImageSet::as_expected`].
 pub fn as_seen_by(net: &Network, set: &ImageSet) -> Result<ImageSet> {
-    if net.legend().is_none() {
-        return Ok(set.clone());
+    match net.legend() {
+        Some(_) => set.as_expected(&expected(net)?),
+        None => Ok(set.clone()),
     }
-    let expected = expected(net)?;
-    let hint = "images(source, #{ like: net }) reads them as the network needs them";
-    if set.shape() != expected.shape {
-        let (own, other) = (expected.shape, set.shape());
-        return Err(Error::user(format!("the network is for images of {own}, these are {other}")).hint(hint));
-    }
-    if set.classes() != expected.classes {
-        let (own, other) = (expected.classes.join(", "), set.classes().join(", "));
-        return Err(Error::user(format!(
-            "the network's {} classes are {own}; these images have {}: {other}",
-            expected.classes.len(),
-            set.classes().len()
-        ))
-        .hint(hint));
-    }
-    set.normalised_by(&expected.mean, &expected.std)
 }
 
 fn predict(net: &Network, expected: &Expected, files: &[PathBuf]) -> Result<Vec<Map>> {
-    let ImageShape { channels, height, width } = expected.shape;
+    let Shape { channels, height, width } = expected.shape;
     let mut values = Vec::with_capacity(files.len() * expected.shape.len());
     for file in files {
         interrupt::check()?;
@@ -213,7 +219,7 @@ fn predict(net: &Network, expected: &Expected, files: &[PathBuf]) -> Result<Vec<
     let describe = |(file, probabilities): (&PathBuf, Vec<f64>)| {
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-        let name = |class: usize| Dynamic::from(expected.classes[class].clone());
+        let name = |class: usize| Dynamic::from(expected.legend.classes[class].clone());
         let pair = |&class: &usize| Dynamic::from_array(vec![name(class), probabilities[class].into()]);
         Map::from([
             ("file".into(), file.display().to_string().into()),

@@ -1,5 +1,5 @@
-//! What outlasts a script's process: the networks, optimisers, batches and parameters that `start_run` lists, the positions
-//! of the random streams, and the plain values that the script keeps.
+//! What outlasts a script's process: the networks, optimisers, batches and parameters that `start_run` lists, the
+//! positions of the random streams, and the plain values that the script keeps.
 
 use crate::data::{Batches, Position};
 use crate::run::{Lasting, number, value_of};
@@ -27,12 +27,12 @@ pub fn lasting(host: &Arc<Host>, listed: &[Dynamic]) -> Result<Vec<Box<dyn Lasti
         add(&mut all, value)?;
     }
     let known: Vec<Parameter> = all.iter().flat_map(Listed::parameters).collect();
-    for (place, item) in all.iter().enumerate() {
+    for (index, item) in all.iter().enumerate() {
         let Listed::Optimizer(optimizer) = item else { continue };
         let is_known = |moved: &Parameter| known.iter().any(|known| known.is(moved));
         if !optimizer.parameters().iter().all(is_known) {
             return Err(Error::user(format!(
-                "start_run: the optimizer at place {place} of the list moves parameters that the list does not have"
+                "start_run: the optimizer at index {index} of the list moves parameters that the list does not have"
             ))
             .hint("list its network too, or its parameters: start_run([net, w_opt, controller, c_opt])"));
         }
@@ -57,8 +57,8 @@ fn add(all: &mut Vec<Listed>, value: &Dynamic) -> Result<()> {
         .or_else(|| parameter.map(Listed::Parameter));
     all.push(found.ok_or_else(|| {
         Error::user(format!("start_run: {} has no state that the loop changes", describe_value(value))).hint(
-            "list networks, optimizers, batches and parameters: start_run([net, w_opt, a_opt, train, valid]); plain values \
-             are kept with #{ keep: #{ best: 0.0 } }",
+            "list networks, optimizers, batches and parameters: start_run([net, w_opt, a_opt, train, valid]); plain \
+             values are kept with #{ keep: #{ best: 0.0 } }",
         )
     })?);
     Ok(())
@@ -202,7 +202,7 @@ fn restore(value: Value) -> Result<Dynamic> {
             let single = if fields.len() == 1 { fields.iter().next() } else { None };
             match single {
                 Some((tag, value)) if tag == FLOAT => Ok(value_of(value).unwrap_or(f64::NAN).into()),
-                Some((tag, value)) if tag == GENOTYPE => Ok(Dynamic::from(Genotype::from_json(value.clone())?)),
+                Some((tag, value)) if tag == GENOTYPE => Ok(Dynamic::from(Genotype::from_json(value)?)),
                 _ => restored(fields).map(Dynamic::from_map),
             }
         }

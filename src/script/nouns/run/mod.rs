@@ -1,5 +1,5 @@
-//! The noun `runs`: the run folder, the loops over epochs and steps, the journal and its charts, as scripts see them. The
-//! work is done in [`crate::run`].
+//! The noun `runs`: the run folder, the loops over epochs and steps, the journal and its charts, as scripts see them.
+//! The work is done in [`crate::run`].
 
 mod lasting;
 mod sheet;
@@ -9,7 +9,7 @@ use crate::data::Batches;
 use crate::run::{Entry, MixingWeights, Run};
 use crate::script::binding::{Argument, Library, List, Options, ScriptType, describe_value};
 use crate::script::nouns::json::to_json;
-use crate::space::{CellKind, Network};
+use crate::space::{NamedMixing, Network};
 use crate::{Error, Result};
 use lasting::{kept, restored};
 use rhai::{Array, Dynamic, Map};
@@ -33,39 +33,47 @@ fn declare_start(library: &mut Library) {
             start::start(&host, &state.unwrap_or_default(), &options.find("keep")?.unwrap_or_default())
         })
         .doc(
-            "Begins a run: makes its folder (`--out`, or the first free one of `runs/SCRIPT`, `runs/SCRIPT-2` …) and keeps in \
-             it the script as it runs and `run.json` with parameters, seed, device, threads and versions. `state` lists the \
-             networks, optimizers, batches and parameters that the loop changes: `candlewick run SCRIPT --resume` goes on \
-             with an interrupted run where the epoch began that was running, bit for bit as if it had never stopped. The \
-             script runs again up to its first loop over `run.epochs`; there the state is put back. Variables of the \
-             script's own that outlast an epoch belong into `run.kept`.",
+            r#"
+            Begins a run: makes its folder (`--out`, or the first free one of `runs/SCRIPT`, `runs/SCRIPT-2` …) and
+            keeps in it the script as it runs and `run.json` with parameters, seed, device, threads and versions.
+            `state` lists the networks, optimizers, batches and parameters that the loop changes: `candlewick run SCRIPT
+            --resume` goes on with an interrupted run where the epoch began that was running, bit for bit as if it had
+            never stopped. The script runs again up to its first loop over `run.epochs`; there the state is put back.
+            Variables of the script's own that outlast an epoch belong into `run.kept`.
+            "#,
         )
         .optional::<Map>("keep", "nothing", "first values of `run.kept`")
         .example(
-            "let data = images(\"digits\");\n\
-             let train = data.train.batches(512);\n\
-             let run = start_run([train]);\n\
-             for epoch in run.epochs(2) {\n\
-             \x20   for batch in run.steps(train) { run.log(#{ train_loss: 1.0 / batch.len() }); }\n\
-             \x20   run.log(#{ valid_accuracy: 0.5 });\n\
-             }",
+            r#"
+            let data = images("digits");
+            let train = data.train.batches(512);
+            let run = start_run([train]);
+            for epoch in run.epochs(2) {
+                for batch in run.steps(train) { run.log(#{ train_loss: 1.0 / batch.len() }); }
+                run.log(#{ valid_accuracy: 0.5 });
+            }
+            "#,
         );
     library
         .property("kept", |run: Run| restored(run.kept()))
         .writable(|run: Run, values: Map| kept(&values).map(|values| run.keep(values)))
         .doc(
-            "A map of values that a resumed run finds again: numbers, strings, genotypes, arrays and maps. Change its \
-             entries in place.",
+            r#"
+            A map of values that a resumed run finds again: numbers, strings, genotypes, arrays and maps. Change its
+            entries in place.
+            "#,
         )
         .example(
-            "let run = start_run([], #{ keep: #{ best: 0.0, scores: [] } });\n\
-             for epoch in run.epochs(3) {\n\
-             \x20   let score = 0.5 + 0.1 * epoch;\n\
-             \x20   run.kept.scores.push(score);\n\
-             \x20   if score > run.kept.best { run.kept.best = score; }\n\
-             }\n\
-             assert_equal(run.kept.scores.len(), 3);\n\
-             assert(run.kept.best > 0.6);",
+            r#"
+            let run = start_run([], #{ keep: #{ best: 0.0, scores: [] } });
+            for epoch in run.epochs(3) {
+                let score = 0.5 + 0.1 * epoch;
+                run.kept.scores.push(score);
+                if score > run.kept.best { run.kept.best = score; }
+            }
+            assert_equal(run.kept.scores.len(), 3);
+            assert(run.kept.best > 0.6);
+            "#,
         );
     library
         .property("folder", |run: Run| Ok(run.folder().display().to_string()))
@@ -79,9 +87,11 @@ fn declare_start(library: &mut Library) {
         .property("step", |run: Run| Ok(run.step() as i64))
         .doc("The step that is running or ran last, from 0 over the whole run.")
         .example(
-            "let run = start_run();\n\
-             for epoch in run.epochs(2) { for step in run.steps(3) {} }\n\
-             assert_equal(run.step, 5);",
+            r#"
+            let run = start_run();
+            for epoch in run.epochs(2) { for step in run.steps(3) {} }
+            assert_equal(run.step, 5);
+            "#,
         );
 }
 
@@ -95,25 +105,33 @@ fn declare_loops(library: &mut Library) {
     library.kind::<Steps>("The steps of an epoch, for a `for` loop.");
     library.iterable::<Steps>();
     library
-        .method("steps", &["run", "items"], |run: Run, items: Dynamic| Items::of(&items).map(|items| Steps { run, items }))
+        .method("steps", &["run", "items"], |run: Run, items: Dynamic| {
+            Items::of(&items).map(|items| Steps { run, items })
+        })
         .doc(
-            "One step for each item: the batches of the running epoch, the elements of an array, or the numbers 0 to n − 1 \
-             where `items` is an int. Each step shows in the progress bar and has its number in the journal.",
+            r#"
+            One step for each item: the batches of the running epoch, the elements of an array, or the numbers 0 to n −
+            1 where `items` is an int. Each step shows in the progress bar and has its number in the journal.
+            "#,
         )
         .example(
-            "let run = start_run();\n\
-             let losses = [];\n\
-             for step in run.steps(4) { losses.push(1.0 / (step + 1)); run.log(#{ train_loss: losses[step] }); }\n\
-             assert_equal(losses.len(), 4);",
+            r#"
+            let run = start_run();
+            let losses = [];
+            for step in run.steps(4) { losses.push(1.0 / (step + 1)); run.log(#{ train_loss: losses[step] }); }
+            assert_equal(losses.len(), 4);
+            "#,
         );
     library
         .method("log", &["run", "fields"], |run: Run, fields: Map| run.log(&entry(&fields)?))
         .doc(
-            "Writes one line into `journal.jsonl`: `epoch`, `step`, the fields, `time`. Numbers, strings, arrays, maps, \
-             tensors and genotypes may be logged; within a step the numbers show in the progress bar, after the epoch's \
-             steps they sum it up. A field whose name ends in \"loss\" must be finite, or the run stops here.",
+            r#"
+            Writes one line into `journal.jsonl`: `epoch`, `step`, the fields, `time`. Numbers, strings, arrays, maps,
+            tensors and genotypes may be logged; within a step the numbers show in the progress bar, after the epoch's
+            steps they sum it up. A field whose name ends in "loss" must be finite, or the run stops here.
+            "#,
         )
-        .example("start_run().log(#{ valid_loss: 0.7, valid_accuracy: 0.8, note: \"good\" });");
+        .example(r#"start_run().log(#{ valid_loss: 0.7, valid_accuracy: 0.8, note: "good" });"#);
 }
 
 fn declare_charts(library: &mut Library) {
@@ -126,27 +144,38 @@ fn declare_charts(library: &mut Library) {
             },
         )
         .doc(
-            "Draws logged fields over time into `plots/`, as SVG and PNG named after them. Fields whose names end in the same \
-             word (\"loss\", \"accuracy\") share an axis. A chart is drawn again as the run goes on, as far as drawing takes \
-             little of its time, and at the end.",
+            r#"
+            Draws logged fields over time into `plots/`, as SVG and PNG named after them. Fields whose names end in the
+            same word ("loss", "accuracy") share an axis. A chart is drawn again as the run goes on, as far as drawing
+            takes little of its time, and at the end.
+            "#,
         )
         .example(
-            "let run = start_run();\n\
-             for step in run.steps(10) { run.log(#{ train_loss: 1.0 / (step + 1) }); }\n\
-             run.plot(\"train_loss\");",
+            r#"
+            let run = start_run();
+            for step in run.steps(10) { run.log(#{ train_loss: 1.0 / (step + 1) }); }
+            run.plot("train_loss");
+            "#,
         );
     library
-        .method("plot_alphas", &["run", "alphas"], |run: Run, alphas: Dynamic| run.plot_alphas(&mixing_weights(&alphas)?))
+        .method("plot_alphas", &["run", "alphas"], |run: Run, alphas: Dynamic| {
+            run.plot_alphas(&mixing_weights(&alphas)?)
+        })
         .doc(
-            "Logs mixing weights as they are and draws them: `alphas-normal` and `alphas-reduce` over time, a panel an edge, \
-             and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas, and its edge weights), or a map with the weights \
-             of each kind of cell: `#{ normal: #{ ops: DARTS_OPS, values: p } }`, `values` edges × ops, an array or a \
-             tensor, and `edges` as pairs of names where they are not those of a DARTS cell.",
+            r#"
+            Logs mixing weights as they are and draws them: `alphas-normal` and `alphas-reduce` over time, a panel an
+            edge, and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas, and its edge
+            weights), or a map with the weights of each kind of cell: `#{ normal: #{ ops: DARTS_OPS, values: p } }`,
+            `values` edges × ops, an array or a tensor, and `edges` as pairs of names where they are not those of a
+            DARTS cell.
+            "#,
         )
         .example(
-            "let run = start_run();\n\
-             let p = [[0.7, 0.3], [0.5, 0.5]];\n\
-             run.plot_alphas(#{ normal: #{ ops: [\"skip_connect\", \"sep_conv_3x3\"], values: p } });",
+            r#"
+            let run = start_run();
+            let p = [[0.7, 0.3], [0.5, 0.5]];
+            run.plot_alphas(#{ normal: #{ ops: ["skip_connect", "sep_conv_3x3"], values: p } });
+            "#,
         );
     library
         .method("plot_groups", &["run", "name", "groups"], |run: Run, name: String, groups: Map| {
@@ -157,24 +186,32 @@ fn declare_charts(library: &mut Library) {
             run.plot_groups(&name, &groups.iter().map(group).collect::<Result<_>>()?)
         })
         .doc(
-            "Logs groups of results, a map of arrays of numbers, and draws them side by side as the chart `name`: every \
-             result a dot, the mean a line, the standard deviation a band.",
+            r#"
+            Logs groups of results, a map of arrays of numbers, and draws them side by side as the chart `name`: every
+            result a dot, the mean a line, the standard deviation a band.
+            "#,
         )
         .example(
-            "let run = start_run();\n\
-             run.plot_groups(\"test_accuracy\", #{ searched: [0.97, 0.96, 0.97], random: [0.95, 0.97, 0.94] });",
+            r#"
+            let run = start_run();
+            run.plot_groups("test_accuracy", #{ searched: [0.97, 0.96, 0.97], random: [0.95, 0.97, 0.94] });
+            "#,
         );
     library
         .method("draw", &["run", "genotype"], |run: Run, genotype: Dynamic| run.draw(&to_json(&genotype)?))
         .doc(
-            "Draws the cells of a genotype as graphs into `plots/cells`, and marks their ops in the heat map. Logs the \
-             genotype unless it was the last one logged. `genotype` is a genotype or a map of its fields.",
+            r#"
+            Draws the cells of a genotype as graphs into `plots/cells`, and marks their ops in the heat map. Logs the
+            genotype unless it was the last one logged. `genotype` is a genotype or a map of its fields.
+            "#,
         )
         .example(
-            "start_run().draw(#{\n\
-             \x20   normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1], [\"max_pool_3x3\", 0], [\"sep_conv_5x5\", 2]],\n\
-             \x20   normal_concat: [2, 3],\n\
-             });",
+            r#"
+            start_run().draw(#{
+                normal: [["sep_conv_3x3", 0], ["skip_connect", 1], ["max_pool_3x3", 0], ["sep_conv_5x5", 2]],
+                normal_concat: [2, 3],
+            });
+            "#,
         );
 }
 
@@ -194,7 +231,7 @@ fn mixing_weights(alphas: &Dynamic) -> Result<BTreeMap<String, MixingWeights>> {
     let of_kind = |(kind, value): (&rhai::Identifier, &Dynamic)| {
         let wrong =
             |what: &str| Error::user(format!("plot_alphas: `{kind}` {what}")).hint("#{ ops: [...], values: [[...]] }");
-        let map = Map::read(value).map_err(|_| wrong("is no map"))?;
+        let map = Map::read(value).map_err(|_| wrong("is not a map"))?;
         if let Some(name) = map.keys().find(|name| !["edges", "ops", "values"].contains(&name.as_str())) {
             return Err(Error::unknown("entry of mixing weights", name, ["edges", "ops", "values"]));
         }
@@ -205,7 +242,7 @@ fn mixing_weights(alphas: &Dynamic) -> Result<BTreeMap<String, MixingWeights>> {
         let weights = match read("edges")? {
             Some(edges) => {
                 let edges =
-                    serde_json::from_value(edges).map_err(|_| wrong("has `edges` that are no pairs of names"))?;
+                    serde_json::from_value(edges).map_err(|_| wrong("has `edges` that are not pairs of names"))?;
                 MixingWeights::new(edges, ops, values)?
             }
             None => MixingWeights::of_cell(ops, values)?,
@@ -222,22 +259,13 @@ fn rows(values: &Value) -> Option<Vec<Vec<f64>>> {
 
 /// The softmax of the alphas of each kind of cell.
 fn of_supernet(network: &Network) -> Result<BTreeMap<String, MixingWeights>> {
-    let space = network.space().ok_or_else(|| {
-        Error::user("plot_alphas: this network is no supernet, so the names of its ops are not known")
-            .hint("give a map: #{ normal: #{ ops: [...], values: p } }")
-    })?;
-    let mut weights = BTreeMap::new();
-    for (name, p) in network.alphas().names().zip(network.relax(network.alphas())?) {
-        let is = |names: fn(CellKind) -> &'static str| CellKind::BOTH.into_iter().any(|kind| names(kind) == name);
-        let columns = match () {
-            () if is(CellKind::name) => space.operations.clone(),
-            () if is(CellKind::betas_name) => vec!["edge weight".to_string()],
-            () => continue,
-        };
-        let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
-        weights.insert(name.to_string(), MixingWeights::of_cell(columns, values)?);
+    if network.space().is_none() {
+        return Err(Error::user("plot_alphas: this network is not a supernet, so the names of its ops are not known")
+            .hint("give a map: #{ normal: #{ ops: [...], values: p } }"));
     }
-    Ok(weights)
+    let weights =
+        |NamedMixing { name, columns, rows }| MixingWeights::of_cell(columns, rows).map(|weights| (name, weights));
+    network.mixing_by_name()?.into_iter().map(weights).collect()
 }
 
 /// A loop over a run's epochs, not yet begun.

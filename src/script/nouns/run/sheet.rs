@@ -1,10 +1,8 @@
 //! Contact sheets of genotypes as scripts see them; part of the noun `runs`.
 
-use crate::chart::{self, Entry, Figure, Sheet};
-use crate::run::cells_from_genotype;
+use crate::chart::{self, Cell, Figure, Sheet, SheetItem};
 use crate::script::binding::{Library, List, Options, describe_value};
 use crate::script::host::Host;
-use crate::script::nouns::json::to_json;
 use crate::space::{Genotype, catalogue};
 use crate::{Error, Result, interrupt};
 use rhai::{Array, Dynamic};
@@ -16,16 +14,20 @@ pub fn declare(library: &mut Library) {
             draw_all(&host, &all, &file, &options)
         })
         .doc(
-            "Draws the cells of many genotypes, small and named, many to a page, into the run folder: `FILE-1.svg`, \
-             `FILE-1.png` and so on, or `FILE.svg` and `FILE.png` for a single page. `genotypes` holds names of the \
-             catalogue, or maps with a `name` and (where that is not in the catalogue) a `genotype`. Gives the PNG files.",
+            r#"
+            Draws the cells of many genotypes, small and named, many to a page, into the run folder: `FILE-1.svg`,
+            `FILE-1.png` and so on, or `FILE.svg` and `FILE.png` for a single page. `genotypes` holds names of the
+            catalogue, or maps with a `name` and (where that is not in the catalogue) a `genotype`. Gives the PNG files.
+            "#,
         )
         .option("columns", 4_usize, "genotypes side by side")
         .option("rows", 6_usize, "rows a page")
         .option("title", String::new(), "a heading of every page")
         .example(
-            "let files = draw_all([\"DARTS_V1\", \"DARTS_V2\"], \"plots/darts\");\n\
-             assert(files.len() == 1);",
+            r#"
+            let files = draw_all(["DARTS_V1", "DARTS_V2"], "plots/darts");
+            assert(files.len() == 1);
+            "#,
         );
 }
 
@@ -35,19 +37,19 @@ fn draw_all(host: &Host, all: &[Dynamic], file: &str, options: &Options) -> Resu
         return Err(Error::user(format!("{} genotypes in {columns} columns and {rows} rows a page", all.len()))
             .hint("at least one genotype, 1 to 12 columns and 1 to 40 rows"));
     }
-    let entries = all.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
+    let items = all.iter().map(item).collect::<Result<Vec<SheetItem>>>()?;
     let title: String = options.get("title")?;
-    let pages = entries.chunks(columns * rows);
+    let pages = items.chunks(columns * rows);
     let count = pages.len();
     let mut files = Vec::new();
-    for (index, entries) in pages.enumerate() {
+    for (index, items) in pages.enumerate() {
         interrupt::check()?;
         let (number, of) = match count {
             1 => (String::new(), String::new()),
             _ => (format!("-{}", index + 1), format!(", page {} of {count}", index + 1)),
         };
         let title = if title.is_empty() { String::new() } else { format!("{title}{of}") };
-        let figure = Figure::Sheet(Sheet { title, columns, entries: entries.to_vec() });
+        let figure = Figure::Sheet(Sheet { title, columns, items: items.to_vec() });
         // Both files stand where a script may write: the sandbox looks at each.
         host.writable(&format!("{file}{number}.svg"))?;
         host.writable(&format!("{file}{number}.png"))?;
@@ -58,7 +60,7 @@ fn draw_all(host: &Host, all: &[Dynamic], file: &str, options: &Options) -> Resu
 }
 
 /// A genotype's name and cells.
-fn entry(value: &Dynamic) -> Result<Entry> {
+fn item(value: &Dynamic) -> Result<SheetItem> {
     let wrong = || {
         Error::user(format!(
             "a genotype to draw is a name or a map with `name` and `genotype`, not {}",
@@ -77,6 +79,5 @@ fn entry(value: &Dynamic) -> Result<Entry> {
         Some(genotype) => genotype,
         None => catalogue::genotype(&name)?,
     };
-    let cells = cells_from_genotype(&to_json(&Dynamic::from(genotype))?)?.cells;
-    Ok(Entry { name, cells })
+    Ok(SheetItem { name, cells: genotype.cells().iter().map(Cell::of).collect() })
 }

@@ -197,7 +197,7 @@ impl Indices {
             IndexSource::Tensor(tensor) => tensor.indices()?,
             IndexSource::Nested(nested) => {
                 if let Some(bad) = nested.values.iter().find(|v| **v < 0.0 || v.fract() != 0.0) {
-                    return Err(Error::user(format!("{bad} is no index: indices are whole numbers from 0")));
+                    return Err(Error::user(format!("{bad} is not an index: indices are whole numbers from 0")));
                 }
                 let values: Vec<u32> = nested.values.iter().map(|&v| v as u32).collect();
                 candle_core::Tensor::from_vec(values, nested.dims.as_slice(), device)?

@@ -1,4 +1,5 @@
-//! Operators between tensors and numbers, with broadcasting; powers, comparisons, the greater and the smaller, `matmul`.
+//! Operators between tensors and numbers, with broadcasting; powers, comparisons, the greater and the smaller,
+//! `matmul`.
 
 use super::Tensor;
 use super::arguments::{Operand, broadcast, float_type};
@@ -132,15 +133,26 @@ pub fn declare(library: &mut Library) {
             mask.with(choose(&mask.float()?.detach(), &x, &y)?)
         })
         .doc("The elements of `a` where `mask` is not 0, those of `b` elsewhere.")
-        .example("let t = tensor([-1, 2]);\nassert_equal(where(t > 0, t, 0), tensor([0, 2]));");
+        .example(
+            r#"
+            let t = tensor([-1, 2]);
+            assert_equal(where(t > 0, t, 0), tensor([0, 2]));
+            "#,
+        );
     library
         .function("matmul", &["a", "b"], |a: Tensor, b: Tensor| matmul(&a, &b))
         .doc(
-            "The matrix product over the last two axes, axes before them broadcast. A vector counts as a row on the left and \
-             as a column on the right: [n] times [n] is a number.",
+            r#"
+            The matrix product over the last two axes, axes before them broadcast. A vector counts as a row on the left
+            and as a column on the right: [n] times [n] is a number.
+            "#,
         )
         .example(
-            "let a = tensor([[1, 2], [3, 4]]);\nassert_equal(matmul(a, eye(2)), a);\nassert_equal(matmul(a, tensor([1, 1])), tensor([3, 7]));",
+            r#"
+            let a = tensor([[1, 2], [3, 4]]);
+            assert_equal(matmul(a, eye(2)), a);
+            assert_equal(matmul(a, tensor([1, 1])), tensor([3, 7]));
+            "#,
         );
 }
 

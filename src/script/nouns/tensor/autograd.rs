@@ -33,9 +33,9 @@ impl<'a> Gradients<'a> {
     }
 
     /// The gradients in the shape of what was asked for: a tensor for a tensor, an array for an array, a map for a map.
-    fn collect(&self, wanted: &Dynamic, place: &str) -> Result<Dynamic> {
+    fn collect(&self, wanted: &Dynamic, what: &str) -> Result<Dynamic> {
         if let Some(tensor) = wanted.read_lock::<Tensor>() {
-            return Ok(Dynamic::from(self.with_respect_to(&tensor, place)?));
+            return Ok(Dynamic::from(self.with_respect_to(&tensor, what)?));
         }
         if let Ok(array) = wanted.as_array_ref() {
             let items = array.iter().enumerate().map(|(i, item)| self.collect(item, &format!("element {i}")));
@@ -45,18 +45,18 @@ impl<'a> Gradients<'a> {
             let items = map.iter().map(|(key, item)| Ok((key.clone(), self.collect(item, &format!("`{key}`"))?)));
             return Ok(Dynamic::from_map(items.collect::<Result<Map>>()?));
         }
-        Err(Error::user(format!("{place} is not a tensor but {}", describe_value(wanted)))
+        Err(Error::user(format!("{what} is not a tensor but {}", describe_value(wanted)))
             .hint("gradient(loss, parameters) takes a parameter, an array or a map of parameters"))
     }
 
-    fn with_respect_to(&self, tensor: &Tensor, place: &str) -> Result<Tensor> {
+    fn with_respect_to(&self, tensor: &Tensor, what: &str) -> Result<Tensor> {
         let parameter = tensor.parameter().ok_or_else(|| {
-            Error::user(format!("{place} is not a parameter but a computed tensor of shape {:?}", tensor.dims()))
+            Error::user(format!("{what} is not a parameter but a computed tensor of shape {:?}", tensor.dims()))
                 .hint("gradients are taken with respect to what `parameter(t)` made")
         })?;
         if parameter.has_left(&self.reached) {
             return Err(Error::user(format!(
-                "{place} has moved since the loss was computed: the gradient would belong to values that it has no more"
+                "{what} has moved since the loss was computed: the gradient would belong to values that it has no more"
             ))
             .hint(
                 "take all gradients in one call before the step, gradient(loss, #{ w: w, a: a }), or compute the loss \
@@ -74,35 +74,63 @@ impl<'a> Gradients<'a> {
 pub fn declare(library: &mut Library) {
     library
         .function("parameter", &["t"], |t: Tensor| Ok(Tensor::of_parameter(t.meter(), Parameter::new(&t.float()?)?)))
-        .doc("A parameter that starts with the values of `t`: gradients are taken with respect to it, optimisers change it.")
+        .doc(
+            r#"
+            A parameter that starts with the values of `t`: gradients are taken with respect to it, optimisers change
+            it.
+            "#,
+        )
         .example("let alphas = parameter(zeros([14, 8]));");
     library
         .function("gradient", &["loss", "parameters"], |loss: Tensor, wanted: Dynamic| {
             Gradients::of(&loss.float()?)?.collect(&wanted, "the second argument")
         })
         .doc(
-            "The gradient of `loss`, which holds one number, with respect to `parameters`: a tensor for a parameter, an \
-             array for an array of them, a map for a map. Zeros where the loss depends on other parameters only. The \
-             gradients are plain numbers (not themselves differentiable). All gradients of a loss are taken before its \
-             parameters move.",
+            r#"
+            The gradient of `loss`, which holds one number, with respect to `parameters`: a tensor for a parameter, an
+            array for an array of them, a map for a map. Zeros where the loss depends on other parameters only. The
+            gradients are plain numbers (not themselves differentiable). All gradients of a loss are taken before its
+            parameters move.
+            "#,
         )
-        .example("let x = parameter(tensor([1, 2]));\nlet loss = sum(x * x);\nassert_equal(gradient(loss, x), tensor([2, 4]));\nassert_equal(gradient(loss, [x])[0], tensor([2, 4]));\nassert_equal(gradient(loss, #{ x: x }).x, tensor([2, 4]));");
+        .example(
+            r#"
+            let x = parameter(tensor([1, 2]));
+            let loss = sum(x * x);
+            assert_equal(gradient(loss, x), tensor([2, 4]));
+            assert_equal(gradient(loss, [x])[0], tensor([2, 4]));
+            assert_equal(gradient(loss, #{ x: x }).x, tensor([2, 4]));
+            "#,
+        );
     library
         .function("detach", &["t"], |t: Tensor| t.with(t.candle().detach()))
         .doc("The same numbers, through which no gradient flows.")
-        .example("let x = parameter(tensor([3]));\nassert_equal(gradient(sum(x * x.detach()), x), tensor([3]));");
+        .example(
+            r#"
+            let x = parameter(tensor([3]));
+            assert_equal(gradient(sum(x * x.detach()), x), tensor([3]));
+            "#,
+        );
     library
         .function("assign", &["parameter", "values"], |parameter: Tensor, values: Tensor| {
             let moved = parameter.parameter().ok_or_else(|| {
                 Error::user("only a parameter's values can be assigned").hint("`parameter(t)` makes one")
             })?;
             if parameter.dims() != values.dims() {
-                return Err(Error::user(format!("cannot assign {:?} to a parameter of shape {:?}", values.dims(), parameter.dims())));
+                return Err(Error::user(format!(
+                    "cannot assign {:?} to a parameter of shape {:?}",
+                    values.dims(),
+                    parameter.dims()
+                )));
             }
             moved.set(&values.candle().to_dtype(moved.dtype())?)
         })
-        .doc(
-            "Gives a parameter other values. Tensors computed from it before keep their numbers.",
-        )
-        .example("let x = parameter(tensor([1]));\nassign(x, x - 0.5 * gradient(sum(x * x), x));\nassert_equal(x, tensor([0]));");
+        .doc("Gives a parameter other values. Tensors computed from it before keep their numbers.")
+        .example(
+            r#"
+            let x = parameter(tensor([1]));
+            assign(x, x - 0.5 * gradient(sum(x * x), x));
+            assert_equal(x, tensor([0]));
+            "#,
+        );
 }

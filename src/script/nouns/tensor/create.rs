@@ -57,7 +57,12 @@ fn declare_making(library: &mut Library) {
             from_values(&host, nested.values.iter().map(|&v| v as f32).collect(), &nested.dims)
         })
         .doc("A tensor from a number or nested arrays of numbers; the arrays of one level have equal lengths.")
-        .example("let t = tensor([[1, 2, 3], [4, 5, 6]]);\nassert_equal(t.shape, [2, 3]);");
+        .example(
+            r#"
+            let t = tensor([[1, 2, 3], [4, 5, 6]]);
+            assert_equal(t.shape, [2, 3]);
+            "#,
+        );
     let host = library.host();
     library
         .function("arange", &["first", "end", "step"], move |first: f64, end: Option<f64>, step: Option<f64>| {
@@ -74,7 +79,10 @@ fn declare_making(library: &mut Library) {
             "The numbers from `first` up to but without `end`, `step` apart (1 by default); `arange(n)` counts from 0.",
         )
         .example(
-            "assert_equal(arange(3).array(), [0.0, 1.0, 2.0]);\nassert_equal(arange(1, 2, 0.5).array(), [1.0, 1.5]);",
+            r#"
+            assert_equal(arange(3).array(), [0.0, 1.0, 2.0]);
+            assert_equal(arange(1, 2, 0.5).array(), [1.0, 1.5]);
+            "#,
         );
     let host = library.host();
     library
@@ -108,8 +116,8 @@ fn declare_reading(library: &mut Library) {
         .example("assert_equal(zeros([2, 3]).size, 6);");
     library
         .property("type", |t: Tensor| Ok(type_name(t.dtype()).to_string()))
-        .doc("The type of its numbers: \"float32\", \"float64\" or \"int\".")
-        .example("assert_equal(zeros([1]).type, \"float32\");");
+        .doc(r#"The type of its numbers: "float32", "float64" or "int"."#)
+        .example(r#"assert_equal(zeros([1]).type, "float32");"#);
     library
         .function("to", &["t", "type"], |t: Tensor, kind: String| {
             let dtype = match kind.as_str() {
@@ -120,8 +128,12 @@ fn declare_reading(library: &mut Library) {
             };
             t.with(t.candle().to_dtype(dtype)?)
         })
-        .doc("The same numbers as \"float32\", \"float64\" or \"int\" (whole numbers from 0). Gradients pass between floats.")
-        .example("assert_equal(ones([1]).to(\"float64\").type, \"float64\");");
+        .doc(
+            r#"
+            The same numbers as "float32", "float64" or "int" (whole numbers from 0). Gradients pass between floats.
+            "#,
+        )
+        .example(r#"assert_equal(ones([1]).to("float64").type, "float64");"#);
     library
         .function("len", &["t"], |t: Tensor| match t.dims() {
             [first, ..] => Ok(*first),

@@ -25,7 +25,7 @@ fn save(path: &Path, tensors: &Map, metadata: Option<Map>) -> Result<()> {
     for (name, value) in tensors {
         let tensor = value
             .read_lock::<Tensor>()
-            .ok_or_else(|| Error::user(format!("`{name}` is no tensor but {}", describe_value(value))))?;
+            .ok_or_else(|| Error::user(format!("`{name}` is not a tensor but {}", describe_value(value))))?;
         let (dtype, data) = bytes(&tensor)?;
         parts.push((name.to_string(), dtype, tensor.dims().to_vec(), data));
     }
@@ -44,7 +44,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn no_safetensors(path: &Path, error: impl std::fmt::Display) -> Error {
-    Error::user(format!("{} is no safetensors file: {error}", path.display()))
+    Error::user(format!("{} is not a safetensors file: {error}", path.display()))
 }
 
 fn load(host: &Host, path: &Path) -> Result<Map> {
@@ -80,20 +80,39 @@ fn metadata(path: &Path) -> Result<Map> {
 pub fn declare(library: &mut Library) {
     let host = library.host();
     library
-        .function("save_tensors", &["path", "tensors", "options"], move |path: String, tensors: Map, options: Options| {
-            save(&host.writable(&path)?, &tensors, options.find("metadata")?)
-        })
+        .function(
+            "save_tensors",
+            &["path", "tensors", "options"],
+            move |path: String, tensors: Map, options: Options| {
+                save(&host.writable(&path)?, &tensors, options.find("metadata")?)
+            },
+        )
         .doc("Writes a map of tensors as a safetensors file inside the run folder.")
         .optional::<Map>("metadata", "none", "a map of texts kept in the file")
-        .example("save_tensors(\"alphas.safetensors\", #{ normal: zeros([14, 8]) }, #{ metadata: #{ epoch: \"3\" } });\nassert_equal(load_tensors(\"alphas.safetensors\").normal.shape, [14, 8]);");
+        .example(
+            r#"
+            save_tensors("alphas.safetensors", #{ normal: zeros([14, 8]) }, #{ metadata: #{ epoch: "3" } });
+            assert_equal(load_tensors("alphas.safetensors").normal.shape, [14, 8]);
+            "#,
+        );
     let host = library.host();
     library
         .function("load_tensors", &["path"], move |path: String| load(&host, &host.readable(&path)?))
         .doc("The tensors of a safetensors file by their names.")
-        .example("save_tensors(\"x.safetensors\", #{ x: ones([2]) });\nassert_equal(load_tensors(\"x.safetensors\").x, ones([2]));");
+        .example(
+            r#"
+            save_tensors("x.safetensors", #{ x: ones([2]) });
+            assert_equal(load_tensors("x.safetensors").x, ones([2]));
+            "#,
+        );
     let host = library.host();
     library
         .function("load_metadata", &["path"], move |path: String| metadata(&host.readable(&path)?))
         .doc("The texts kept beside the tensors of a safetensors file.")
-        .example("save_tensors(\"y.safetensors\", #{ y: ones([2]) }, #{ metadata: #{ by: \"me\" } });\nassert_equal(load_metadata(\"y.safetensors\").by, \"me\");");
+        .example(
+            r#"
+            save_tensors("y.safetensors", #{ y: ones([2]) }, #{ metadata: #{ by: "me" } });
+            assert_equal(load_metadata("y.safetensors").by, "me");
+            "#,
+        );
 }

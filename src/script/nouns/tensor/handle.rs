@@ -1,7 +1,7 @@
 //! The tensor as scripts hold it: a cheap handle on a candle tensor whose bytes are metered, or on a parameter.
 //!
-//! A computed tensor never changes. A parameter's handle shows its current values, so whatever is kept for later is made
-//! of it first: everything computed from it is a value.
+//! A computed tensor never changes. A parameter's handle shows its current values, so whatever is kept for later is
+//! made of it first: everything computed from it is a value.
 
 use crate::script::binding::ScriptType;
 use crate::script::host::{Held, Meter};
@@ -140,7 +140,7 @@ impl Tensor {
             return Ok(value.contiguous()?);
         }
         if let Some(bad) = self.values()?.iter().find(|v| **v < 0.0 || v.fract() != 0.0 || !v.is_finite()) {
-            return Err(crate::Error::user(format!("{bad} is no index: indices are whole numbers from 0")));
+            return Err(crate::Error::user(format!("{bad} is not an index: indices are whole numbers from 0")));
         }
         Ok(value.to_dtype(DType::U32)?.contiguous()?)
     }

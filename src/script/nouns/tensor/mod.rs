@@ -1,4 +1,5 @@
-//! The noun `tensors`: small dense arrays of numbers with automatic differentiation, for whatever a script makes up itself.
+//! The noun `tensors`: small dense arrays of numbers with automatic differentiation, for whatever a script makes up
+//! itself.
 //!
 //! Alphas, relaxations, noise, losses, controllers: a few hundred numbers, computed eagerly by candle on the host's
 //! device. Operations keep gradients flowing; where candle's own version does not, or differentiates wrongly, the files

@@ -41,17 +41,33 @@ pub fn declare(library: &mut Library) {
     library
         .function("cross_entropy", &["logits", "labels"], |logits: Tensor, labels: Indices| {
             let &[rows, classes] = logits.dims() else {
-                return Err(Error::user(format!("cross_entropy takes logits of shape [rows, classes], not {:?}", logits.dims())));
+                return Err(Error::user(format!(
+                    "cross_entropy takes logits of shape [rows, classes], not {:?}",
+                    logits.dims()
+                )));
             };
             let labels = labels.resolve(classes, logits.device())?;
             if labels.dims() != [rows] {
-                return Err(Error::user(format!("cross_entropy: logits {:?} and labels {:?} do not fit", logits.dims(), labels.dims()))
-                    .hint(format!("one label a row: labels of shape [{rows}]")));
+                return Err(Error::user(format!(
+                    "cross_entropy: logits {:?} and labels {:?} do not fit",
+                    logits.dims(),
+                    labels.dims()
+                ))
+                .hint(format!("one label a row: labels of shape [{rows}]")));
             }
             let chosen = log_softmax(&logits.float()?, 1)?.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?;
             logits.with(chosen.mean_all()?.neg()?)
         })
-        .doc("The mean over the rows of minus the log-softmax at the row's label. `logits`: [rows, classes]; `labels`: [rows], \
-              whole numbers from 0.")
-        .example("let loss = cross_entropy(zeros([2, 4]), [0, 3]);\nassert(all_close(loss, log(tensor(4))));");
+        .doc(
+            r#"
+            The mean over the rows of minus the log-softmax at the row's label. `logits`: [rows, classes]; `labels`:
+            [rows], whole numbers from 0.
+            "#,
+        )
+        .example(
+            r#"
+            let loss = cross_entropy(zeros([2, 4]), [0, 3]);
+            assert(all_close(loss, log(tensor(4))));
+            "#,
+        );
 }

@@ -51,7 +51,12 @@ pub fn declare(library: &mut Library) {
         .doc("Random numbers, uniform between `low` and `high`.")
         .option("low", 0.0, "the lower end")
         .option("high", 1.0, "the upper end")
-        .example("let t = uniform([1000], #{ low: -1, high: 1 });\nassert(abs(mean(t).item()) < 0.1);");
+        .example(
+            r#"
+            let t = uniform([1000], #{ low: -1, high: 1 });
+            assert(abs(mean(t).item()) < 0.1);
+            "#,
+        );
     let host = library.host();
     let normal = library.function("normal", &["shape", "options"], move |shape: Shape, options: Options| {
         let (mean, std) = (options.get::<f64>("mean")?, options.get::<f64>("std")?);
@@ -85,7 +90,12 @@ pub fn declare(library: &mut Library) {
     );
     with_stream(integers)
         .doc("Random whole numbers from 0 up to but without `end`, each as likely as the other.")
-        .example("let t = random_integers([100], 3);\nassert(max(t).item() <= 2.0);");
+        .example(
+            r#"
+            let t = random_integers([100], 3);
+            assert(max(t).item() <= 2.0);
+            "#,
+        );
     let host = library.host();
     let permutation = library.function("permutation", &["count", "options"], move |count: usize, options: Options| {
         host.meter.admit(&[count], 4)?;

@@ -1,8 +1,8 @@
 //! Sums, means, extremes and the like over given axes or all of them.
 //!
-//! The greatest and the smallest are gathered at their index, so the gradient goes to one element also where several are
-//! equal (candle's own gives it to each of them, in full). The index is looked for on the processor: of equal elements
-//! candle's CUDA kernels may find any.
+//! The greatest and the smallest are gathered at their index, so the gradient goes to one element also where several
+//! are equal (candle's own gives it to each of them, in full). The index is looked for on the processor: of equal
+//! elements candle's CUDA kernels may find any.
 
 use super::Tensor;
 use super::arguments::{Axes, axis};
@@ -102,7 +102,12 @@ pub fn declare(library: &mut Library) {
             "sum",
             sum,
             "The sum over the given axes, or over all.",
-            "let t = tensor([[1, 2], [3, 4]]);\nassert_equal(sum(t).item(), 10.0);\nassert_equal(sum(t, 0), tensor([4, 6]));\nassert_equal(sum(t, [1], #{ keepdim: true }).shape, [2, 1]);",
+            r#"
+            let t = tensor([[1, 2], [3, 4]]);
+            assert_equal(sum(t).item(), 10.0);
+            assert_equal(sum(t, 0), tensor([4, 6]));
+            assert_equal(sum(t, [1], #{ keepdim: true }).shape, [2, 1]);
+            "#,
         ),
         (
             "mean",
@@ -137,13 +142,19 @@ pub fn declare(library: &mut Library) {
         (
             "max",
             |x, axes| extreme(x, axes, |x| x.argmax_keepdim(D::Minus1)),
-            "The greatest over the given axes, or over all; see `maximum` for the greater of two. The gradient goes to the first of equals.",
+            r#"
+            The greatest over the given axes, or over all; see `maximum` for the greater of two. The gradient goes to
+            the first of equals.
+            "#,
             "assert_equal(max(tensor([[1, 5], [3, 2]]), 1), tensor([5, 3]));",
         ),
         (
             "min",
             |x, axes| extreme(x, axes, |x| x.argmin_keepdim(D::Minus1)),
-            "The smallest over the given axes, or over all; see `minimum` for the smaller of two. The gradient goes to the first of equals.",
+            r#"
+            The smallest over the given axes, or over all; see `minimum` for the smaller of two. The gradient goes to
+            the first of equals.
+            "#,
             "assert_equal(min(tensor([[1, 5], [3, 2]])).item(), 1.0);",
         ),
     ];

@@ -103,10 +103,19 @@ pub fn declare(library: &mut Library) {
     library
         .index(&["t", "position"], |t: Tensor, position: Position| index(&t, &position))
         .doc(
-            "Along the first axis: one element (from the end where negative) without that axis, a slice `t[1..3]`, or the \
-             elements at several indices `t[[0, 2]]`.",
+            r#"
+            Along the first axis: one element (from the end where negative) without that axis, a slice `t[1..3]`, or the
+            elements at several indices `t[[0, 2]]`.
+            "#,
         )
-        .example("let t = tensor([[1, 2], [3, 4], [5, 6]]);\nassert_equal(t[-1], tensor([5, 6]));\nassert_equal(t[0..2].shape, [2, 2]);\nassert_equal(t[1][0].item(), 3.0);");
+        .example(
+            r#"
+            let t = tensor([[1, 2], [3, 4], [5, 6]]);
+            assert_equal(t[-1], tensor([5, 6]));
+            assert_equal(t[0..2].shape, [2, 2]);
+            assert_equal(t[1][0].item(), 3.0);
+            "#,
+        );
     library
         .function("slice", &["t", "axis", "first", "end"], |t: Tensor, along: i64, first: i64, end: i64| {
             slice(&t, axis(along, t.dims())?, first, end)
@@ -117,7 +126,12 @@ pub fn declare(library: &mut Library) {
         .function("select", &["t", "indices", "axis"], |t: Tensor, indices: Indices, along: Option<i64>| {
             select(&t, &indices, axis(along.unwrap_or(0), t.dims())?)
         })
-        .doc("The elements at the given indices along an axis (the first by default); the indices' shape takes the axis' place.")
+        .doc(
+            r#"
+            The elements at the given indices along an axis (the first by default); the indices' shape takes the axis'
+            place.
+            "#,
+        )
         .example("assert_equal(select(tensor([[1, 2, 3]]), [2, 0], 1), tensor([[3, 1]]));");
     library
         .function("gather", &["t", "indices", "axis"], |t: Tensor, indices: Indices, along: Option<i64>| {
@@ -162,7 +176,12 @@ fn declare_sorting(library: &mut Library) {
         })
         .doc("Sorted along an axis, the last by default; equal numbers keep their order.")
         .option("descending", false, "the greatest first")
-        .example("assert_equal(sort(tensor([3, 1, 2])), tensor([1, 2, 3]));\nassert_equal(sort(tensor([3, 1, 2]), -1, #{ descending: true }), tensor([3, 2, 1]));");
+        .example(
+            r#"
+            assert_equal(sort(tensor([3, 1, 2])), tensor([1, 2, 3]));
+            assert_equal(sort(tensor([3, 1, 2]), -1, #{ descending: true }), tensor([3, 2, 1]));
+            "#,
+        );
     library
         .function("argsort", &["t", "axis", "options"], move |t: Tensor, along: Option<i64>, options: Options| {
             t.with(directed(&t, along, &options)?.1)
@@ -174,12 +193,23 @@ fn declare_sorting(library: &mut Library) {
         .function("top_k", &["t", "k", "axis"], |t: Tensor, k: usize, along: Option<i64>| {
             let axis = axis(along.unwrap_or(-1), t.dims())?;
             if k > t.dims()[axis] {
-                return Err(Error::user(format!("there is no top {k}: axis {axis} of {:?} has {}", t.dims(), t.dims()[axis])));
+                return Err(Error::user(format!(
+                    "there is no top {k}: axis {axis} of {:?} has {}",
+                    t.dims(),
+                    t.dims()[axis]
+                )));
             }
             let (values, indices) = sorted(&t, axis, true)?;
-            let first = |x: Candle| -> Result<Dynamic> { Ok(Dynamic::from(t.with(x.narrow(axis, 0, k)?.contiguous()?)?)) };
+            let first =
+                |x: Candle| -> Result<Dynamic> { Ok(Dynamic::from(t.with(x.narrow(axis, 0, k)?.contiguous()?)?)) };
             Ok(Map::from([("values".into(), first(values)?), ("indices".into(), first(indices)?)]))
         })
         .doc("The `k` greatest along an axis (the last by default), the greatest first: `#{ values, indices }`.")
-        .example("let top = top_k(tensor([1, 5, 3]), 2);\nassert_equal(top.values, tensor([5, 3]));\nassert_equal(top.indices.array(), [1, 2]);");
+        .example(
+            r#"
+            let top = top_k(tensor([1, 5, 3]), 2);
+            assert_equal(top.values, tensor([5, 3]));
+            assert_equal(top.indices.array(), [1, 2]);
+            "#,
+        );
 }

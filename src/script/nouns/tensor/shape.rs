@@ -44,8 +44,13 @@ pub fn declare(library: &mut Library) {
             let longer = vec![1; t.dims().len() + 1];
             t.with(t.candle().unsqueeze(axis(along, &longer)?)?)
         })
-        .doc("A new axis of size 1 at the given place.")
-        .example("assert_equal(unsqueeze(zeros([3]), 0).shape, [1, 3]);\nassert_equal(unsqueeze(zeros([3]), -1).shape, [3, 1]);");
+        .doc("A new axis of size 1 at the given position.")
+        .example(
+            r#"
+            assert_equal(unsqueeze(zeros([3]), 0).shape, [1, 3]);
+            assert_equal(unsqueeze(zeros([3]), -1).shape, [3, 1]);
+            "#,
+        );
     library
         .function("squeeze", &["t", "axes"], |t: Tensor, axes: Option<Axes>| {
             let axes = match axes {

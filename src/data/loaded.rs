@@ -1,0 +1,141 @@
+//! What a reader brings back, and what is settled once it is in memory: shape, classes, order and normalisation.
+
+use super::encoded::reshape;
+use super::options::{Expected, ImageOptions};
+use super::set::{Facts, ImageSet, Images, Pixels};
+use crate::error::closest;
+use crate::legend::Legend;
+use crate::random::Seed;
+use crate::{Error, Result};
+use rand::seq::SliceRandom;
+use std::sync::Arc;
+
+/// What a reader brings back.
+pub(super) struct Loaded {
+    pub name: String,
+    pub classes: Vec<String>,
+    pub levels: u8,
+    pub train: Pixels,
+    pub test: Pixels,
+    /// Mean and standard deviation where a paper has fixed them; otherwise they are taken from the training images.
+    pub normalisation: Option<(Vec<f32>, Vec<f32>)>,
+    pub notes: Vec<String>,
+}
+
+impl Loaded {
+    pub fn new(name: impl Into<String>, classes: Vec<String>, train: Pixels, test: Pixels) -> Self {
+        Self { name: name.into(), classes, levels: 255, train, test, normalisation: None, notes: Vec::new() }
+    }
+
+    /// Brings the images to one shape, settles classes and normalisation, and shuffles what came class by class.
+    ///
+    /// # Errors
+    /// Labels out of range, a class without training images, classes that the network of `like` does not tell apart.
+    pub fn settle(mut self, options: &ImageOptions) -> Result<Images> {
+        let shape = options.shape(self.train.shape);
+        let levels = self.levels;
+        self.levels = reshape(&mut self.train, levels, shape)?;
+        reshape(&mut self.test, levels, shape)?;
+
+        self.check_labels()?;
+        let (mean, std) = match (&options.like, self.normalisation.take()) {
+            (Some(Expected { legend, .. }), _) => {
+                self.rename(&legend.classes)?;
+                (legend.mean.clone(), legend.std.clone())
+            }
+            (None, Some((mean, std))) if mean.len() == shape.channels => (mean, std),
+            _ => moments(&self.train, self.levels),
+        };
+        if options.like.is_none() {
+            self.check_classes()?;
+        }
+        let mut train_rows: Vec<u32> = (0..self.train.labels.len() as u32).collect();
+        if self.train.labels.is_sorted() && !self.train.labels.is_empty() {
+            // Parts are cut by order (`split`, `take`); in an order by class they would lack classes.
+            train_rows.shuffle(&mut Seed(options.seed).rng("order of images", 0));
+            self.notes.push("the training images came class by class and were shuffled once".into());
+        }
+        let test_rows = (0..self.test.labels.len() as u32).collect();
+        let mirrors = !self.classes.iter().all(|class| class.chars().count() == 1);
+        let facts = Arc::new(Facts {
+            name: self.name,
+            legend: Legend { classes: self.classes, mean, std },
+            levels: self.levels,
+            mirrors,
+        });
+        Ok(Images {
+            train: ImageSet::new(self.train, facts.clone(), train_rows),
+            test: ImageSet::new(self.test, facts, test_rows),
+            notes: self.notes,
+        })
+    }
+
+    /// Every label names a class.
+    fn check_labels(&self) -> Result<()> {
+        for labels in [&self.train.labels, &self.test.labels] {
+            if let Some((record, label)) = labels.iter().enumerate().find(|(_, l)| **l as usize >= self.classes.len()) {
+                return Err(Error::user(format!("{}: image {record} has label {label}", self.name))
+                    .hint(format!("there are {} classes, so labels run from 0", self.classes.len())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every class has something to be learnt from.
+    fn check_classes(&self) -> Result<()> {
+        let images = |pixels: &Pixels, class: usize| pixels.labels.iter().filter(|l| **l as usize == class).count();
+        match (0..self.classes.len()).find(|class| !self.train.labels.contains(&(*class as u32))) {
+            None => Ok(()),
+            Some(class) => Err(Error::user(format!(
+                "class \"{}\" has no training image but {} test images",
+                self.classes[class],
+                images(&self.test, class)
+            ))
+            .hint("every class needs training images")),
+        }
+    }
+
+    /// Counts the classes as `classes` does, by their names.
+    fn rename(&mut self, classes: &[String]) -> Result<()> {
+        let number = |class: &String| {
+            classes.iter().position(|known| known == class).map(|number| number as u32).ok_or_else(|| {
+                let error = Error::user(format!(
+                    "{} has a class \"{class}\", which the network does not tell apart",
+                    self.name
+                ));
+                match closest(class, classes.iter().map(String::as_str)) {
+                    Some(near) => error.hint(format!("did you mean \"{near}\"? Its classes: {}", classes.join(", "))),
+                    None => error.hint(format!("its classes: {}", classes.join(", "))),
+                }
+            })
+        };
+        let numbers = self.classes.iter().map(number).collect::<Result<Vec<u32>>>()?;
+        for label in self.train.labels.iter_mut().chain(&mut self.test.labels) {
+            *label = numbers[*label as usize];
+        }
+        self.classes = classes.to_vec();
+        Ok(())
+    }
+}
+
+/// Mean and (biased) standard deviation of each channel, of bytes divided by `levels`. Exact sums of integers, so the
+/// result depends on nothing but the images.
+fn moments(pixels: &Pixels, levels: u8) -> (Vec<f32>, Vec<f32>) {
+    let plane = pixels.shape.height * pixels.shape.width;
+    let (mut sums, mut squares) = (vec![0u64; pixels.shape.channels], vec![0u64; pixels.shape.channels]);
+    for image in pixels.bytes.chunks_exact(pixels.shape.len()) {
+        for (channel, plane) in image.chunks_exact(plane).enumerate() {
+            sums[channel] += plane.iter().map(|&v| u64::from(v)).sum::<u64>();
+            squares[channel] += plane.iter().map(|&v| u64::from(v) * u64::from(v)).sum::<u64>();
+        }
+    }
+    let count = (pixels.labels.len() * plane) as f64;
+    let one = |(&sum, &square): (&u64, &u64)| {
+        let mean = sum as f64 / count;
+        let deviation = (square as f64 / count - mean * mean).max(0.0).sqrt();
+        // A channel that never changes carries nothing; dividing by 1 leaves it at zero.
+        let deviation = if deviation < 1e-6 { f64::from(levels) } else { deviation };
+        ((mean / f64::from(levels)) as f32, (deviation / f64::from(levels)) as f32)
+    };
+    sums.iter().zip(&squares).map(one).unzip()
+}
