@@ -3,6 +3,7 @@
 mod bridge;
 pub(crate) mod cpu;
 mod draws;
+pub mod exact;
 mod executor;
 mod operation;
 mod statistics;

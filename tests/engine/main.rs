@@ -2,6 +2,7 @@
 //! against reference values of another program.
 
 mod check;
+mod exact;
 mod fixture_script;
 mod fixtures;
 mod geometry;
