@@ -95,6 +95,13 @@ fn norms_where_plans_treat_them_differently() {
             let y = g.batch_norm("m", y, affine).unwrap();
             g.activate(y, Activation::Sigmoid)
         });
+        check("of an activation with other readers", 3, (4, 5), 3, |g, x| {
+            let t = g.activate(x, Activation::Tanh);
+            let n = g.batch_norm("n", t, affine).unwrap();
+            let m = g.batch_norm("m", t, true).unwrap();
+            let y = g.depthwise("a", t, 3, 1, 1).unwrap();
+            g.concat(&[n, t, m, y]).unwrap()
+        });
         check("of a concatenation", 3, (4, 5), 3, |g, x| {
             let a = g.pointwise("a", x, 5).unwrap();
             let b = g.pointwise("b", x, 18).unwrap();

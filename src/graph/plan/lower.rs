@@ -168,8 +168,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// A unit's or pool's output has exactly one value; where a norm and somebody else (or two norms) read it, they read
-    /// a copy that may have several.
+    /// The output of a unit, a pool or a written-out activation has exactly one value; where a norm and somebody else
+    /// (or two norms) read it, they read a copy that may have several.
     pub(super) fn own_if_shared(&mut self, node: Node, seen: Seen) -> Seen {
         let Readers { all, norms, .. } = self.readers[node.index()];
         let Seen::View { value, activation: None } = seen else { return seen };
@@ -250,10 +250,15 @@ impl Lowering<'_> {
         match self.view_of(node) {
             Seen::View { value, activation } => {
                 let plain = self.write_out(value, activation);
-                if activation.is_some() || plain != value {
-                    self.seen.insert(node, Seen::View { value: plain, activation: None });
+                if activation.is_none() && plain == value {
+                    return value;
                 }
-                plain
+                let seen = self.own_if_shared(node, self.plain_view(plain));
+                self.seen.insert(node, seen);
+                match seen {
+                    Seen::View { value, .. } => value,
+                    Seen::Share { .. } | Seen::Zero => plain,
+                }
             }
             _ => unreachable!("views of zeros and shares are written out"),
         }
