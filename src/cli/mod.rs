@@ -12,6 +12,7 @@ mod device;
 mod doc;
 mod export;
 mod lines;
+mod precision;
 mod run;
 mod workers;
 

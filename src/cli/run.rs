@@ -1,6 +1,7 @@
 //! `candlewick run SCRIPT`: runs a script, or with `--help` says what it is and which parameters it has.
 
 use super::device::DeviceName;
+use super::precision::Precision;
 use super::workers::start_workers;
 use super::{Outcome, memory, subcommand};
 use crate::error::Blame;
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// Where tensors live: cpu, cuda or cuda:N. Networks run on cpu only.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
+    /// What tensors and networks are computed in: f64 runs networks primitive by primitive, exact and far slower.
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Worker threads; by default one for every core.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -101,6 +105,7 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
     let mut setup = Setup {
         seed: Seed(arguments.seed.unwrap_or(SEED)),
         device: arguments.device.open()?,
+        dtype: arguments.precision.dtype(),
         threads: start_workers(arguments.threads)?,
         out: arguments.out,
         resume: None,

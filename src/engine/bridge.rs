@@ -1,6 +1,7 @@
 //! The engine as the rest of the house sees it: a compiled graph that runs as one candle operation.
 
 use super::cpu::{CpuExecutor, CpuOptions};
+use super::exact::Exact;
 use super::executor::{Executor, Inputs, Pass, Report};
 use super::operation::Operation;
 use crate::graph::Graph;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub enum Target {
     /// The fused engine on the processor, in single precision.
     Cpu(CpuOptions),
+    /// The graph itself on the processor, primitive by primitive, in double precision.
+    Exact,
 }
 
 impl Target {
@@ -48,6 +51,7 @@ impl Engine {
     pub fn compile_for(graph: Arc<Graph>, target: Target) -> Result<Engine> {
         let executor: Arc<dyn Executor> = match target {
             Target::Cpu(options) => Arc::new(CpuExecutor::new(graph.clone(), options)?),
+            Target::Exact => Arc::new(Exact::new(graph.clone())?),
         };
         Ok(Engine { graph, executor })
     }
@@ -86,6 +90,11 @@ impl Engine {
 
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// The graph, to make it ready for another target.
+    pub fn shared_graph(&self) -> Arc<Graph> {
+        self.graph.clone()
     }
 
     /// The network's output, images × outputs, as one candle operation.

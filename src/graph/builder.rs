@@ -10,6 +10,7 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fmt::Display;
 
+#[derive(Clone)]
 struct Entry {
     op: Op,
     shape: Shape,
@@ -17,6 +18,7 @@ struct Entry {
 }
 
 /// A network as primitives; see the module's documentation.
+#[derive(Clone)]
 pub struct Graph {
     entries: Vec<Entry>,
     shared: HashMap<Op, Node>,

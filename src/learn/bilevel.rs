@@ -1,7 +1,7 @@
 //! The two gradients of a bilevel search: of the training loss for the weights, of the validation loss for the alphas.
 //!
 //! With w the weights, α the alphas and p = relax(α) the mixing weights, DARTS (Liu et al. 2019, equations 5 to 8;
-//! `darts.md` A5) descends L_val(w*(α), α) with w* taken as w itself (first order) or as one gradient step from w
+//! `docs/darts.md` A5) descends L_val(w*(α), α) with w* taken as w itself (first order) or as one gradient step from w
 //! (second order). Nothing here knows a network: an [`Objective`] is two losses of (w, p), so the same code runs on a
 //! toy problem in f64, where it is checked against numeric differentiation.
 //!
@@ -16,7 +16,7 @@ use crate::space::Alphas;
 use crate::{Error, Parameter, Result};
 use candle_core::{Tensor, Var};
 
-/// Length of the step that the finite differences take, as a vector in weight space (`darts.md` A5).
+/// Length of the step that the finite differences take, as a vector in weight space (`docs/darts.md` A5).
 const DIFFERENCE_STEP: f64 = 0.01;
 
 /// Turns alphas into mixing weights, one matrix a slot block.

@@ -29,11 +29,19 @@ pub struct RunInfo {
     pub seed: u64,
     /// "cpu", "cuda:0".
     pub device: String,
+    /// "f32" or "f64".
+    #[serde(default = "single")]
+    pub precision: String,
     pub threads: usize,
     /// The engine's instruction set: "avx512", "avx2", "portable".
     pub simd: String,
     /// The types of what the loop changes: networks, optimizers, batches.
     pub state: Vec<String>,
+}
+
+/// Runs from before there was a choice.
+fn single() -> String {
+    "f32".into()
 }
 
 /// `run.json` as it is written.

@@ -7,7 +7,7 @@ use crate::{Error, Parameter, Result};
 use candle_core::{Device, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
-/// Standard deviation of the alphas' first values (`darts.md` A3).
+/// Standard deviation of the alphas' first values (`docs/darts.md` A3).
 const ALPHA_SCALE: f32 = 1e-3;
 
 /// Architecture parameters: one named parameter for every slot block, in the graph's order.

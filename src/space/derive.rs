@@ -1,4 +1,4 @@
-//! The published rule that reads a discrete cell off relaxed alphas (`darts.md` A6; Liu et al. 2019, section 2.4).
+//! The published rule that reads a discrete cell off relaxed alphas (`docs/darts.md` A6; Liu et al. 2019, section 2.4).
 
 use super::cell::{Mask, edge_count, incoming};
 use super::genotype::Pair;

@@ -1,4 +1,4 @@
-//! Discrete networks: a genotype's cells stacked up, as the literature trains them from scratch (`darts.md` A7).
+//! Discrete networks: a genotype's cells stacked up, as the literature trains them from scratch (`docs/darts.md` A7).
 //!
 //! The skeleton is the search network's; the cells hold only the genotype's edges, batch norms are affine and pools
 //! have none. Nodes and concatenations are as many as the genotype says.

@@ -1,6 +1,6 @@
 //! The candidate operations: one registry of names, descriptions and what each builds over the graph.
 //!
-//! The eight of the DARTS space (`darts.md` A1; Liu et al. 2019) come built in, and four more that other published
+//! The eight of the DARTS space (`docs/darts.md` A1; Liu et al. 2019) come built in, and four more that other published
 //! cells and spaces use; a script adds its own with the same standing. Weights are named by the position of their layer
 //! in the reference's sequence (`1` the depthwise, `2` the pointwise convolution …), which is how published weights and
 //! the fixtures know them.

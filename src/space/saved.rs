@@ -14,7 +14,7 @@ use crate::graph::Graph;
 use crate::legend::Legend;
 use crate::random::Seed;
 use crate::{Error, Result, files};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -81,7 +81,7 @@ impl SavedNetwork {
         };
         let failed = |error: String| Error::run(format!("{}: {error}", path.display()));
         let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
-        let weights = network.weights().detached().to_device(&Device::Cpu)?.to_vec1::<f32>()?;
+        let weights = network.weights().detached().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
         let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
         let parts = parts(network.graph());
         let views = parts.iter().map(|part| {

@@ -1,6 +1,6 @@
 //! The supernet: stem, search cells, head, and what each candidate in it costs.
 //!
-//! The skeleton of `darts.md` A3: a 3×3 stem, cells that see the two cells before them, channels doubled at every
+//! The skeleton of `docs/darts.md` A3: a 3×3 stem, cells that see the two cells before them, channels doubled at every
 //! reduction, global average pool, linear head. Costs are read off the built graph, cell by cell.
 
 use super::cell::{CellKind, Mask, SearchCell, check_partial, edge_count};
@@ -252,7 +252,7 @@ impl Space {
         Costs { normal: count(CellKind::Normal), reduce: count(CellKind::Reduction) }
     }
 
-    /// The genotype by the published rule (`darts.md` A6) from relaxed alphas, edges × operations for each kind;
+    /// The genotype by the published rule (`docs/darts.md` A6) from relaxed alphas, edges × operations for each kind;
     /// where edges have weights, times these.
     pub fn derive(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>]) -> Result<Genotype> {
         let pairs = |kind: CellKind, rows| derive_cell(rows, &self.operations, self.nodes, self.masks.of(kind));

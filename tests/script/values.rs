@@ -107,7 +107,7 @@ fn calls(entry: &Entry) -> Vec<String> {
                 true => vec!["#{}".to_string()],
                 false => arguments(&parameter.kind.text, &entry.example),
             };
-            let longer = |list: &Vec<String>, choice: &String| [list.as_slice(), &[choice.clone()]].concat();
+            let longer = |list: &Vec<String>, choice: &String| [list.as_slice(), std::slice::from_ref(choice)].concat();
             lists = lists.iter().flat_map(|list| choices.iter().map(move |choice| longer(list, choice))).collect();
         }
         calls.extend(lists.iter().filter(|list| !list.is_empty() || count == 0).map(|list| call(entry, list)));

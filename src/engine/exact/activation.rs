@@ -47,7 +47,7 @@ fn value(activation: Activation, x: f64) -> f64 {
 }
 
 /// f'(x).
-fn slope(activation: Activation, x: f64) -> f64 {
+pub(super) fn slope(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Relu => f64::from(x > 0.0),
         Activation::LeakyRelu if x > 0.0 => 1.0,

@@ -153,7 +153,7 @@ impl Distances {
 }
 
 /// The largest value of a window and the next; none in a window of one pixel.
-fn two_largest(x: &[f64], window: &[usize]) -> Option<(f64, f64)> {
+pub(super) fn two_largest(x: &[f64], window: &[usize]) -> Option<(f64, f64)> {
     let (mut first, mut second) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
     for &pixel in window {
         if x[pixel] > first {

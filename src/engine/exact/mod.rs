@@ -22,6 +22,8 @@ mod activation;
 mod channels;
 mod constant;
 mod convolution;
+mod executor;
+mod flips;
 mod halve;
 mod maps;
 mod margin;
@@ -31,6 +33,7 @@ mod record;
 mod rows;
 mod sum;
 
+pub use flips::Flip;
 pub use margin::{Crossed, Margin};
 pub use record::Record;
 
@@ -161,30 +164,45 @@ impl Exact {
     /// A length that does not fit; an interruption.
     pub fn backward(&self, record: &Record, dy: &[f64], wanted: Wanted) -> Result<Gradients> {
         fits("output gradients", dy.len(), record.output().len())?;
-        let graph = &*self.graph;
-        let mut back = Back {
-            graph,
+        let mut back = self.back(record, wanted);
+        let shape = self.graph.shape(self.output);
+        back.pass(self.output, Maps { batch: record.batch, shape, values: dy.to_vec() });
+        self.run_back(back)
+    }
+
+    /// A backward pass to which nothing has been passed yet.
+    fn back<'a>(&'a self, record: &'a Record, wanted: Wanted) -> Back<'a> {
+        Back {
+            graph: &self.graph,
             record,
             wanted,
             rounding: self.rounding.map(|seed| seed.rng("rounded gradients", 0)),
             maps: vec![None; record.values.len()],
             w: vec![0.0; if wanted.w { record.w.len() } else { 0 }],
             p: vec![0.0; if wanted.p { record.mixing.p.len() } else { 0 }],
-        };
-        let shape = graph.shape(self.output);
-        back.pass(self.output, Maps { batch: record.batch, shape, values: dy.to_vec() });
-        let nodes: Vec<Node> = graph.nodes().collect();
-        for &node in nodes.iter().rev().filter(|&&node| node != graph.input()) {
+        }
+    }
+
+    /// The nodes in the order of the backward pass; the input, where it ends, is not among them.
+    fn nodes_back(&self) -> impl Iterator<Item = Node> + use<> {
+        let (nodes, input): (Vec<Node>, Node) = (self.graph.nodes().collect(), self.graph.input());
+        nodes.into_iter().rev().filter(move |&node| node != input)
+    }
+
+    /// Passes everything on to the input, weights and mixing weights.
+    fn run_back(&self, mut back: Back<'_>) -> Result<Gradients> {
+        for node in self.nodes_back() {
             interrupt::check()?;
             if let Some(dy) = back.maps[node.index()].take() {
                 back.primitive(node, &dy);
             }
         }
-        let x = match (wanted.x, back.maps[graph.input().index()].take()) {
+        let input = self.graph.input();
+        let x = match (back.wanted.x, back.maps[input.index()].take()) {
             (false, _) => Vec::new(),
             (true, Some(dx)) => dx.values,
             // The output does not depend on the images.
-            (true, None) => Maps::zeros(record.batch, graph.shape(graph.input())).values,
+            (true, None) => Maps::zeros(back.record.batch, self.graph.shape(input)).values,
         };
         Ok(Gradients { x, w: back.w, p: back.p })
     }

@@ -10,7 +10,7 @@ pub use meter::{Held, Meter};
 use crate::random::{Rng, Seed};
 use crate::run::{Run, WeakRun};
 use crate::{Error, Result};
-use candle_core::Device;
+use candle_core::{DType, Device};
 use rhai::Dynamic;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -24,6 +24,8 @@ pub struct Setup {
     pub script: PathBuf,
     pub seed: Seed,
     pub device: Device,
+    /// The type of tensors, weights and losses: F32 or F64.
+    pub dtype: DType,
     /// Worker threads; the size of the global rayon pool.
     pub threads: usize,
     /// Where `--out` wants the run folder.
@@ -44,6 +46,7 @@ impl Default for Setup {
             script: "script.rhai".into(),
             seed: Seed(0),
             device: Device::Cpu,
+            dtype: DType::F32,
             threads: 1,
             out: None,
             resume: None,
@@ -116,6 +119,11 @@ impl Host {
 
     pub fn seed(&self) -> Seed {
         self.setup.seed
+    }
+
+    /// The type of the script's tensors and networks.
+    pub fn dtype(&self) -> DType {
+        self.setup.dtype
     }
 
     pub fn device(&self) -> &Device {

@@ -128,7 +128,7 @@ impl AnyBatch {
                 candle_core::Tensor::from_vec(labels, count, &Device::Cpu)?
             }
         };
-        Batch::new(images.float()?.to_dtype(DType::F32)?, labels).map(Self)
+        Batch::new(images.float()?, labels).map(Self)
     }
 
     /// The batch where the network's weights are.
@@ -155,7 +155,7 @@ impl Blocks {
         let mut p = net.relax(net.alphas())?;
         for (block, p) in net.graph().slot_blocks().iter().zip(&mut p) {
             if let Some(value) = given.get(block.name.as_str()) {
-                *p = Self::tensor(&block.name, value)?.to_dtype(DType::F32)?;
+                *p = Self::tensor(&block.name, value)?;
             }
         }
         Ok(p)
@@ -169,7 +169,7 @@ impl Blocks {
                 Error::user(format!("the relaxation gives no mixing weights \"{}\"", block.name))
                     .hint(format!("give all of them: {}", Self::form(net)))
             })?;
-            Ok(Self::tensor(&block.name, value)?.to_dtype(DType::F32)?)
+            Self::tensor(&block.name, value)
         };
         net.graph().slot_blocks().iter().map(block).collect()
     }

@@ -83,18 +83,24 @@ impl Network {
     pub(super) fn flat_mixing(&self, p: &[Tensor]) -> Result<Tensor> {
         self.check_mixing(p)?;
         if p.is_empty() {
-            return Ok(Tensor::zeros(1, DType::F32, self.weights.device())?);
+            return Ok(Tensor::zeros(1, self.weights.dtype(), self.weights.device())?);
         }
-        let p = self.weighted_by_edge(p)?;
+        let same = |p: &Tensor| p.to_dtype(self.weights.dtype());
+        let p = self.weighted_by_edge(&p.iter().map(same).collect::<candle_core::Result<Vec<_>>>()?)?;
         let flat = p.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?;
         Ok(Tensor::cat(&flat, 0)?)
+    }
+
+    /// The default relaxation's mixing weights as the flat vector that the engine takes, tracked back to the alphas.
+    pub fn mixing_weights(&self) -> Result<Tensor> {
+        self.flat_mixing(&self.relax(&self.alphas)?)
     }
 
     /// The mixing weights that the alphas lead to, slot by slot; none where nothing is mixed.
     pub fn mixing(&self) -> Result<Vec<f32>> {
         match self.graph().slot_count() {
             0 => Ok(vec![]),
-            _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?)?.detach().to_vec1()?),
+            _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?)?.detach().to_dtype(DType::F32)?.to_vec1()?),
         }
     }
 

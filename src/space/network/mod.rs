@@ -5,6 +5,7 @@
 //! that an edge carries.
 
 mod mixing;
+mod precision;
 
 pub use mixing::NamedMixing;
 
@@ -205,7 +206,7 @@ impl Network {
         }
     }
 
-    /// [`forward`](Self::forward) at other weights than the network's own. Gradients flow to whichever of `x`, `w` and
+    /// [`forward`](Self::forward) at other weights than the network's own, in the network's precision. Gradients flow to whichever of `x`, `w` and
     /// `p` candle tracks.
     pub fn forward_at(
         &self,
@@ -216,7 +217,9 @@ impl Network {
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
         let pass = Pass { mode, statistics: self.statistics.clone(), active, draws: self.chance.draws(mode) };
-        let output = self.engine.forward(x, w, &self.flat_mixing(p)?, &pass)?;
+        let dtype = self.engine.dtype();
+        let (x, w, p) = (x.to_dtype(dtype)?, w.to_dtype(dtype)?, self.flat_mixing(p)?.to_dtype(dtype)?);
+        let output = self.engine.forward(&x, &w, &p, &pass)?;
         match self.auxiliary && mode == Mode::Evaluation {
             true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
             false => Ok(output),
@@ -251,7 +254,7 @@ impl Network {
         if flat.dims() != self.weights.dims() {
             return Err(Error::user(format!("weights have shape {:?}, not {:?}", self.weights.dims(), flat.dims())));
         }
-        self.weights.set(&flat.detach().to_dtype(DType::F32)?.to_device(self.weights.device())?)
+        self.weights.set(&flat.detach().to_dtype(self.weights.dtype())?.to_device(self.weights.device())?)
     }
 
     /// Moves the named weights, each given in its own shape; the others stay.
@@ -259,7 +262,7 @@ impl Network {
     /// # Errors
     /// An unknown name, with the closest one; another shape than the weight's.
     pub fn set_named(&self, named: &[(String, Tensor)]) -> Result<()> {
-        let mut flat = self.weights.detached().to_vec1::<f32>()?;
+        let mut flat = self.weights.detached().to_dtype(DType::F64)?.to_vec1::<f64>()?;
         for (name, value) in named {
             let Some(info) = self.graph().weight(name) else {
                 return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
@@ -267,10 +270,11 @@ impl Network {
             if value.dims() != info.shape {
                 return Err(Error::user(format!("weight \"{name}\" is {:?}, not {:?}", info.shape, value.dims())));
             }
-            let values = value.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let values = value.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
             flat[info.range()].copy_from_slice(&values);
         }
-        self.weights.set(&Tensor::from_vec(flat, self.weights.dims(), self.weights.device())?)
+        let flat = Tensor::from_vec(flat, self.weights.dims(), self.weights.device())?;
+        self.weights.set(&flat.to_dtype(self.weights.dtype())?)
     }
 
     /// What each candidate costs, edges × operations of each kind of cell.
@@ -288,12 +292,10 @@ impl Network {
     /// Everything that learning changes, by name: "weights", "statistics", "alphas.NAME", and "draws" where passes draw
     /// at random.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
-        let statistics: Vec<f32> = self.statistics.values().iter().map(|&value| value as f32).collect();
+        let statistics = self.statistics.values();
         let length = statistics.len();
-        let mut state = vec![
-            ("weights".to_string(), self.weights.detached()),
-            ("statistics".to_string(), Tensor::from_vec(statistics, length, &Device::Cpu)?),
-        ];
+        let statistics = Tensor::from_vec(statistics, length, &Device::Cpu)?.to_dtype(self.weights.dtype())?;
+        let mut state = vec![("weights".to_string(), self.weights.detached()), ("statistics".to_string(), statistics)];
         for (name, alpha) in self.alphas.iter() {
             state.push((format!("alphas.{name}"), alpha.detached()));
         }
@@ -313,7 +315,7 @@ impl Network {
         self.set_weights(find("weights")?)?;
         self.statistics.set(&statistics.to_dtype(DType::F64)?.to_vec1()?)?;
         for (name, alpha) in self.alphas.iter() {
-            alpha.set(&find(&format!("alphas.{name}"))?.to_device(alpha.device())?)?;
+            alpha.set(&find(&format!("alphas.{name}"))?.to_dtype(alpha.dtype())?.to_device(alpha.device())?)?;
         }
         match self.draws_at_random() {
             true => self.chance.restore(find("draws")?),

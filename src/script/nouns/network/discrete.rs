@@ -65,7 +65,7 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             };
             admit(call, &densenet(&settings)?)?;
             let network = Network::densenet(&settings, network_seed(call.host()), call.host().device())?;
-            memory::limited(call, &options, images.explain(network))
+            memory::settled(call, &options, images.explain(network))
         })
         .doc(
             r#"
@@ -154,10 +154,10 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
         Some(images) => images.explain(network),
         None => network,
     };
-    memory::limited(call, options, network)
+    memory::settled(call, options, network)
 }
 
 /// Sees that the weights fit into the script's memory.
 fn admit(call: &Call<'_>, graph: &Graph) -> Result<()> {
-    call.host().meter.admit(&[graph.parameters()], size_of::<f32>())
+    call.host().meter.admit(&[graph.parameters()], call.host().dtype().size_in_bytes())
 }

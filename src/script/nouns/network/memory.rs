@@ -2,8 +2,10 @@
 
 use crate::bytes::parse_bytes;
 use crate::script::binding::{Argument, Call, Mismatch, Options, describe_value};
+use crate::script::host::Host;
 use crate::space::Network;
 use crate::{Error, Result};
+use candle_core::DType;
 use rhai::Dynamic;
 use std::sync::Arc;
 
@@ -13,6 +15,11 @@ pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": o
                        weights, and 32 MB for the program; \
                        a data set that `images` holds is not";
 pub const DEFAULT: &str = "only what costs next to nothing is computed again";
+
+/// The network in the host's precision.
+pub fn in_precision(host: &Host, network: Network) -> Result<Network> {
+    if host.dtype() == DType::F64 { network.in_double_precision() } else { Ok(network) }
+}
 
 /// An amount of memory, written "2GB".
 pub struct Bytes(u64);
@@ -33,8 +40,10 @@ impl Argument for Bytes {
     }
 }
 
-/// The network within the memory that the script gives it; what that costs is told on the way.
-pub fn limited(call: &Call<'_>, options: &Options, network: Network) -> Result<Network> {
+/// The network in the host's precision and within the memory that the script gives it; what a limit costs is told when it is
+/// known.
+pub fn settled(call: &Call<'_>, options: &Options, network: Network) -> Result<Network> {
+    let network = in_precision(call.host(), network)?;
     let Some(Bytes(bytes)) = options.find::<Bytes>("memory")? else { return Ok(network) };
     let notes = call.host().notes.clone();
     network.within(bytes, Arc::new(move |line| notes.show(line)))

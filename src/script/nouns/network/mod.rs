@@ -3,6 +3,7 @@
 mod catalogue;
 mod discrete;
 mod genotype;
+mod kinks;
 mod memory;
 pub mod onnx;
 pub mod saved;
@@ -17,7 +18,6 @@ use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::{CellKind, Cost, Masks, Network, NormStyle, Supernet, SupernetOptions};
 use crate::{Error, Result};
-use candle_core::DType;
 use rand::Rng;
 use rhai::{Dynamic, FnPtr, Map};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     discrete::declare(library, registry);
     saved::declare(library, registry);
     onnx::declare(library);
+    kinks::declare(library);
 }
 
 fn declare_making(library: &mut Library, registry: &Registry) {
@@ -156,9 +157,10 @@ fn declare_properties(library: &mut Library) {
             let costs = net.costs(Cost::named(&what)?)?;
             let matrix = |kind: CellKind| -> Result<Dynamic> {
                 let rows = costs.of(kind);
-                let flat: Vec<f32> = rows.iter().flatten().map(|&cost| cost as f32).collect();
+                let flat: Vec<f64> = rows.iter().flatten().map(|&cost| cost as f64).collect();
                 let shape = (rows.len(), rows.first().map_or(0, Vec::len));
-                let tensor = candle_core::Tensor::from_vec(flat, shape, host.device())?;
+                let tensor = candle_core::Tensor::from_vec(flat, shape, &candle_core::Device::Cpu)?;
+                let tensor = tensor.to_dtype(host.dtype())?.to_device(host.device())?;
                 Ok(Dynamic::from(Tensor::new(&host.meter, tensor)))
             };
             CellKind::BOTH.into_iter().map(|kind| Ok((kind.name().into(), matrix(kind)?))).collect::<Result<Map>>()
@@ -304,8 +306,8 @@ fn supernet(call: &Call<'_>, registry: &Registry, images: &Pictures, options: &O
         edge_weights: options.get("edge_weights")?,
     })?;
     let host = call.host();
-    host.meter.admit(&[supernet.graph.parameters()], size_of::<f32>())?;
-    memory::limited(call, options, Network::supernet(supernet, network_seed(host), host.device())?)
+    host.meter.admit(&[supernet.graph.parameters()], host.dtype().size_in_bytes())?;
+    memory::settled(call, options, Network::supernet(supernet, network_seed(host), host.device())?)
 }
 
 fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) -> Result<Network> {
@@ -326,8 +328,8 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) ->
     }
     graph.set_output(output);
     let host = call.host();
-    host.meter.admit(&[graph.parameters()], size_of::<f32>())?;
-    memory::limited(call, &options, images.explain(Network::new(graph, network_seed(host), host.device())?))
+    host.meter.admit(&[graph.parameters()], host.dtype().size_in_bytes())?;
+    memory::settled(call, &options, images.explain(Network::new(graph, network_seed(host), host.device())?))
 }
 
 /// The k-th network of a script has the k-th seed.
@@ -379,6 +381,6 @@ fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<
         None => None,
     };
     let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
-    let logits = net.forward(&x.float()?.to_dtype(DType::F32)?, Some(&p), mode, active)?;
+    let logits = net.forward(&x.float()?, Some(&p), mode, active)?;
     Ok(Tensor::new(&host.meter, logits))
 }

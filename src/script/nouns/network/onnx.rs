@@ -30,7 +30,7 @@ impl Exported<'_> {
     /// A network without an output, or too large for the format; a folder that cannot be written.
     pub fn write(&self, path: &Path) -> Result<usize> {
         let Some(logits) = self.network.logits() else { return Err(Error::user("this network has no output")) };
-        let weights = self.network.weights().detached().to_vec1::<f32>()?;
+        let weights = self.network.weights().detached().to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
         let statistics: Vec<f32> = self.network.statistics().values().iter().map(|&value| value as f32).collect();
         let mixing = self.network.mixing()?;
         let graph = self.network.graph();

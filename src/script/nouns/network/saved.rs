@@ -59,7 +59,8 @@ fn declare_files(library: &mut Library, registry: &Registry) {
             let size = std::fs::metadata(&path).map_err(|e| Error::file(&path, &e))?.len();
             call.host().meter.admit(&[size as usize], 1)?;
             let (seed, device) = (network_seed(call.host()), call.host().device());
-            Ok(SavedNetwork::read_with(&path, defined.operations(call)?, seed, device)?.network)
+            let network = SavedNetwork::read_with(&path, defined.operations(call)?, seed, device)?.network;
+            super::memory::in_precision(call.host(), network)
         })
         .doc(
             r#"

@@ -27,6 +27,7 @@ pub fn start(host: &Arc<Host>, state: &[Dynamic], keep: &Map) -> Result<Run> {
             candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
             candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
         },
+        precision: precision(host).into(),
         threads: host.setup.threads,
         simd: Isa::choose()?.name().into(),
         state: state.iter().map(type_name).collect(),
@@ -42,6 +43,11 @@ pub fn start(host: &Arc<Host>, state: &[Dynamic], keep: &Map) -> Result<Run> {
     Ok(run)
 }
 
+/// The precision as the command line names it.
+fn precision(host: &Host) -> &'static str {
+    host.dtype().as_str()
+}
+
 /// Goes on with the run in the folder `path`, and says what makes it differ from the run that was never interrupted.
 fn resume(
     host: &Host,
@@ -55,6 +61,10 @@ fn resume(
     if before.device != info.device {
         return Err(Error::user(format!("the run began on {}, not on {}", before.device, info.device))
             .hint(format!("--device {}", before.device)));
+    }
+    if before.precision != info.precision {
+        return Err(Error::user(format!("the run began in {}, not in {}", before.precision, info.precision))
+            .hint(format!("--precision {}", before.precision)));
     }
     if before.simd != info.simd {
         host.notes

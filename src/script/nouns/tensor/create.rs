@@ -8,15 +8,22 @@ use crate::{Error, Result};
 use candle_core::{DType, Device};
 use rhai::Dynamic;
 
-/// Makes a tensor on the host's device from values in row-major order.
-pub(super) fn from_values(host: &Host, values: Vec<f32>, dims: &[usize]) -> Result<Tensor> {
-    host.meter.admit(dims, 4)?;
-    Ok(Tensor::new(&host.meter, candle_core::Tensor::from_vec(values, dims, host.device())?))
+/// Makes a tensor of the host's precision on its device from values in row-major order.
+pub(super) fn from_values(host: &Host, values: Vec<f64>, dims: &[usize]) -> Result<Tensor> {
+    admit(host, dims)?;
+    let values = candle_core::Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(host.dtype())?;
+    Ok(Tensor::new(&host.meter, values.to_device(host.device())?))
+}
+
+/// Checks that a tensor of this shape has room.
+pub(super) fn admit(host: &Host, dims: &[usize]) -> Result<()> {
+    host.meter.admit(dims, host.dtype().size_in_bytes())
 }
 
 fn filled(host: &Host, dims: &[usize], value: f64) -> Result<Tensor> {
-    host.meter.admit(dims, 4)?;
-    Ok(Tensor::new(&host.meter, candle_core::Tensor::full(value as f32, dims, host.device())?))
+    admit(host, dims)?;
+    let one = candle_core::Tensor::new(value, host.device())?.to_dtype(host.dtype())?;
+    Ok(Tensor::new(&host.meter, one.broadcast_as(dims)?.contiguous()?))
 }
 
 pub fn declare(library: &mut Library) {
@@ -54,7 +61,7 @@ fn declare_making(library: &mut Library) {
                 return Ok(tensor.value());
             }
             let nested = Nested::read(&values)?;
-            from_values(&host, nested.values.iter().map(|&v| v as f32).collect(), &nested.dims)
+            from_values(&host, nested.values.clone(), &nested.dims)
         })
         .doc("A tensor from a number or nested arrays of numbers; the arrays of one level have equal lengths.")
         .example(
@@ -72,8 +79,8 @@ fn declare_making(library: &mut Library) {
                 return Err(Error::user("arange needs finite ends and a step other than 0"));
             }
             let count = ((end - first) / step).ceil().max(0.0) as usize;
-            host.meter.admit(&[count], 4)?;
-            from_values(&host, (0..count).map(|i| (first + step * i as f64) as f32).collect(), &[count])
+            admit(&host, &[count])?;
+            from_values(&host, (0..count).map(|i| first + step * i as f64).collect(), &[count])
         })
         .doc(
             "The numbers from `first` up to but without `end`, `step` apart (1 by default); `arange(n)` counts from 0.",
@@ -87,16 +94,16 @@ fn declare_making(library: &mut Library) {
     let host = library.host();
     library
         .function("linspace", &["first", "last", "count"], move |first: f64, last: f64, count: usize| {
-            host.meter.admit(&[count], 4)?;
+            admit(&host, &[count])?;
             let gap = (last - first) / (count.max(2) - 1) as f64;
-            from_values(&host, (0..count).map(|i| (first + gap * i as f64) as f32).collect(), &[count])
+            from_values(&host, (0..count).map(|i| first + gap * i as f64).collect(), &[count])
         })
         .doc("`count` numbers at equal distances from `first` to `last`, both included.")
         .example("assert_equal(linspace(0, 1, 3).array(), [0.0, 0.5, 1.0]);");
     let host = library.host();
     library
         .function("eye", &["size"], move |size: usize| {
-            host.meter.admit(&[size, size], 4)?;
+            admit(&host, &[size, size])?;
             let mut values = vec![0.0; size * size];
             values.iter_mut().step_by(size + 1).for_each(|v| *v = 1.0);
             from_values(&host, values, &[size, size])

@@ -54,7 +54,8 @@ fn load(host: &Host, path: &Path) -> Result<Map> {
     for (name, view) in file.tensors() {
         let dtype = match view.dtype() {
             Dtype::F64 => DType::F64,
-            Dtype::F32 | Dtype::F16 | Dtype::BF16 => DType::F32,
+            // In the scripts' own precision, if that is wider.
+            Dtype::F32 | Dtype::F16 | Dtype::BF16 => host.dtype(),
             Dtype::U8 | Dtype::U32 | Dtype::I64 => DType::U32,
             other => {
                 return Err(Error::user(format!("{}: \"{name}\" holds numbers of type {other:?}", path.display()))

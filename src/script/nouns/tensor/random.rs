@@ -3,7 +3,7 @@
 
 use super::Tensor;
 use super::arguments::Shape;
-use super::create::from_values;
+use super::create::{admit, from_values};
 use crate::script::binding::{Declaration, Library, Options};
 use crate::script::host::Host;
 use crate::{Error, Result};
@@ -18,9 +18,9 @@ fn draw(
     options: &Options,
     mut next: impl FnMut(&mut crate::random::Rng) -> f64,
 ) -> Result<Tensor> {
-    host.meter.admit(&shape.0, 4)?;
+    admit(host, &shape.0)?;
     let mut rng = host.draw(&stream(options)?);
-    let values = (0..shape.0.iter().product()).map(|_| next(&mut rng) as f32).collect();
+    let values = (0..shape.0.iter().product()).map(|_| next(&mut rng)).collect();
     from_values(host, values, &shape.0)
 }
 
@@ -98,8 +98,8 @@ pub fn declare(library: &mut Library) {
         );
     let host = library.host();
     let permutation = library.function("permutation", &["count", "options"], move |count: usize, options: Options| {
-        host.meter.admit(&[count], 4)?;
-        let mut order: Vec<f32> = (0..count).map(|i| i as f32).collect();
+        admit(&host, &[count])?;
+        let mut order: Vec<f64> = (0..count).map(|i| i as f64).collect();
         order.shuffle(&mut host.draw(&stream(&options)?));
         from_values(&host, order, &[count])?.to_integers()
     });

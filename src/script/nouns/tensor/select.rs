@@ -154,7 +154,7 @@ pub fn declare(library: &mut Library) {
                 let indices = indices.resolve(classes, host.device())?;
                 let mut dims = indices.dims().to_vec();
                 dims.push(classes);
-                host.meter.admit(&dims, 4)?;
+                super::create::admit(&host, &dims)?;
                 let values = on_cpu(&indices)?.flatten_all()?.to_vec1::<u32>()?;
                 let mut hot = vec![0.0; values.len() * classes];
                 values.iter().enumerate().for_each(|(row, &class)| hot[row * classes + class as usize] = 1.0);
