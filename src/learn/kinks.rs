@@ -1,7 +1,7 @@
 //! How far single precision may be off in one pass because it takes another side of a kink, by the exact executor.
 
-use super::classify::Batch;
 use super::loss::Loss;
+use crate::batch::Batch;
 use crate::engine::exact::{Exact, Inputs, Norms};
 use crate::engine::{Draws, Wanted};
 use crate::parameter::Parameter;

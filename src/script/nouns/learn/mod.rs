@@ -15,7 +15,6 @@ use crate::script::nouns::Tensor;
 use crate::script::nouns::network::saved::as_seen_by;
 use crate::space::Network;
 use crate::{Error, Result};
-use candle_core::DType;
 use rhai::{Dynamic, FnPtr, Map};
 use std::fmt;
 use std::sync::Arc;
@@ -111,7 +110,7 @@ fn declare_gradients(library: &mut Library) {
                     other => return Err(Error::unknown("second derivative", other, ["alphas", "weights"])),
                 };
                 let batch = batch.on(net.weights().device())?;
-                let v = v.float()?.to_dtype(DType::F32)?;
+                let v = v.float()?.to_dtype(net.weights().dtype())?;
                 let relax = relaxation(call, &net, &options)?;
                 let mut parts = learn::hessian_vector(&net, &batch, &v, with, relax.as_deref())?;
                 let hand = |tensor| Dynamic::from(Tensor::new(&host.meter, tensor));

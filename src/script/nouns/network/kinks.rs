@@ -1,6 +1,6 @@
 //! What single precision may take for the other side of a kink; part of the noun `network`.
 
-use super::small;
+use super::SMALL;
 use crate::learn;
 use crate::script::binding::{Call, Library, Options};
 use crate::script::nouns::Tensor;
@@ -13,18 +13,21 @@ pub fn declare(library: &mut Library) {
     library
         .method("kinks", &["net", "batch", "options"], kinks)
         .doc(
-            "Which decisions of a pass rounding may turn round, found in double precision: inputs of ReLUs that lie too near \
-             to zero (`inputs`) and windows of max pools whose two largest values lie too near to each other (`windows`). \
-             `gradients` holds, element by element, the sum of what each changes in the gradient of the batch's \
-             cross-entropy: for `weights` and for every alpha. A gradient in single precision may be off by so much, and \
-             not by more than rounding beyond it.",
+            "Which decisions of a pass rounding may turn round, found in double precision: inputs of ReLUs that lie too \
+             near to zero (`inputs`) and windows of max pools whose two largest values lie too near to each other \
+             (`windows`). `gradients` holds, element by element, the sum of what each changes in the gradient of the \
+             batch's cross-entropy: for `weights` and for every alpha. A gradient in single precision may be off by so \
+             much, and beyond it not by more than rounding.",
         )
         .option("within", 2e-6, "how near counts, as a share of the largest magnitude in a map")
         .optional::<Tensor>("weights", "the network's own", "flat weights to look at instead")
-        .example(small!(
-            "let found = net.kinks(#{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] });\n\
-             assert(found.inputs >= 0 && found.gradients.weights.shape == net.weights.shape);"
-        ));
+        .example_after(
+            SMALL,
+            r#"
+            let found = net.kinks(#{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] });
+            assert(found.inputs >= 0 && found.gradients.weights.shape == net.weights.shape);
+            "#,
+        );
 }
 
 fn kinks(call: &Call<'_>, net: Network, batch: AnyBatch, options: Options) -> Result<Map> {
