@@ -6,7 +6,7 @@
 pub mod bilevel;
 pub mod classify;
 pub mod evaluate;
-pub mod kinks;
+pub mod exact;
 pub mod loss;
 pub mod optimizer;
 pub mod schedule;
@@ -16,7 +16,7 @@ pub use crate::batch::Batch;
 pub use bilevel::{Order, Relax, Unroll, With};
 pub use classify::{alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
 pub use evaluate::{Score, evaluate};
-pub use kinks::{Kinks, kinks};
+pub use exact::{ExactGradient, Near, Parts, exact};
 pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
 pub use vector::{gradients, norm};

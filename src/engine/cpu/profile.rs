@@ -361,6 +361,12 @@ fn ticks() -> u64 {
     }
 }
 
+/// Keeps others from recording while it is held: a recording sees all passes of the process.
+#[cfg(test)]
+pub fn unrecorded() -> MutexGuard<'static, ()> {
+    lock(&RECORDER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,13 +81,14 @@ impl Known {
             ("type_of", &[1]),
             ("Fn", &[1]),
             ("call", &[1, 2, 3, 4, 5, 6, 7, 8]),
-            ("curry", &[2, 3, 4, 5, 6]),
             ("is_shared", &[1]),
             ("is_def_var", &[1]),
             ("is_def_fn", &[2, 3]),
         ] {
             known.functions.entry(name.into()).or_default().extend(counts);
         }
+        // A closure is curried with every variable that it captures.
+        known.functions.entry("curry".into()).or_default().extend(2..=64);
         for tree in std::iter::once(ast).chain(modules) {
             for function in tree.iter_functions() {
                 known.scripted.entry(function.name.to_string()).or_default().insert(function.params.len());

@@ -2,8 +2,8 @@
 
 mod catalogue;
 mod discrete;
+mod exact;
 mod genotype;
-mod kinks;
 mod memory;
 pub mod onnx;
 pub mod saved;
@@ -39,7 +39,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     discrete::declare(library, registry);
     saved::declare(library, registry);
     onnx::declare(library);
-    kinks::declare(library);
+    exact::declare(library);
 }
 
 fn declare_making(library: &mut Library, registry: &Registry) {
