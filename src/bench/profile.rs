@@ -93,7 +93,7 @@ impl Profile {
         for _ in 0..steps {
             step()?;
         }
-        Ok(Self::read(&recorder.finish(), &components, steps, peak, Crew::AllThreads.threads()))
+        Ok(Self::read(&recorder.finish(), components.as_slice(), steps, peak, Crew::AllThreads.threads()))
     }
 
     fn read(record: &Record, components: &[String], steps: usize, peak_gflops: f64, threads: usize) -> Self {

@@ -4,7 +4,9 @@ use super::kernels::depthwise;
 use super::memory::Tables;
 use super::memory::scratch::ScratchSizes;
 use super::pass::gather::Moves;
-use crate::graph::plan::{LANES, Plan, Step, Unit, ValueId, Ways};
+use crate::graph::plan::{
+    LANES, NormId, Plan, RawId, StageId, Step, StepId, SumId, Table, Unit, UnitId, ValueId, Ways,
+};
 
 /// Image groups of a batch. More would balance many cores better, fewer would need less memory for partial sums.
 pub(super) const GROUPS: usize = 16;
@@ -18,21 +20,21 @@ pub(super) struct CpuPlan {
     pub tables: Tables,
     pub scratch: ScratchSizes,
     /// By raw tensor: the norms that it feeds (also as part of a concatenation), and its first lane there.
-    pub statistics_of: Vec<Vec<(usize, usize)>>,
+    pub statistics_of: Table<RawId, Vec<(NormId, usize)>>,
     /// By stage: the norms whose tensors are complete at its end.
-    pub norms_of_stage: Vec<Vec<usize>>,
+    pub norms_of_stage: Table<StageId, Vec<NormId>>,
     /// By stage: floats of an image that it writes.
-    pub stage_len: Vec<usize>,
+    pub stage_len: Table<StageId, usize>,
     /// By step: the values that it reads.
-    pub inputs: Vec<Vec<ValueId>>,
+    pub inputs: Table<StepId, Vec<ValueId>>,
     /// By sum and dot: whether a norm waits for the product.
-    pub dot_feeds_norm: Vec<Vec<bool>>,
+    pub dot_feeds_norm: Table<SumId, Vec<bool>>,
     /// By sum and dot: whether a mixing weight's gradient is made of the product.
-    pub dot_feeds_slot: Vec<Vec<bool>>,
+    pub dot_feeds_slot: Table<SumId, Vec<bool>>,
     /// By unit.
-    pub shapes: Vec<UnitShape>,
+    pub shapes: Table<UnitId, UnitShape>,
     /// By step: how a gather moves lanes.
-    pub moves: Vec<Option<Moves>>,
+    pub moves: Table<StepId, Option<Moves>>,
 }
 
 /// A unit's block counts, filled lanes and tap offsets.
@@ -121,38 +123,37 @@ impl UnitShape {
 
 impl CpuPlan {
     pub fn new(plan: Plan) -> Self {
-        let mut statistics_of = vec![Vec::new(); plan.raws.len()];
-        let mut norms_of_stage = vec![Vec::new(); plan.forward.len()];
-        let mut norms_of_raw = vec![Vec::new(); plan.raws.len()];
-        for (index, norm) in plan.norms.iter().enumerate() {
-            norms_of_raw[norm.raw].push(index);
-            norms_of_stage[plan.raws[norm.raw].level].push(index);
+        let mut statistics_of = plan.raws.beside(Vec::new());
+        let mut norms_of_stage = plan.forward.beside(Vec::new());
+        let mut norms_of_raw = plan.raws.beside(Vec::new());
+        for (id, norm) in plan.norms.pairs() {
+            norms_of_raw[norm.raw].push(id);
+            norms_of_stage[plan.raws[norm.raw].level].push(id);
         }
-        for raw in (0..plan.raws.len()).filter(|&raw| plan.raws[raw].made_by.is_some()) {
+        for raw in plan.raws.ids().filter(|&raw| plan.raws[raw].made_by.is_some()) {
             let mut at = Some((raw, 0));
             while let Some((whole, lane)) = at {
                 statistics_of[raw].extend(norms_of_raw[whole].iter().map(|&norm| (norm, lane)));
                 at = plan.raws[whole].part_of.map(|(parent, block)| (parent, lane + block * LANES));
             }
         }
-        let by_dot = |feeds: &dyn Fn(usize, usize) -> bool| -> Vec<Vec<bool>> {
-            let of_sum = |sum: usize| plan.sums[sum].dots.iter().map(|&raw| feeds(sum, raw)).collect();
-            (0..plan.sums.len()).map(of_sum).collect()
+        let by_dot = |feeds: &dyn Fn(SumId, RawId) -> bool| -> Table<SumId, Vec<bool>> {
+            plan.sums.map(|(id, sum)| sum.dots.iter().map(|&raw| feeds(id, raw)).collect())
         };
-        let shapes: Vec<UnitShape> = plan.units.iter().map(|unit| UnitShape::new(&plan, unit)).collect();
-        let moves = plan.steps.iter().map(|step| match step {
+        let shapes = plan.units.map(|(_, unit)| UnitShape::new(&plan, unit));
+        let moves = plan.steps.map(|(_, step)| match step {
             Step::Gather { input, lanes, .. } => {
                 Some(Moves::new(lanes, plan.raws[plan.values[*input].raw].layout.blocks()))
             }
             _ => None,
         });
-        let output_len = |&step: &usize| plan.raws[plan.output_of(step)].len();
+        let output_len = |&step: &StepId| plan.raws[plan.output_of(step)].len();
         Self {
             tables: Tables::new(&plan),
             scratch: ScratchSizes::new(&plan, &shapes),
-            moves: moves.collect(),
-            inputs: (0..plan.steps.len()).map(|step| plan.inputs_of(step)).collect(),
-            stage_len: plan.forward.iter().map(|stage| stage.steps.iter().map(output_len).sum()).collect(),
+            moves,
+            inputs: plan.steps.map(|(step, _)| plan.inputs_of(step)),
+            stage_len: plan.forward.map(|(_, stage)| stage.steps.iter().map(output_len).sum()),
             dot_feeds_norm: by_dot(&|sum, raw| plan.dot_feeds_norm(sum, raw)),
             dot_feeds_slot: by_dot(&|sum, raw| plan.dot_feeds_slot(sum, raw)),
             statistics_of,

@@ -7,7 +7,7 @@
 //! One recording sees all passes of the process: record where nothing else runs.
 
 use super::pass::Run;
-use crate::graph::plan::{BackStep, RawId};
+use crate::graph::plan::{BackStep, Id, RawId, StepId};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -171,7 +171,7 @@ impl Drop for Span {
 impl Run<'_> {
     /// What follows on this thread belongs to this forward step.
     #[inline(always)]
-    pub(super) fn profile_step(&self, step: usize) {
+    pub(super) fn profile_step(&self, step: StepId) {
         if is_on() {
             self.enter(self.plan().output_of(step), 0);
         }
@@ -197,7 +197,7 @@ impl Run<'_> {
     #[cold]
     #[inline(never)]
     fn enter(&self, raw: RawId, direction: usize) {
-        let spot = 2 * self.plan().raws[raw].component + direction;
+        let spot = 2 * self.plan().raws[raw].component.index() + direction;
         AT_WORK.with_borrow_mut(|table| {
             if let Some(table) = table
                 && table.spot != Some(spot)

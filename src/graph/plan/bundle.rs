@@ -27,8 +27,7 @@ impl Lowering<'_> {
                 }
             }
             let bottom = bundle.bottom;
-            self.plan.lane_factors.push(factors);
-            let mixing = Mixing::Lanes(self.plan.lane_factors.len() - 1);
+            let mixing = Mixing::Lanes(self.plan.lane_factors.push(factors));
             let seen = self.bundle(&nodes, bottom, Family::shares(shape.channels));
             let value = match seen {
                 Seen::View { value, activation: Some(activation) } => self.write_out(value, Some(activation)),

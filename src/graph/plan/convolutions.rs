@@ -81,7 +81,7 @@ impl Lowering<'_> {
             Geometry::new((from.height, from.width), (shape.height, shape.width), conv.stride, conv.padding, taps);
         let output = self.raw(layout, shape.height, shape.width);
         let value = self.value(output, None);
-        self.plan.units.push(Unit { input: view, output, value, geometry, depthwise, dense, bias });
-        self.made(Step::Unit(self.plan.units.len() - 1), output)
+        let unit = self.plan.units.push(Unit { input: view, output, value, geometry, depthwise, dense, bias });
+        self.made(Step::Unit(unit), output)
     }
 }

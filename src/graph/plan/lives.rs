@@ -3,7 +3,7 @@
 //! Every step has two slots: it reads in the first and writes gradients in the second, so a gradient may lie where the
 //! step's own stored output lay (see the engine's backward steps).
 
-use super::{BackStep, Gradient, Plan, RawId, Step, ValueId};
+use super::{BackStep, Gradient, Plan, RawId, Step, StepId, Table, ValueId};
 use crate::graph::PoolKind;
 
 /// The first and the last slot in which a buffer is needed.
@@ -19,16 +19,16 @@ pub(super) struct Reading {
 /// The lives of all buffers of one use of a plan, if every tensor is kept until it is last read.
 pub(super) struct Lives {
     /// By root: from its first part's writing to its last reading on the way forward.
-    pub forward: Vec<Option<Span>>,
+    pub forward: Table<RawId, Option<Span>>,
     /// By root, in order.
-    pub readings: Vec<Vec<Reading>>,
+    pub readings: Table<RawId, Vec<Reading>>,
     /// By owner (see [`Lives::owner`]).
-    pub gradients: Vec<Option<Span>>,
+    pub gradients: Table<ValueId, Option<Span>>,
     /// By backward stage: the slot of its first step.
     pub stages: Vec<usize>,
     pub slots: usize,
     /// By raw tensor: its value without a norm.
-    plain: Vec<Option<ValueId>>,
+    plain: Table<RawId, Option<ValueId>>,
 }
 
 /// What a backward step does to one buffer.
@@ -42,14 +42,14 @@ pub(super) enum Touch {
 
 impl Lives {
     pub fn of(plan: &Plan, training: bool) -> Self {
-        let mut plain = vec![None; plan.raws.len()];
-        for (id, value) in plan.values.iter().enumerate().filter(|(_, value)| value.norm.is_none()).rev() {
+        let mut plain = plan.raws.beside(None);
+        for (id, value) in plan.values.pairs().filter(|(_, value)| value.norm.is_none()).rev() {
             plain[value.raw] = Some(id);
         }
         let mut lives = Lives {
-            forward: vec![None; plan.raws.len()],
-            readings: vec![Vec::new(); plan.raws.len()],
-            gradients: vec![None; plan.values.len()],
+            forward: plan.raws.beside(None),
+            readings: plan.raws.beside(Vec::new()),
+            gradients: plan.values.beside(None),
             stages: Vec::new(),
             slots: 0,
             plain,
@@ -107,7 +107,7 @@ fn widen(span: &mut Option<Span>, slot: usize) {
 
 impl Plan {
     /// The raw tensors that a forward step reads.
-    pub fn raws_read(&self, step: usize) -> Vec<RawId> {
+    pub fn raws_read(&self, step: StepId) -> Vec<RawId> {
         self.inputs_of(step).into_iter().map(|value| self.values[value].raw).collect()
     }
 
@@ -177,7 +177,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
             }
         }
         BackStep::Export => {
-            if let Some(value) = plan.values.iter().position(|v| v.raw == plan.input && v.norm.is_none()) {
+            if let Some(value) = plan.values.position(|v| v.raw == plan.input && v.norm.is_none()) {
                 reads_gradient(plan, value, note);
             }
         }

@@ -7,8 +7,8 @@ use super::readers::{Readers, count_readers, live_nodes};
 use super::selection::wanted_nodes;
 use super::siblings::{self, Siblings};
 use super::{
-    Gradient, Layout, Mixing, Norm, NormPart, Plan, PoolStep, Raw, RawId, Step, Sum, SumTerm, Value, ValueId, View,
-    ViewId, Weights,
+    ComponentId, Gradient, Layout, Mixing, Norm, NormId, NormPart, Plan, PoolStep, Raw, RawId, StageId, Step, Sum,
+    SumTerm, Table, Value, ValueId, View, ViewId, Weights,
 };
 use crate::Result;
 use crate::graph::{Activation, Graph, Node, Op, Pool, Term};
@@ -42,7 +42,7 @@ pub(super) struct Lowering<'g> {
     pub seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
     /// Of the node at work.
-    component: usize,
+    component: ComponentId,
     pub plan: Plan,
 }
 
@@ -53,20 +53,20 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let siblings = siblings::find(graph, &sums, &readers);
     let wanted = wanted_nodes(graph, &live, &readers, &siblings, output);
     let plan = Plan {
-        components: Vec::new(),
-        raws: Vec::new(),
-        values: Vec::new(),
-        views: Vec::new(),
-        norms: Vec::new(),
-        lane_factors: Vec::new(),
-        units: Vec::new(),
-        pools: Vec::new(),
-        sums: Vec::new(),
-        steps: Vec::new(),
-        forward: Vec::new(),
+        components: Table::new(),
+        raws: Table::new(),
+        values: Table::new(),
+        views: Table::new(),
+        norms: Table::new(),
+        lane_factors: Table::new(),
+        units: Table::new(),
+        pools: Table::new(),
+        sums: Table::new(),
+        steps: Table::new(),
+        forward: Table::new(),
         backward: Vec::new(),
-        input: 0,
-        output: 0,
+        input: RawId::default(),
+        output: ValueId::default(),
         training: Default::default(),
         inference: Default::default(),
     };
@@ -79,7 +79,7 @@ pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
         sums,
         seen: HashMap::new(),
         view_ids: HashMap::new(),
-        component: 0,
+        component: ComponentId::default(),
         plan,
     };
     for node in graph.nodes().filter(|n| wanted[n.index()]) {
@@ -185,8 +185,8 @@ impl Lowering<'_> {
     pub(super) fn pool(&mut self, input: ValueId, pool: Pool, height: usize, width: usize) -> ValueId {
         let output = self.raw(self.layout(input), height, width);
         let value = self.value(output, None);
-        self.plan.pools.push(PoolStep { input, output, value, pool });
-        self.made(Step::Pool(self.plan.pools.len() - 1), output)
+        let pool = self.plan.pools.push(PoolStep { input, output, value, pool });
+        self.made(Step::Pool(pool), output)
     }
 
     fn sum(&mut self, node: Node, terms: &[Term]) -> ValueId {
@@ -231,8 +231,8 @@ impl Lowering<'_> {
             }
         }
         let value = self.value(output, None);
-        self.plan.sums.push(Sum { terms, output, value, dots });
-        self.made(Step::Sum(self.plan.sums.len() - 1), output)
+        let sum = self.plan.sums.push(Sum { terms, output, value, dots });
+        self.made(Step::Sum(sum), output)
     }
 
     /// The same value in another layout.
@@ -304,16 +304,10 @@ impl Lowering<'_> {
 
     pub(super) fn normed(&mut self, value: ValueId, parts: Weights<NormPart>) -> Seen {
         let raw = self.plan.values[value].raw;
-        let index = self.plan.norms.len();
-        let normed = match self.is_single(raw) {
-            // The unit's one value is the normed one.
-            true => {
-                self.plan.values[value].norm = Some(index);
-                value
-            }
-            false => self.value(raw, Some(index)),
-        };
-        self.plan.norms.push(Norm { raw, value: normed, parts });
+        // The unit's one value is the normed one.
+        let normed = if self.is_single(raw) { value } else { self.value(raw, None) };
+        let norm = self.plan.norms.push(Norm { raw, value: normed, parts });
+        self.plan.values[normed].norm = Some(norm);
         self.plain_view(normed)
     }
 
@@ -331,15 +325,13 @@ impl Lowering<'_> {
             width,
             part_of: None,
             made_by: None,
-            level: 0,
+            level: StageId::default(),
             component: self.component,
-        });
-        self.plan.raws.len() - 1
+        })
     }
 
-    pub(super) fn value(&mut self, raw: RawId, norm: Option<usize>) -> ValueId {
-        self.plan.values.push(Value { raw, norm, gradient: Gradient::Buffer });
-        self.plan.values.len() - 1
+    pub(super) fn value(&mut self, raw: RawId, norm: Option<NormId>) -> ValueId {
+        self.plan.values.push(Value { raw, norm, gradient: Gradient::Buffer })
     }
 
     pub(super) fn made(&mut self, step: Step, output: RawId) -> ValueId {
@@ -353,16 +345,15 @@ impl Lowering<'_> {
             | Step::Gather { value, .. }
             | Step::GlobalPool { value, .. } => *value,
         };
-        self.plan.steps.push(step);
-        self.plan.raws[output].made_by = Some(self.plan.steps.len() - 1);
+        self.plan.raws[output].made_by = Some(self.plan.steps.push(step));
         value
     }
 
     pub(super) fn view(&mut self, value: ValueId, activation: Option<Activation>) -> ViewId {
-        *self.view_ids.entry((value, activation)).or_insert_with(|| {
-            self.plan.views.push(View { value, activation, pad: (0, 0) });
-            self.plan.views.len() - 1
-        })
+        *self
+            .view_ids
+            .entry((value, activation))
+            .or_insert_with(|| self.plan.views.push(View { value, activation, pad: (0, 0) }))
     }
 
     pub(super) fn plain_view(&self, value: ValueId) -> Seen {

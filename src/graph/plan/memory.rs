@@ -1,7 +1,7 @@
 //! Where each buffer lies: one region an image, shared by buffers that are never alive together.
 
 use super::lives::{Lives, Span};
-use super::{Plan, RawId, Ways};
+use super::{Id, Plan, RawId, Table, ValueId, Ways};
 
 /// One buffer's offset in floats within an image's region.
 pub type Place = usize;
@@ -10,9 +10,9 @@ pub type Place = usize;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// By raw tensor; parts lie within their concatenation.
-    pub raws: Vec<Place>,
+    pub raws: Table<RawId, Place>,
     /// By value, for gradients that are buffers (unused otherwise).
-    pub gradients: Vec<Place>,
+    pub gradients: Table<ValueId, Place>,
     /// Floats of one image's region.
     pub len: usize,
 }
@@ -26,11 +26,10 @@ pub(super) struct Buffer {
 /// A pass forward only.
 pub(super) fn place_inference(plan: &Plan) -> Memory {
     let lives = Lives::of(plan, false);
-    let buffers: Vec<Buffer> = (0..plan.raws.len())
-        .map(|raw| Buffer { len: plan.raws[raw].len(), spans: lives.forward[raw].into_iter().collect() })
-        .collect();
+    let spans = plan.raws.pairs().map(|(id, raw)| (raw.len(), lives.forward[id].into_iter().collect()));
+    let buffers: Vec<Buffer> = spans.map(|(len, spans)| Buffer { len, spans }).collect();
     let (places, len) = pack(&buffers);
-    Memory { raws: raws_at(plan, &places), gradients: Vec::new(), len }
+    Memory { raws: raws_at(plan, |root| places[root.index()]), gradients: Table::new(), len }
 }
 
 /// A pass forward and backward; `spans` gives those of a raw tensor on either way.
@@ -40,42 +39,39 @@ pub(super) fn place_training(
     spans: impl Fn(RawId) -> (Vec<Span>, Option<Vec<Span>>),
 ) -> Ways<Memory> {
     // Tensors as forward writes them, tensors recomputed, gradients.
-    let raws = plan.raws.len();
-    let mut buffers: Vec<Buffer> = (0..2 * raws).map(|_| Buffer { len: 0, spans: Vec::new() }).collect();
-    let mut recomputed = vec![false; raws];
-    for raw in 0..raws {
-        let (kept, remade) = spans(raw);
-        buffers[raw] = Buffer { len: plan.raws[raw].len(), spans: kept };
-        if let Some(spans) = remade {
-            buffers[raws + raw] = Buffer { len: plan.raws[raw].len(), spans };
-            recomputed[raw] = true;
-        }
+    let (mut buffers, mut recomputed): (Vec<Buffer>, Vec<Buffer>) = (Vec::new(), Vec::new());
+    let mut is_recomputed = plan.raws.beside(false);
+    for (id, raw) in plan.raws.pairs() {
+        let (kept, again) = spans(id);
+        is_recomputed[id] = again.is_some();
+        buffers.push(Buffer { len: raw.len(), spans: kept });
+        recomputed.push(Buffer { len: raw.len(), spans: again.unwrap_or_default() });
     }
-    for (value, span) in lives.gradients.iter().enumerate() {
+    buffers.append(&mut recomputed);
+    for (value, span) in lives.gradients.pairs() {
         buffers.push(Buffer { len: plan.raws[plan.values[value].raw].len(), spans: span.iter().copied().collect() });
     }
     let (places, len) = pack(&buffers);
-    let gradients: Vec<Place> = (0..plan.values.len())
-        .map(|value| {
-            let (owner, offset) = lives.owner(plan, value);
-            places[2 * raws + owner] + offset
-        })
-        .collect();
-    let back: Vec<Place> = (0..raws).map(|raw| places[if recomputed[raw] { raws + raw } else { raw }]).collect();
+    let raws = plan.raws.len();
+    let (kept, rest) = places.split_at(raws);
+    let (again, of_gradients) = rest.split_at(raws);
+    let gradients: Table<ValueId, Place> = plan.values.map(|(value, _)| {
+        let (owner, offset) = lives.owner(plan, value);
+        of_gradients[owner.index()] + offset
+    });
+    let back = |root: RawId| if is_recomputed[root] { again[root.index()] } else { kept[root.index()] };
     Ways {
-        forward: Memory { raws: raws_at(plan, &places[..raws]), gradients: gradients.clone(), len },
-        backward: Memory { raws: raws_at(plan, &back), gradients, len },
+        forward: Memory { raws: raws_at(plan, |root| kept[root.index()]), gradients: gradients.clone(), len },
+        backward: Memory { raws: raws_at(plan, back), gradients, len },
     }
 }
 
 /// By raw tensor, given the places of roots.
-fn raws_at(plan: &Plan, places: &[Place]) -> Vec<Place> {
-    (0..plan.raws.len())
-        .map(|raw| {
-            let (root, offset) = plan.root(raw);
-            places[root] + offset
-        })
-        .collect()
+fn raws_at(plan: &Plan, place: impl Fn(RawId) -> Place) -> Table<RawId, Place> {
+    plan.raws.map(|(raw, _)| {
+        let (root, offset) = plan.root(raw);
+        place(root) + offset
+    })
 }
 
 /// Greedy by size: the largest buffers first, each at the lowest offset where no buffer alive with it lies.

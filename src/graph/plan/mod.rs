@@ -20,6 +20,7 @@ mod bundle;
 mod components;
 mod convolutions;
 mod geometry;
+mod ids;
 mod layout;
 mod lives;
 mod lower;
@@ -28,6 +29,8 @@ mod open;
 mod padding;
 mod readers;
 mod recompute;
+#[cfg(test)]
+mod replay;
 mod schedule;
 mod selection;
 mod siblings;
@@ -35,6 +38,9 @@ mod ways;
 mod work;
 
 pub use geometry::{BackwardTap, Geometry};
+pub use ids::{
+    ComponentId, FactorsId, Id, NormId, PoolId, RawId, StageId, StepId, SumId, Table, UnitId, ValueId, ViewId,
+};
 pub use layout::{LANES, Layout};
 pub use memory::{Memory, Place};
 pub use recompute::{Recomputed, Training};
@@ -43,13 +49,6 @@ pub use ways::Ways;
 use super::{Activation, Graph, Pool, Slot, bounds};
 use crate::{Error, Result};
 use std::sync::Arc;
-
-/// Index of a raw tensor.
-pub type RawId = usize;
-/// Index of a value.
-pub type ValueId = usize;
-/// Index of a view.
-pub type ViewId = usize;
 
 /// A stored tensor: per image `layout.blocks() × height × width × 16`.
 #[derive(Clone, Debug)]
@@ -60,11 +59,11 @@ pub struct Raw {
     /// The concatenation that this tensor is a part of, and the block at which it begins there.
     pub part_of: Option<(RawId, usize)>,
     /// The step that writes it (none for a concatenation, which its parts write).
-    pub made_by: Option<usize>,
+    pub made_by: Option<StepId>,
     /// The stage before which it is complete.
-    pub level: usize,
-    /// The component of the network that it belongs to: index into [`Plan::components`].
-    pub component: usize,
+    pub level: StageId,
+    /// The component of the network that it belongs to.
+    pub component: ComponentId,
 }
 
 impl Raw {
@@ -86,8 +85,7 @@ impl Raw {
 #[derive(Clone, Debug)]
 pub struct Value {
     pub raw: RawId,
-    /// Index into [`Plan::norms`].
-    pub norm: Option<usize>,
+    pub norm: Option<NormId>,
     pub gradient: Gradient,
 }
 
@@ -102,8 +100,7 @@ pub enum Gradient {
 
 #[derive(Clone, Copy, Debug)]
 pub struct GradientTerm {
-    /// Index into [`Plan::sums`].
-    pub sum: usize,
+    pub sum: SumId,
     pub mixing: Mixing,
 }
 
@@ -112,8 +109,8 @@ pub struct GradientTerm {
 pub enum Mixing {
     One,
     Slot(Slot),
-    /// A factor for each lane of the term's only block: index into [`Plan::lane_factors`].
-    Lanes(usize),
+    /// A factor for each lane of the term's only block.
+    Lanes(FactorsId),
 }
 
 /// What one lane of a term is multiplied by.
@@ -226,9 +223,9 @@ pub enum Step {
         value: ValueId,
         id: usize,
     },
-    Unit(usize),
-    Pool(usize),
-    Sum(usize),
+    Unit(UnitId),
+    Pool(PoolId),
+    Sum(SumId),
     /// A view written out, for readers that take plain values only.
     Apply {
         input: ViewId,
@@ -261,15 +258,15 @@ pub enum BackStep {
     /// Σ g and Σ g·y of a value whose gradient is a buffer and that is seen through a norm.
     OwnSums { value: ValueId },
     /// Σ g and Σ g·y for all terms of a sum, once the sum's gradient is complete.
-    Dots { sum: usize },
+    Dots { sum: SumId },
     /// Factor · g of a sum into a term whose gradient is a buffer.
-    SumTerm { sum: usize, term: usize, first: bool },
+    SumTerm { sum: SumId, term: usize, first: bool },
     /// Through a norm of a tensor that has other readers too, into the tensor's own gradient.
     Norm { value: ValueId, into: ValueId, first: bool },
     /// The gradient of what a forward step made into its input (and weights).
-    Step { step: usize, first: bool },
+    Step { step: StepId, first: bool },
     /// A forward step once more, for readers that follow: its output was not kept.
-    Recompute { step: usize },
+    Recompute { step: StepId },
     /// The images' gradient, back to channels first.
     Export,
 }
@@ -277,7 +274,7 @@ pub enum BackStep {
 /// Steps that run image by image; batch statistics are complete at its end.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
-    pub steps: Vec<usize>,
+    pub steps: Vec<StepId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -288,17 +285,17 @@ pub struct BackStage {
 /// A lowered graph.
 pub struct Plan {
     /// Components of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
-    pub components: Vec<String>,
-    pub raws: Vec<Raw>,
-    pub values: Vec<Value>,
-    pub views: Vec<View>,
-    pub norms: Vec<Norm>,
-    pub lane_factors: Vec<[LaneFactor; LANES]>,
-    pub units: Vec<Unit>,
-    pub pools: Vec<PoolStep>,
-    pub sums: Vec<Sum>,
-    pub steps: Vec<Step>,
-    pub forward: Vec<Stage>,
+    pub components: Table<ComponentId, String>,
+    pub raws: Table<RawId, Raw>,
+    pub values: Table<ValueId, Value>,
+    pub views: Table<ViewId, View>,
+    pub norms: Table<NormId, Norm>,
+    pub lane_factors: Table<FactorsId, [LaneFactor; LANES]>,
+    pub units: Table<UnitId, Unit>,
+    pub pools: Table<PoolId, PoolStep>,
+    pub sums: Table<SumId, Sum>,
+    pub steps: Table<StepId, Step>,
+    pub forward: Table<StageId, Stage>,
     /// The backward pass if everything is kept.
     pub backward: Vec<BackStage>,
     pub input: RawId,
@@ -348,7 +345,7 @@ impl Plan {
     }
 
     /// Whether Σ g·y of a sum and one of its tensors is a part of what that tensor's norm waits for.
-    pub fn dot_feeds_norm(&self, sum: usize, raw: RawId) -> bool {
+    pub fn dot_feeds_norm(&self, sum: SumId, raw: RawId) -> bool {
         self.sums[sum]
             .terms
             .iter()
@@ -357,7 +354,7 @@ impl Plan {
     }
 
     /// Whether Σ g·y of a sum and one of its tensors is a part of a mixing weight's gradient.
-    pub fn dot_feeds_slot(&self, sum: usize, raw: RawId) -> bool {
+    pub fn dot_feeds_slot(&self, sum: SumId, raw: RawId) -> bool {
         let mixes = |mixing: Mixing| match mixing {
             Mixing::One => false,
             Mixing::Slot(_) => true,
@@ -367,7 +364,7 @@ impl Plan {
     }
 
     /// The raw tensor that a step makes.
-    pub fn output_of(&self, step: usize) -> RawId {
+    pub fn output_of(&self, step: StepId) -> RawId {
         match &self.steps[step] {
             Step::Import { output }
             | Step::Noise { output, .. }
@@ -381,9 +378,9 @@ impl Plan {
     }
 
     /// The value through which a step's output is read (for the images, which may have several, the first).
-    pub fn value_made_by(&self, step: usize) -> ValueId {
+    pub fn value_made_by(&self, step: StepId) -> ValueId {
         match &self.steps[step] {
-            Step::Import { output } => self.values.iter().position(|v| v.raw == *output).unwrap_or(0),
+            Step::Import { output } => self.values.position(|v| v.raw == *output).unwrap_or_default(),
             Step::Unit(unit) => self.units[*unit].value,
             Step::Pool(pool) => self.pools[*pool].value,
             Step::Sum(sum) => self.sums[*sum].value,
@@ -395,7 +392,7 @@ impl Plan {
     }
 
     /// The values that a step reads.
-    pub fn inputs_of(&self, step: usize) -> Vec<ValueId> {
+    pub fn inputs_of(&self, step: StepId) -> Vec<ValueId> {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],

@@ -7,7 +7,7 @@
 
 use super::lives::{Lives, Reading, Span};
 use super::memory::{Memory, place_training};
-use super::{BackStage, BackStep, Plan, RawId, Step, Ways};
+use super::{BackStage, BackStep, Plan, RawId, Step, StepId, Table, Ways};
 use std::collections::BTreeMap;
 
 /// How long a tensor is kept.
@@ -50,7 +50,7 @@ impl Recomputed {
 }
 
 /// The share of a step's multiply-adds that may be spent where nobody asked for less memory.
-const CHEAP: f64 = 0.0175;
+pub(super) const CHEAP: f64 = 0.0175;
 
 /// A training pass that recomputes only what is nearly free.
 pub(super) fn cheap(plan: &Plan) -> Training {
@@ -82,11 +82,11 @@ pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
 pub(super) struct Chooser<'p> {
     plan: &'p Plan,
     lives: Lives,
-    keep: Vec<Keep>,
+    keep: Table<RawId, Keep>,
     /// By raw tensor: the step that makes it, where it may be recomputed.
-    step: Vec<Option<usize>>,
+    step: Table<RawId, Option<StepId>>,
     /// By root: tensors made from it that may be recomputed.
-    dependents: Vec<Vec<RawId>>,
+    dependents: Table<RawId, Vec<RawId>>,
     /// By slot: floats that are needed.
     needed: Vec<usize>,
     recomputed: Recomputed,
@@ -96,29 +96,29 @@ impl<'p> Chooser<'p> {
     pub fn new(plan: &'p Plan) -> Self {
         let lives = Lives::of(plan, true);
         let mut needed = vec![0; lives.slots];
-        for (value, span) in lives.gradients.iter().enumerate() {
+        for (value, span) in lives.gradients.pairs() {
             let len = plan.raws[plan.values[value].raw].len();
             span.iter().for_each(|span| needed[span.0..=span.1].iter_mut().for_each(|n| *n += len));
         }
         // Backward costs twice what forward costs: the inputs' gradients and the weights'.
-        let work = (0..plan.steps.len()).map(|step| 3 * plan.work_of(step)).sum();
+        let work = plan.steps.ids().map(|step| 3 * plan.work_of(step)).sum();
         let mut chooser = Self {
             plan,
             lives,
-            keep: vec![Keep::Whole; plan.raws.len()],
-            step: vec![None; plan.raws.len()],
-            dependents: vec![Vec::new(); plan.raws.len()],
+            keep: plan.raws.beside(Keep::Whole),
+            step: plan.raws.beside(None),
+            dependents: plan.raws.beside(Vec::new()),
             needed,
             recomputed: Recomputed { work, ..Recomputed::default() },
         };
-        for step in 0..plan.steps.len() {
+        for step in plan.steps.ids() {
             let output = plan.output_of(step);
             if plan.root(output).0 == output && plan.can_be_recomputed(step) {
                 chooser.step[output] = Some(step);
                 plan.raws_read(step).into_iter().for_each(|raw| chooser.dependents[plan.root(raw).0].push(output));
             }
         }
-        for raw in 0..plan.raws.len() {
+        for raw in plan.raws.ids() {
             chooser.count(raw, true);
         }
         chooser
@@ -150,8 +150,8 @@ impl<'p> Chooser<'p> {
     /// What to give up so that less is needed at a slot: the tensor, how to keep it from now on, and the extra work.
     fn cheapest(&self, slot: usize) -> Option<(RawId, Keep, usize)> {
         let mut best: Option<(f64, RawId, Keep, usize)> = None;
-        for raw in (0..self.plan.raws.len()).filter(|&raw| self.step[raw].is_some()) {
-            let Some(step) = self.step[raw] else { continue };
+        for (raw, &step) in self.step.pairs() {
+            let Some(step) = step else { continue };
             let len = self.plan.raws[raw].len();
             let now = self.spans(raw, self.keep[raw]);
             if len == 0 || !now.iter().any(|span| (span.0..=span.1).contains(&slot)) {
@@ -284,8 +284,8 @@ impl<'p> Chooser<'p> {
             Keep::Whole => (self.spans(raw, Keep::Whole), None),
             keep => (self.lives.forward[raw].into_iter().collect(), Some(self.spans_back(raw, keep))),
         });
-        let mut before: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for raw in 0..self.plan.raws.len() {
+        let mut before: BTreeMap<usize, Vec<StepId>> = BTreeMap::new();
+        for raw in self.plan.raws.ids() {
             let Some(step) = self.step[raw] else { continue };
             for start in self.starts(raw, self.keep[raw]) {
                 before.entry(start.slot).or_default().push(step);
@@ -305,121 +305,5 @@ impl<'p> Chooser<'p> {
             backward.push(BackStage { steps });
         }
         Training { backward, memory, recomputed: self.recomputed }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::lives::{Touch, touches};
-    use super::*;
-    use crate::graph::{Graph, Shape};
-    use crate::space::{Discrete, DiscreteOptions, Supernet, SupernetOptions, catalogue};
-
-    /// What lies in an image's region: buffers by tag, from an offset on.
-    #[derive(Default)]
-    struct Region(Vec<(usize, usize, String)>);
-
-    impl Region {
-        fn write(&mut self, place: usize, len: usize, tag: String) {
-            self.0.retain(|(at, other, old)| *old != tag && (at + other <= place || place + len <= *at));
-            self.0.push((place, len, tag));
-        }
-
-        fn read(&self, place: usize, tag: &str) {
-            assert!(self.0.iter().any(|(at, _, held)| *at == place && held == tag), "{tag} is not at {place}");
-        }
-    }
-
-    /// Goes through a pass and looks whether everything that is read is still where it was written.
-    fn replay(plan: &Plan, training: &Training) {
-        let lives = Lives::of(plan, true);
-        let Ways { forward, backward } = &training.memory;
-        let mut region = Region::default();
-        let root = |raw: RawId| plan.root(raw).0;
-        let raw_at = |region: &mut Region, memory: &Memory, raw: RawId, write: bool| {
-            let (place, tag) = (memory.raws[root(raw)], format!("raw {}", root(raw)));
-            match write {
-                true => region.write(place, plan.raws[root(raw)].len(), tag),
-                false => region.read(place, &tag),
-            }
-        };
-        let gradient_at = |region: &mut Region, value: usize, write: bool| {
-            let owner = lives.owner(plan, value).0;
-            let (place, tag) = (backward.gradients[owner], format!("gradient {owner}"));
-            match write {
-                true => region.write(place, plan.raws[plan.values[owner].raw].len(), tag),
-                false => region.read(place, &tag),
-            }
-        };
-        for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
-            plan.raws_read(step).into_iter().for_each(|raw| raw_at(&mut region, forward, raw, false));
-            raw_at(&mut region, forward, plan.output_of(step), true);
-        }
-        raw_at(&mut region, forward, plan.values[plan.output].raw, false);
-        for step in training.backward.iter().flat_map(|stage| &stage.steps) {
-            let mut writes = Vec::new();
-            touches(plan, step, &mut |touch| match touch {
-                Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, backward, raw, false),
-                Touch::ReadsGradient(value) => gradient_at(&mut region, value, false),
-                Touch::WritesGradient(value) => writes.push(value),
-            });
-            if let BackStep::Recompute { step } = step {
-                raw_at(&mut region, backward, plan.output_of(*step), true);
-            }
-            writes.into_iter().for_each(|value| gradient_at(&mut region, value, true));
-            touches(plan, step, &mut |touch| {
-                if let Touch::ReadsLate(raw) = touch {
-                    raw_at(&mut region, backward, raw, false);
-                }
-            });
-        }
-    }
-
-    fn supernet(channels: usize, layers: usize) -> Graph {
-        let options = SupernetOptions { channels, layers, ..SupernetOptions::new(Shape::new(3, 32, 32), 10) };
-        Supernet::build(&options).unwrap().graph
-    }
-
-    fn discrete() -> Graph {
-        let options = DiscreteOptions {
-            channels: 6,
-            layers: 5,
-            auxiliary: true,
-            drop_path: true,
-            ..DiscreteOptions::new(Shape::new(3, 32, 32), 10)
-        };
-        Discrete::build(&catalogue::genotype("DARTS_V2").unwrap(), &options).unwrap().graph
-    }
-
-    #[test]
-    fn whatever_is_read_is_still_there_within_any_budget() {
-        for graph in [supernet(16, 4), discrete()] {
-            let plan = Plan::new(&graph).unwrap();
-            let everything = Chooser::new(&plan).training();
-            let least = plan.training_within(0).unwrap_err();
-            let most = everything.memory.forward.len;
-            assert!(least < most / 2 && plan.training.memory.forward.len < most, "{least} {most}");
-            replay(&plan, &everything);
-            replay(&plan, &plan.training);
-            for part in 0..=8 {
-                let len = least + (most - least) * part / 8;
-                let training = plan.training_within(len).unwrap();
-                assert!(training.memory.forward.len <= len);
-                replay(&plan, &training);
-            }
-            assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
-        }
-    }
-
-    #[test]
-    fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
-        let plan = Plan::new(&supernet(16, 8)).unwrap();
-        let most = Chooser::new(&plan).training().memory.forward.len;
-        let shares: Vec<f64> = [100, 80, 60, 40, 20]
-            .map(|part| plan.training_within(most * part / 100).unwrap().recomputed.share())
-            .into();
-        assert_eq!(shares[0], 0.0);
-        assert!(shares.is_sorted() && shares[4] < 0.35, "{shares:?}");
-        assert!(plan.training.recomputed.share() <= CHEAP);
     }
 }

@@ -1,6 +1,8 @@
 //! The order of things: stages forward, the same stages reversed on the way back.
 
-use super::{BackStage, BackStep, Gradient, GradientTerm, Plan, RawId, Stage, Step, ValueId};
+use super::{
+    BackStage, BackStep, Gradient, GradientTerm, Id, Plan, RawId, Stage, StageId, Step, StepId, Table, ValueId, ViewId,
+};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 pub(super) fn schedule(plan: &mut Plan) {
@@ -12,15 +14,18 @@ pub(super) fn schedule(plan: &mut Plan) {
 /// A step's stage is the number of batch statistics it must wait for, one after another. Within a stage, steps that read
 /// the same view follow one another, so the view is loaded once.
 fn order_forward(plan: &mut Plan) {
-    let mut level_of_step = vec![0; plan.steps.len()];
-    for (step, level_of_step) in level_of_step.iter_mut().enumerate() {
+    let mut levels = plan.steps.beside(StageId::default());
+    for step in plan.steps.ids() {
         let level = plan
             .inputs_of(step)
             .iter()
-            .map(|&value| plan.raws[plan.values[value].raw].level + usize::from(plan.values[value].norm.is_some()))
+            .map(|&value| {
+                let level = plan.raws[plan.values[value].raw].level;
+                StageId::new(level.index() + usize::from(plan.values[value].norm.is_some()))
+            })
             .max()
-            .unwrap_or(0);
-        *level_of_step = level;
+            .unwrap_or_default();
+        levels[step] = level;
         // A concatenation waits for its parts.
         let mut at = Some(plan.output_of(step));
         while let Some(raw) = at {
@@ -28,17 +33,17 @@ fn order_forward(plan: &mut Plan) {
             at = plan.raws[raw].part_of.map(|(whole, _)| whole);
         }
     }
-    let stages = level_of_step.iter().max().map_or(0, |m| m + 1);
-    let mut members = vec![Vec::new(); stages];
-    for (step, &level) in level_of_step.iter().enumerate() {
+    let stages = levels.iter().max().map_or(0, |last| last.index() + 1);
+    let mut members: Table<StageId, Vec<StepId>> = (0..stages).map(|_| Vec::new()).collect();
+    for (step, &level) in levels.pairs() {
         members[level].push(step);
     }
-    plan.forward = members.into_iter().map(|steps| Stage { steps: group_by_view(plan, steps) }).collect();
+    plan.forward = members.map(|(_, steps)| Stage { steps: group_by_view(plan, steps) });
 }
 
 /// Puts a stage's steps in an order in which each can run, steps that read one view behind one another.
-fn group_by_view(plan: &Plan, steps: Vec<usize>) -> Vec<usize> {
-    // By tensor: the stage's steps that write it or a part of it.
+fn group_by_view(plan: &Plan, steps: &[StepId]) -> Vec<StepId> {
+    // By tensor: the stage's steps that write it or a part of it, as positions among the stage's steps.
     let mut writers: HashMap<RawId, Vec<usize>> = HashMap::new();
     for (index, &step) in steps.iter().enumerate() {
         let mut at = Some(plan.output_of(step));
@@ -49,7 +54,7 @@ fn group_by_view(plan: &Plan, steps: Vec<usize>) -> Vec<usize> {
     }
     let mut dependents = vec![Vec::new(); steps.len()];
     let mut unmade = vec![0; steps.len()];
-    let mut of_view: HashMap<usize, VecDeque<usize>> = HashMap::new();
+    let mut of_view: HashMap<ViewId, VecDeque<usize>> = HashMap::new();
     for (index, &step) in steps.iter().enumerate() {
         for value in plan.inputs_of(step) {
             for &writer in writers.get(&plan.values[value].raw).into_iter().flatten() {
@@ -85,7 +90,7 @@ fn group_by_view(plan: &Plan, steps: Vec<usize>) -> Vec<usize> {
     ordered
 }
 
-fn view_of(plan: &Plan, step: usize) -> Option<usize> {
+fn view_of(plan: &Plan, step: StepId) -> Option<ViewId> {
     match plan.steps[step] {
         Step::Unit(unit) => Some(plan.units[unit].input),
         _ => None,
@@ -95,10 +100,10 @@ fn view_of(plan: &Plan, step: usize) -> Option<usize> {
 /// A value that only sums read has no gradient buffer, unless it is a sum, a concatenation, the images themselves, or a
 /// path that images may drop.
 fn choose_gradients(plan: &mut Plan) {
-    let mut terms: Vec<Vec<GradientTerm>> = vec![Vec::new(); plan.values.len()];
-    let mut read_whole = vec![false; plan.values.len()];
+    let mut terms: Table<ValueId, Vec<GradientTerm>> = plan.values.beside(Vec::new());
+    let mut read_whole = plan.values.beside(false);
     read_whole[plan.output] = true;
-    for step in 0..plan.steps.len() {
+    for step in plan.steps.ids() {
         match &plan.steps[step] {
             Step::Sum(sum) => {
                 for term in &plan.sums[*sum].terms {
@@ -109,7 +114,7 @@ fn choose_gradients(plan: &mut Plan) {
             _ => plan.inputs_of(step).iter().for_each(|&value| read_whole[value] = true),
         }
     }
-    for value in 0..plan.values.len() {
+    for value in plan.values.ids() {
         let raw = plan.values[value].raw;
         let stored = matches!(
             plan.raws[raw].made_by.map(|s| &plan.steps[s]),
@@ -143,36 +148,36 @@ fn order_backward(plan: &mut Plan) {
 struct Backward {
     out: Vec<BackStep>,
     /// By value: whether its buffer has been cleared, and how many readers have yet to add.
-    begun: Vec<bool>,
-    waiting: Vec<usize>,
+    begun: Table<ValueId, bool>,
+    waiting: Table<ValueId, usize>,
     /// The value of each raw tensor without a norm, and those with.
-    plain: Vec<Option<ValueId>>,
-    normed: Vec<Vec<ValueId>>,
-    parts: Vec<Vec<RawId>>,
+    plain: Table<RawId, Option<ValueId>>,
+    normed: Table<RawId, Vec<ValueId>>,
+    parts: Table<RawId, Vec<RawId>>,
 }
 
 impl Backward {
     fn new(plan: &Plan) -> Self {
         let mut back = Self {
             out: Vec::new(),
-            begun: vec![false; plan.values.len()],
-            waiting: vec![0; plan.values.len()],
-            plain: vec![None; plan.raws.len()],
-            normed: vec![Vec::new(); plan.raws.len()],
-            parts: vec![Vec::new(); plan.raws.len()],
+            begun: plan.values.beside(false),
+            waiting: plan.values.beside(0),
+            plain: plan.raws.beside(None),
+            normed: plan.raws.beside(Vec::new()),
+            parts: plan.raws.beside(Vec::new()),
         };
-        for (id, value) in plan.values.iter().enumerate() {
+        for (id, value) in plan.values.pairs() {
             match value.norm {
                 None => back.plain[value.raw] = Some(id),
                 Some(_) => back.normed[value.raw].push(id),
             }
         }
-        for (id, raw) in plan.raws.iter().enumerate() {
+        for (id, raw) in plan.raws.pairs() {
             if let Some((whole, _)) = raw.part_of {
                 back.parts[whole].push(id);
             }
         }
-        for step in 0..plan.steps.len() {
+        for step in plan.steps.ids() {
             plan.inputs_of(step).iter().for_each(|&value| back.waiting[value] += 1);
         }
         back.waiting[plan.output] += 1;
@@ -221,7 +226,7 @@ impl Backward {
         }
     }
 
-    fn step(&mut self, plan: &Plan, step: usize) {
+    fn step(&mut self, plan: &Plan, step: StepId) {
         let output = plan.output_of(step);
         // A norm of a stored sum (or of the concatenation it is part of) adds to the sum's own gradient, before the sum passes
         // it on.

@@ -136,8 +136,6 @@ impl Lowering<'_> {
                 }
             };
             parts.push(part);
-            // Marks it taken at once, so that a second mention becomes a copy.
-            self.plan.raws[part].part_of = Some((usize::MAX, 0));
         }
         let layout = Layout::concat(parts.iter().map(|&p| &self.plan.raws[p].layout));
         let (height, width) = (self.plan.raws[parts[0]].height, self.plan.raws[parts[0]].width);

@@ -1,10 +1,10 @@
 //! What it costs to run a step, and whether it may run a second time.
 
-use super::{LANES, Plan, Step};
+use super::{LANES, Plan, Step, StepId};
 
 impl Plan {
     /// Steps whose inputs are few: a sum of many would need all of them at once. Images are gone by then.
-    pub(super) fn can_be_recomputed(&self, step: usize) -> bool {
+    pub(super) fn can_be_recomputed(&self, step: StepId) -> bool {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => false,
             Step::Sum(sum) => self.sums[*sum].terms.len() == 1,
@@ -13,7 +13,7 @@ impl Plan {
     }
 
     /// Multiply-adds (or comparisons) of a forward step for one image, over all lanes.
-    pub(super) fn work_of(&self, step: usize) -> usize {
+    pub(super) fn work_of(&self, step: StepId) -> usize {
         let output = &self.raws[self.output_of(step)];
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } | Step::Apply { .. } | Step::Gather { .. } => output.len(),

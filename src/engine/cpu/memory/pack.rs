@@ -2,7 +2,7 @@
 
 use super::Floats;
 use crate::engine::cpu::plan::CpuPlan;
-use crate::graph::plan::{Dense, Plan, Unit};
+use crate::graph::plan::{Dense, Id, Plan, Unit, UnitId};
 use crate::graph::{Graph, WeightInfo};
 use rayon::prelude::*;
 
@@ -26,7 +26,7 @@ impl Packed {
             // SAFETY: units' ranges are disjoint, and the map stays within its unit's.
             unsafe { *table.at(first + at, 1) = value };
         };
-        (0..cpu.plan.units.len()).into_par_iter().for_each(|unit| {
+        (0..cpu.plan.units.len()).into_par_iter().map(UnitId::new).for_each(|unit| {
             let packing = &cpu.tables.packing[unit];
             let map = UnitMap::new(&cpu.plan, graph, &cpu.plan.units[unit]);
             map.each_depthwise(|at, flat| {
@@ -47,7 +47,7 @@ impl Packed {
 pub(in crate::engine::cpu) fn unpack_gradient(
     cpu: &CpuPlan,
     graph: &Graph,
-    unit: usize,
+    unit: UnitId,
     packed: &[f32],
     mut add: impl FnMut(usize, f32),
 ) {

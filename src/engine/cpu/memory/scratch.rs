@@ -5,7 +5,7 @@ use crate::engine::cpu::kernels::dense::DenseTap;
 use crate::engine::cpu::kernels::sums::Shifted;
 use crate::engine::cpu::plan::UnitShape;
 use crate::graph::Activation;
-use crate::graph::plan::{Gradient, LANES, Plan, Step, Value, ViewId};
+use crate::graph::plan::{Gradient, LANES, Plan, Step, Table, UnitId, Value, ViewId};
 
 /// Lengths of the buffers in floats (terms and taps in entries).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(in crate::engine::cpu) struct ScratchSizes {
 }
 
 impl ScratchSizes {
-    pub fn new(plan: &Plan, shapes: &[UnitShape]) -> Self {
+    pub fn new(plan: &Plan, shapes: &Table<UnitId, UnitShape>) -> Self {
         let mut sizes = Self::default();
         for view in &plan.views {
             let raw = &plan.raws[plan.values[view.value].raw];
@@ -47,10 +47,10 @@ impl ScratchSizes {
             }
             sizes.terms = sizes.terms.max(unit.geometry.taps.len());
         }
-        for (index, step) in plan.steps.iter().enumerate() {
+        for (id, step) in plan.steps.pairs() {
             match step {
                 Step::Pool(_) | Step::Apply { .. } | Step::Gather { .. } | Step::GlobalPool { .. } => {
-                    sizes.strip = sizes.strip.max(plan.raws[plan.output_of(index)].len());
+                    sizes.strip = sizes.strip.max(plan.raws[plan.output_of(id)].len());
                 }
                 Step::Sum(sum) => sizes.terms = sizes.terms.max(plan.sums[*sum].terms.len()),
                 Step::Import { .. } | Step::Noise { .. } | Step::Unit(_) => {}

@@ -2,19 +2,19 @@
 //!
 //! One tensor's entries are its lanes, so an offset plus a lane is a place in a table.
 
-use crate::graph::plan::{Plan, Step};
+use crate::graph::plan::{NormId, Plan, Step, SumId, Table, UnitId};
 
 /// Offsets and lengths in floats, worked out once for a plan.
 #[derive(Default)]
 pub(in crate::engine::cpu) struct Tables {
     /// By unit.
-    pub packing: Vec<Packing>,
+    pub packing: Table<UnitId, Packing>,
     /// By norm: where its coefficients begin, a lane each.
-    pub norms: Vec<usize>,
+    pub norms: Table<NormId, usize>,
     /// By norm: where Σ g and Σ g·y begin among a group's backward sums, if the value's gradient is a buffer.
-    pub own_sums: Vec<usize>,
+    pub own_sums: Table<NormId, usize>,
     /// By sum: where Σ g and the Σ g·y of its dots begin there.
-    pub dots: Vec<usize>,
+    pub dots: Table<SumId, usize>,
     pub packed_depthwise: usize,
     pub packed_dense: usize,
     pub packed_bias: usize,

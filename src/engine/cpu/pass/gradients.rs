@@ -7,7 +7,7 @@ use crate::engine::cpu::kernels::prefetch;
 use crate::engine::cpu::kernels::sums::{Shifted, Slope, Write, dots, weighted_sum};
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::cpu::memory::pack::unpack_gradient;
-use crate::graph::plan::{BackStep, Gradient, GradientTerm, LANES, LaneFactor, Mixing, RawId, ValueId};
+use crate::graph::plan::{BackStep, Gradient, GradientTerm, LANES, LaneFactor, Mixing, RawId, SumId, UnitId, ValueId};
 use rayon::prelude::*;
 
 impl Run<'_> {
@@ -16,7 +16,7 @@ impl Run<'_> {
     }
 
     /// Where Σ g·y of a sum and one of its tensors begins among the backward sums.
-    pub(super) fn dot_at(&self, sum: usize, raw: RawId) -> usize {
+    pub(super) fn dot_at(&self, sum: SumId, raw: RawId) -> usize {
         let Some(dot) = self.plan().sums[sum].dots.iter().position(|&dot| dot == raw) else {
             unreachable!("a mixed or normed term has its dot")
         };
@@ -167,8 +167,8 @@ impl Run<'_> {
     }
 
     /// After a stage: the groups' weight gradients, in the groups' order, into the flat vector.
-    pub(super) fn add_weight_gradients(&self, units: &[usize], dw: &mut [f32]) {
-        let group = |g: usize, unit: usize| {
+    pub(super) fn add_weight_gradients(&self, units: &[UnitId], dw: &mut [f32]) {
+        let group = |g: usize, unit: UnitId| {
             let packing = &self.cpu.tables.packing[unit];
             self.tape.group_gradients(g, packing.gradient, packing.gradient_len())
         };

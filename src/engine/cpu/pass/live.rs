@@ -2,27 +2,27 @@
 
 use crate::engine::Wanted;
 use crate::graph::Slot;
-use crate::graph::plan::{LaneFactor, Mixing, Plan, RawId, Step, SumTerm};
+use crate::graph::plan::{LaneFactor, Mixing, Plan, RawId, Step, StepId, SumTerm, Table, ValueId};
 
 /// Flags for one pass.
 pub(in crate::engine::cpu) struct Live {
     active: Option<Vec<bool>>,
     /// By step: its output is used.
-    pub steps: Vec<bool>,
+    pub steps: Table<StepId, bool>,
 }
 
 impl Live {
     /// A step is live if the output depends on it through terms that are not masked off.
     pub fn new(plan: &Plan, active: Option<&[bool]>) -> Self {
-        let mut live = Self { active: active.map(<[bool]>::to_vec), steps: vec![false; plan.steps.len()] };
-        let mut parts = vec![Vec::new(); plan.raws.len()];
-        for (id, raw) in plan.raws.iter().enumerate() {
+        let mut live = Self { active: active.map(<[bool]>::to_vec), steps: plan.steps.beside(false) };
+        let mut parts = plan.raws.beside(Vec::new());
+        for (id, raw) in plan.raws.pairs() {
             if let Some((whole, _)) = raw.part_of {
                 parts[whole].push(id);
             }
         }
         let mut stack = vec![plan.values[plan.output].raw];
-        let mut seen = vec![false; plan.raws.len()];
+        let mut seen = plan.raws.beside(false);
         while let Some(raw) = stack.pop() {
             if std::mem::replace(&mut seen[raw], true) {
                 continue;
@@ -73,15 +73,15 @@ impl Live {
     }
 
     /// By raw tensor: whether anything wanted depends on its gradient.
-    pub fn needs(&self, plan: &Plan, wanted: Wanted) -> Vec<bool> {
-        let mut needs = vec![false; plan.raws.len()];
-        let affine = |raw: usize, value: usize| {
+    pub fn needs(&self, plan: &Plan, wanted: Wanted) -> Table<RawId, bool> {
+        let mut needs = plan.raws.beside(false);
+        let affine = |raw: RawId, value: ValueId| {
             plan.values[value].norm.is_some_and(|n| plan.norms[n].raw == raw && plan.norms[n].is_affine())
         };
         // Steps are in an order in which inputs come first.
-        for step in (0..plan.steps.len()).filter(|&s| self.steps[s]) {
+        for step in plan.steps.ids().filter(|&s| self.steps[s]) {
             let output = plan.output_of(step);
-            let of_input = |value: usize| {
+            let of_input = |value: ValueId| {
                 let raw = plan.values[value].raw;
                 needs[raw] || (wanted.w && affine(raw, value))
             };

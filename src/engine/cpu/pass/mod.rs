@@ -20,7 +20,7 @@ use super::plan::{CpuPlan, GROUPS, UnitShape};
 use super::profile;
 use crate::engine::{Draws, Mode, RunningStatistics};
 use crate::graph::Graph;
-use crate::graph::plan::{LANES, LaneFactor, Memory, Mixing, Plan, RawId, SumTerm, Unit, ValueId};
+use crate::graph::plan::{LANES, LaneFactor, Memory, Mixing, Plan, RawId, SumTerm, Unit, UnitId, ValueId};
 use crate::{Result, interrupt};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -159,12 +159,8 @@ impl Run<'_> {
         self.mode != Mode::Evaluation
     }
 
-    fn unit(&self, index: usize) -> UnitView<'_> {
-        UnitView {
-            unit: &self.plan().units[index],
-            shape: &self.cpu.shapes[index],
-            packing: self.cpu.tables.packing[index],
-        }
+    fn unit(&self, id: UnitId) -> UnitView<'_> {
+        UnitView { unit: &self.plan().units[id], shape: &self.cpu.shapes[id], packing: self.cpu.tables.packing[id] }
     }
 }
 

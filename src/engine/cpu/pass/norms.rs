@@ -9,7 +9,7 @@ use crate::engine::Mode;
 use crate::engine::cpu::kernels::moments::{Moments, add_moments};
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::cpu::memory::tables::MOMENTS;
-use crate::graph::plan::{Gradient, LANES, NormPart, RawId, ValueId};
+use crate::graph::plan::{Gradient, LANES, NormId, NormPart, RawId, StageId, ValueId};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
@@ -18,7 +18,7 @@ const MOMENTUM: f32 = 0.1;
 
 impl Run<'_> {
     /// Where an image's group sums a norm's lanes from `lane` on, `len` of them.
-    pub(super) fn moments_at(&self, norm: usize, lane: usize, len: usize, image: &Image) -> Moments {
+    pub(super) fn moments_at(&self, norm: NormId, lane: usize, len: usize, image: &Image) -> Moments {
         let at = MOMENTS * self.cpu.tables.norms[norm] + lane;
         let lanes = self.plan().raws[self.plan().norms[norm].raw].layout.len();
         let sums = |which: usize| self.tape.group_sums(image.group, at + which * lanes, len);
@@ -41,7 +41,7 @@ impl Run<'_> {
     /// Coefficients of all norms from running statistics.
     pub(super) fn load_running_statistics(&self) {
         self.statistics.update(|values| {
-            for index in 0..self.plan().norms.len() {
+            for index in self.plan().norms.ids() {
                 self.set_norm(index, |channel| {
                     let Some((part, within)) = self.norm_part(index, channel) else { return (0.0, 1.0) };
                     let info = &self.graph.norms()[part.info];
@@ -52,7 +52,7 @@ impl Run<'_> {
     }
 
     /// Coefficients of the norms that a stage completes, from the batch; the groups are combined in their order.
-    pub(super) fn finish_statistics(&self, stage: usize) {
+    pub(super) fn finish_statistics(&self, stage: StageId) {
         for &index in &self.cpu.norms_of_stage[stage] {
             let norm = &self.plan().norms[index];
             if !self.step_is_live(norm.raw) {
@@ -84,7 +84,7 @@ impl Run<'_> {
     }
 
     /// Mean and (biased) variance of one lane over the batch, combined group by group (Chan, Golub and LeVeque 1983).
-    fn batch_moments(&self, norm: usize, lane: usize) -> (f64, f64) {
+    fn batch_moments(&self, norm: NormId, lane: usize) -> (f64, f64) {
         let raw = &self.plan().raws[self.plan().norms[norm].raw];
         let at = MOMENTS * self.cpu.tables.norms[norm] + lane;
         let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);
@@ -106,13 +106,13 @@ impl Run<'_> {
     }
 
     /// The norm of the graph that a channel belongs to, and which of that norm's channels it is.
-    fn norm_part(&self, norm: usize, channel: usize) -> Option<(&NormPart, usize)> {
+    fn norm_part(&self, norm: NormId, channel: usize) -> Option<(&NormPart, usize)> {
         let norm = &self.plan().norms[norm];
         let share = (self.plan().raws[norm.raw].layout.channels() / norm.parts.len()).max(1);
         Some((norm.parts[channel / share].as_ref()?, channel % share))
     }
 
-    fn set_norm(&self, index: usize, moments: impl Fn(usize) -> (f64, f64)) {
+    fn set_norm(&self, index: NormId, moments: impl Fn(usize) -> (f64, f64)) {
         let weights = self.graph.weights();
         let norm = &self.plan().norms[index];
         for (channel, &lane) in self.plan().raws[norm.raw].layout.positions().iter().enumerate() {

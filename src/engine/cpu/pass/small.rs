@@ -4,10 +4,10 @@ use super::{Image, Run, write};
 use crate::engine::cpu::kernels::pool::{PoolPlane, pool, pool_backward};
 use crate::engine::cpu::kernels::sums::{Slope, dots, through_activation, weighted_sum};
 use crate::engine::cpu::memory::Scratch;
-use crate::graph::plan::{LANES, RawId, Step, ValueId, ViewId};
+use crate::graph::plan::{LANES, RawId, Step, StepId, ValueId, ViewId};
 
 impl Run<'_> {
-    pub(super) fn small_forward(&self, step: usize, image: &Image, scratch: &mut Scratch) {
+    pub(super) fn small_forward(&self, step: StepId, image: &Image, scratch: &mut Scratch) {
         let plan = self.plan();
         match &plan.steps[step] {
             Step::Pool(index) => {
@@ -51,7 +51,7 @@ impl Run<'_> {
 
     pub(super) fn small_backward(
         &self,
-        step: usize,
+        step: StepId,
         input: ValueId,
         image: &Image,
         scratch: &mut Scratch,

@@ -7,7 +7,7 @@ use super::{Image, Run, locked};
 use crate::Result;
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::{Mode, Wanted};
-use crate::graph::plan::{BackStep, RawId, Step, ValueId};
+use crate::graph::plan::{BackStep, RawId, Step, StepId, ValueId};
 use std::sync::Mutex;
 
 /// Gradients of a pass; empty where they were not wanted.
@@ -45,14 +45,14 @@ impl Run<'_> {
         if self.mode == Mode::Evaluation {
             self.load_running_statistics();
         }
-        for (index, steps) in self.work.forward.iter().enumerate().filter(|(_, steps)| !steps.is_empty()) {
+        for (stage, steps) in self.work.forward.pairs().filter(|(_, steps)| !steps.is_empty()) {
             self.each_image(&mut turned, |image, scratch| {
                 for &step in steps {
                     self.forward_step(step, image, scratch, Some(x));
                 }
             })?;
             if self.batch_norms() {
-                self.finish_statistics(index);
+                self.finish_statistics(stage);
             }
         }
         Ok(())
@@ -76,7 +76,7 @@ impl Run<'_> {
 
     /// Writes a step's output and gathers its statistics. Without the images `x` it recomputes: the output is the same, and
     /// its statistics are known.
-    pub(super) fn forward_step(&self, step: usize, image: &Image, scratch: &mut Scratch, x: Option<&[f32]>) {
+    pub(super) fn forward_step(&self, step: StepId, image: &Image, scratch: &mut Scratch, x: Option<&[f32]>) {
         self.profile_step(step);
         let gathers = x.is_some() && self.batch_norms();
         match &self.plan().steps[step] {
@@ -210,7 +210,7 @@ impl Run<'_> {
     /// The images' gradient, back to channels first.
     fn export(&self, image: &Image, back: &Back) {
         let raw = &self.plan().raws[self.plan().input];
-        let value = self.plan().values.iter().position(|v| v.raw == self.plan().input && v.norm.is_none());
+        let value = self.plan().values.position(|v| v.raw == self.plan().input && v.norm.is_none());
         // Every reader of the images other than a norm reads this value; where there is none, nothing flows back.
         let Some(value) = value else { return };
         let mut dx = locked(&back.dx);

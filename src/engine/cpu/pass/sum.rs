@@ -4,13 +4,13 @@ use super::work::Work;
 use super::{Image, Run, shifted, write};
 use crate::engine::cpu::kernels::sums::{Slope, Write, weighted_sum};
 use crate::engine::cpu::memory::Scratch;
-use crate::graph::plan::{LANES, RawId};
+use crate::graph::plan::{LANES, RawId, SumId};
 use std::ptr::null;
 
 impl Run<'_> {
     /// Forward: norms and mixing weights become one coefficient for each term and lane.
-    pub(super) fn sum(&self, index: usize, image: &Image, scratch: &mut Scratch) {
-        let sum = &self.plan().sums[index];
+    pub(super) fn sum(&self, id: SumId, image: &Image, scratch: &mut Scratch) {
+        let sum = &self.plan().sums[id];
         let plane = self.plane(sum.output);
         for block in 0..self.plan().raws[sum.output].layout.blocks() {
             let mut bias = [0.0f32; LANES];
@@ -47,24 +47,24 @@ impl Run<'_> {
     }
 
     /// Backward, once the sum's gradient g is complete: Σ g and Σ g·y for all terms, for the mixing weights and the norms.
-    pub(super) fn sum_dots(&self, index: usize, image: &Image, scratch: &mut Scratch) {
-        let sum = &self.plan().sums[index];
+    pub(super) fn sum_dots(&self, id: SumId, image: &Image, scratch: &mut Scratch) {
+        let sum = &self.plan().sums[id];
         let g = self.gradient(image, sum.value);
         let Work { wanted, needs, .. } = self.work;
         let used = |dot: usize, raw: RawId| {
-            let feeds_slot = wanted.p && self.cpu.dot_feeds_slot[index][dot];
-            let feeds_norm = self.cpu.dot_feeds_norm[index][dot] && (needs[raw] || wanted.w);
+            let feeds_slot = wanted.p && self.cpu.dot_feeds_slot[id][dot];
+            let feeds_norm = self.cpu.dot_feeds_norm[id][dot] && (needs[raw] || wanted.w);
             self.step_is_live(raw) && (feeds_slot || feeds_norm)
         };
-        self.add_dots(g, sum.output, &sum.dots, used, self.cpu.tables.dots[index], image, scratch);
+        self.add_dots(g, sum.output, &sum.dots, used, self.cpu.tables.dots[id], image, scratch);
     }
 
     /// Backward into a term whose gradient is a buffer: the factor times g.
-    pub(super) fn sum_term(&self, index: usize, term: usize, image: &Image, scratch: &mut Scratch, first: bool) {
+    pub(super) fn sum_term(&self, id: SumId, term: usize, image: &Image, scratch: &mut Scratch, first: bool) {
         let plan = self.plan();
-        let sum = &plan.sums[index];
+        let sum = &plan.sums[id];
         let term = &sum.terms[term];
-        if !self.work.sum_runs(plan, index) || !self.work.live.term(plan, term) {
+        if !self.work.sum_runs(plan, id) || !self.work.live.term(plan, term) {
             return self.clear_if(first, term.value, image);
         }
         scratch.coefficients[0] = self.weights_of(term, image);

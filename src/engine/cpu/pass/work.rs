@@ -2,15 +2,15 @@
 
 use super::live::Live;
 use crate::engine::Wanted;
-use crate::graph::plan::{BackStage, BackStep, Plan, Step, ValueId};
+use crate::graph::plan::{BackStage, BackStep, Plan, RawId, StageId, Step, StepId, SumId, Table, UnitId, ValueId};
 
 /// The live steps forward, and what has work in the backward pass, by stage.
 pub(in crate::engine::cpu) struct Work {
     pub live: Live,
     pub wanted: Wanted,
-    pub forward: Vec<Vec<usize>>,
+    pub forward: Table<StageId, Vec<StepId>>,
     /// By raw tensor: whether anything wanted depends on its gradient.
-    pub needs: Vec<bool>,
+    pub needs: Table<RawId, bool>,
     pub backward: Vec<BackWork>,
 }
 
@@ -18,19 +18,19 @@ pub(in crate::engine::cpu) struct Work {
 pub(in crate::engine::cpu) struct BackWork {
     pub steps: Vec<BackStep>,
     /// The units whose weights get gradients.
-    pub units: Vec<usize>,
+    pub units: Vec<UnitId>,
 }
 
 impl Work {
     /// `backward` is the plan's backward pass, with or without tensors that are recomputed.
     pub fn new(plan: &Plan, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
         let live = Live::new(plan, active);
-        let steps_of = |steps: &[usize]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
-        let forward = plan.forward.iter().map(|stage| steps_of(&stage.steps)).collect();
+        let steps_of = |steps: &[StepId]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
+        let forward = plan.forward.map(|(_, stage)| steps_of(&stage.steps));
         let needs = live.needs(plan, wanted);
         let mut work = Self { live, wanted, forward, needs, backward: Vec::new() };
         // From the end, as only what is still read needs to be recomputed.
-        let mut read = vec![false; plan.raws.len()];
+        let mut read = plan.raws.beside(false);
         for stage in backward.iter().rev() {
             let mut steps = Vec::new();
             for step in stage.steps.iter().rev() {
@@ -71,12 +71,12 @@ impl Work {
     }
 
     /// Whether a forward step has a gradient to pass on.
-    pub fn runs(&self, plan: &Plan, step: usize) -> bool {
+    pub fn runs(&self, plan: &Plan, step: StepId) -> bool {
         self.live.steps[step] && self.needs_value(plan, plan.value_made_by(step))
     }
 
     /// Whether a sum has one.
-    pub fn sum_runs(&self, plan: &Plan, sum: usize) -> bool {
+    pub fn sum_runs(&self, plan: &Plan, sum: SumId) -> bool {
         let output = plan.sums[sum].output;
         self.needs[output] && self.live.raw(plan, output)
     }

@@ -13,12 +13,12 @@ use super::{Image, Run, UnitView};
 use crate::engine::cpu::kernels::dense::{DenseTap, Store, Strides};
 use crate::engine::cpu::kernels::prefetch;
 use crate::engine::cpu::memory::Scratch;
-use crate::graph::plan::LANES;
+use crate::graph::plan::{LANES, UnitId};
 
 impl Run<'_> {
     /// What a unit's dense part does besides: a single norm's statistics are gathered while the results are in registers, and
     /// outputs of stages that no cache holds go past it.
-    pub(super) fn unit_store(&self, unit: usize, image: &Image, gathers: bool) -> Store {
+    pub(super) fn unit_store(&self, unit: UnitId, image: &Image, gathers: bool) -> Store {
         let unit = &self.plan().units[unit];
         let [(norm, lane)] = self.cpu.statistics_of[unit.output][..] else { return Store::PLAIN };
         if unit.dense.is_none() || !gathers {
