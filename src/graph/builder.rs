@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 #[derive(Clone)]
-struct Entry {
+struct Primitive {
     op: Op,
     shape: Shape,
     scope: String,
@@ -20,7 +20,7 @@ struct Entry {
 /// A network as primitives; see the module's documentation.
 #[derive(Clone)]
 pub struct Graph {
-    entries: Vec<Entry>,
+    primitives: Vec<Primitive>,
     shared: HashMap<Op, Node>,
     weights: Vec<WeightInfo>,
     /// Index of each weight by its name.
@@ -37,7 +37,7 @@ impl Graph {
     /// A graph whose input is images of this shape.
     pub fn new(channels: usize, height: usize, width: usize) -> Self {
         let mut graph = Self {
-            entries: Vec::new(),
+            primitives: Vec::new(),
             shared: HashMap::new(),
             weights: Vec::new(),
             names: HashMap::new(),
@@ -89,21 +89,21 @@ impl Graph {
     }
 
     pub fn shape(&self, node: Node) -> Shape {
-        self.entries[node.index()].shape
+        self.primitives[node.index()].shape
     }
 
     pub fn op(&self, node: Node) -> &Op {
-        &self.entries[node.index()].op
+        &self.primitives[node.index()].op
     }
 
     /// The dotted scope in which a node was made.
     pub fn scope_of(&self, node: Node) -> &str {
-        &self.entries[node.index()].scope
+        &self.primitives[node.index()].scope
     }
 
     /// All nodes, each after its inputs.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
-        (0..self.entries.len() as u32).map(Node)
+        (0..self.primitives.len() as u32).map(Node)
     }
 
     pub fn weights(&self) -> &[WeightInfo] {
@@ -286,8 +286,8 @@ impl Graph {
     }
 
     pub(super) fn push(&mut self, op: Op, shape: Shape) -> Node {
-        let node = Node(self.entries.len() as u32);
-        self.entries.push(Entry { op, shape, scope: self.scope.join(".") });
+        let node = Node(self.primitives.len() as u32);
+        self.primitives.push(Primitive { op, shape, scope: self.scope.join(".") });
         node
     }
 

@@ -108,7 +108,7 @@ fn tensors(of: &Recomputed) -> String {
 }
 
 fn bytes_of(cpu: &CpuPlan, graph: &Graph, training: &Training, batch: usize) -> u64 {
-    fixed_bytes(cpu, graph, batch) + (training.memory.forward.len * size_of::<f32>()) as u64 * batch as u64
+    fixed_bytes(cpu, graph, batch) + (training.placement.forward.len * size_of::<f32>()) as u64 * batch as u64
 }
 
 /// Everything that is counted but the images' regions.

@@ -2,14 +2,14 @@
 
 use super::budget::Budget;
 use super::kernels::lanes::Isa;
-use super::memory::{Pools, Tape};
+use super::memory::{Tape, Tapes};
 use super::pass::Run;
-use super::pass::work::Work;
+use super::pass::agenda::Agenda;
 use super::plan::CpuPlan;
 use super::profile;
 use crate::engine::executor::{Executor, Gradients, Inputs, Pass, Report, Tape as EngineTape, Wanted};
 use crate::graph::Graph;
-use crate::graph::plan::{Memory, Plan, Training};
+use crate::graph::plan::{Placement, Plan, Training};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,7 +36,7 @@ impl CpuOptions {
     }
 }
 
-/// A plan with the tapes and the work of its passes. Clones share everything but the memory limit.
+/// A plan with the tapes and the agenda of its passes. Clones share everything but the memory limit.
 #[derive(Clone)]
 pub(in crate::engine) struct CpuExecutor {
     shared: Arc<Shared>,
@@ -47,12 +47,12 @@ struct Shared {
     graph: Arc<Graph>,
     cpu: CpuPlan,
     options: CpuOptions,
-    pools: Pools,
-    /// The work of recent passes, the latest last: a search takes turns with few kinds.
-    works: Mutex<Vec<(Weak<Training>, Arc<Work>)>>,
+    tapes: Tapes,
+    /// The agendas of recent passes, the latest last: a search takes turns with few kinds.
+    agendas: Mutex<Vec<(Weak<Training>, Arc<Agenda>)>>,
 }
 
-/// Kinds of passes whose work is kept.
+/// Kinds of passes whose agendas are kept.
 const KINDS: usize = 8;
 
 impl CpuExecutor {
@@ -62,7 +62,7 @@ impl CpuExecutor {
     /// A graph whose output is not set or is not a feature vector.
     pub fn new(graph: Arc<Graph>, options: CpuOptions) -> Result<Self> {
         let cpu = CpuPlan::new(Plan::new(&graph)?);
-        let shared = Shared { graph, cpu, options, pools: Pools::default(), works: Mutex::default() };
+        let shared = Shared { graph, cpu, options, tapes: Tapes::default(), agendas: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), budget: None })
     }
 
@@ -80,21 +80,21 @@ impl CpuExecutor {
 }
 
 impl Shared {
-    fn work(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Arc<Work> {
-        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = works
+    fn agenda(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Arc<Agenda> {
+        let mut agendas = self.agendas.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = agendas
             .iter()
-            .position(|(of, work)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(training)) && work.is_for(active, wanted));
+            .position(|(of, agenda)| std::ptr::eq(of.as_ptr(), Arc::as_ptr(training)) && agenda.is_for(active, wanted));
         if let Some(known) = known {
-            works[known..].rotate_left(1);
+            agendas[known..].rotate_left(1);
         } else {
-            if works.len() >= KINDS {
-                works.remove(0);
+            if agendas.len() >= KINDS {
+                agendas.remove(0);
             }
-            let work = Work::new(&self.cpu.plan, &training.backward, active, wanted);
-            works.push((Arc::downgrade(training), Arc::new(work)));
+            let agenda = Agenda::new(&self.cpu.plan, &training.backward, active, wanted);
+            agendas.push((Arc::downgrade(training), Arc::new(agenda)));
         }
-        works[works.len() - 1].1.clone()
+        agendas[agendas.len() - 1].1.clone()
     }
 }
 
@@ -118,40 +118,40 @@ impl Executor for CpuExecutor {
         wanted: Wanted,
     ) -> Result<(Tensor, Option<Box<dyn EngineTape>>)> {
         let shared = &self.shared;
-        let Shared { cpu, graph, pools, .. } = &**shared;
+        let Shared { cpu, graph, tapes, .. } = &**shared;
         let batch = inputs.batch();
         let training = if wanted.any() { self.training(batch)? } else { cpu.plan.training.clone() };
-        let work = shared.work(&training, pass.active.as_deref(), wanted);
+        let agenda = shared.agenda(&training, pass.active.as_deref(), wanted);
         let factors = pass.draws.path_factors(graph.drop_count(), batch);
-        let memory = if wanted.any() { &training.memory.forward } else { &cpu.plan.inference };
-        let mut tape = pools.take(cpu, memory.len, batch, wanted.any())?;
+        let placement = if wanted.any() { &training.placement.forward } else { &cpu.plan.inference };
+        let mut tape = tapes.take(cpu, placement.len, batch, wanted.any())?;
         let output = with_floats(inputs, |x, w, p| {
             let packing = profile::span(profile::PACKING);
             tape.packed.fill(cpu, graph, w, wanted.any());
             drop(packing);
             let _profiled = profile::span(profile::PASSES);
-            let run = PassRun { shared, pass, work: &work, factors: &factors, batch };
-            run.on(&tape, memory, w, p).forward(x)
+            let run = PassRun { shared, pass, agenda: &agenda, factors: &factors, batch };
+            run.on(&tape, placement, w, p).forward(x)
         });
         let output = match output {
             Ok(output) => output,
             Err(error) => {
-                pools.give_back(tape);
+                tapes.give_back(tape);
                 return Err(error);
             }
         };
         let shape = (batch, output.len() / batch);
         let output = Tensor::from_vec(output, shape, inputs.x.device())?;
         if !wanted.any() {
-            pools.give_back(tape);
+            tapes.give_back(tape);
             return Ok((output, None));
         }
         let (shared, pass) = (shared.clone(), pass.clone());
-        Ok((output, Some(Box::new(CpuTape { tape: Some(tape), shared, training, work, pass, factors }))))
+        Ok((output, Some(Box::new(CpuTape { tape: Some(tape), shared, training, agenda, pass, factors }))))
     }
 
     fn memory(&self, batch: usize) -> Result<u64> {
-        let images = self.training(batch)?.memory.forward.len * size_of::<f32>() * batch;
+        let images = self.training(batch)?.placement.forward.len * size_of::<f32>() * batch;
         Ok((images + self.shared.cpu.table_bytes(batch)) as u64)
     }
 
@@ -166,13 +166,13 @@ impl Executor for CpuExecutor {
 struct PassRun<'a> {
     shared: &'a Shared,
     pass: &'a Pass,
-    work: &'a Work,
+    agenda: &'a Agenda,
     factors: &'a [f32],
     batch: usize,
 }
 
 impl<'a> PassRun<'a> {
-    fn on(self, tape: &'a Tape, memory: &'a Memory, w: &'a [f32], p: &'a [f32]) -> Run<'a> {
+    fn on(self, tape: &'a Tape, placement: &'a Placement, w: &'a [f32], p: &'a [f32]) -> Run<'a> {
         let Shared { cpu, graph, options, .. } = self.shared;
         Run {
             cpu,
@@ -180,8 +180,8 @@ impl<'a> PassRun<'a> {
             isa: options.isa,
             cache: options.cache,
             tape,
-            memory,
-            work: self.work,
+            placement,
+            agenda: self.agenda,
             draws: &self.pass.draws,
             factors: self.factors,
             batch: self.batch,
@@ -198,7 +198,7 @@ struct CpuTape {
     tape: Option<Tape>,
     shared: Arc<Shared>,
     training: Arc<Training>,
-    work: Arc<Work>,
+    agenda: Arc<Agenda>,
     pass: Pass,
     /// By path and image, see [`Draws::path_factors`](crate::engine::Draws::path_factors).
     factors: Vec<f32>,
@@ -212,10 +212,10 @@ impl EngineTape for CpuTape {
             let _profiled = profile::span(profile::PASSES);
             let batch = inputs.batch();
             let run =
-                PassRun { shared: &self.shared, pass: &self.pass, work: &self.work, factors: &self.factors, batch };
-            run.on(tape, &self.training.memory.backward, w, p).backward(&dy)
+                PassRun { shared: &self.shared, pass: &self.pass, agenda: &self.agenda, factors: &self.factors, batch };
+            run.on(tape, &self.training.placement.backward, w, p).backward(&dy)
         })?;
-        let wanted = self.work.wanted;
+        let wanted = self.agenda.wanted;
         let tensor = |wanted: bool, values: Vec<f32>, like: &Tensor| {
             wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()
         };
@@ -230,7 +230,7 @@ impl EngineTape for CpuTape {
 impl Drop for CpuTape {
     fn drop(&mut self) {
         if let Some(tape) = self.tape.take() {
-            self.shared.pools.give_back(tape);
+            self.shared.tapes.give_back(tape);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The kernels' part of a pass asks the allocator for nothing after the first: all its memory is kept for the next one.
 
 use super::executor::CpuOptions;
-use super::memory::Pools;
+use super::memory::Tapes;
 use super::pass::Run;
+use super::pass::agenda::Agenda;
 use super::pass::stages::Flat;
-use super::pass::work::Work;
 use super::plan::CpuPlan;
 use crate::engine::{Draws, Mode, RunningStatistics, Wanted};
 use crate::graph::plan::Plan;
@@ -80,7 +80,7 @@ fn a_pass_after_the_first_allocates_nothing() {
     let graph = graph();
     let cpu = CpuPlan::new(Plan::new(&graph).unwrap());
     let statistics = RunningStatistics::new(&graph);
-    let pools = Pools::default();
+    let tapes = Tapes::default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let batch = 5;
     let x: Vec<f32> = (0..batch * 3 * 12 * 12).map(|i| (i % 23) as f32 * 0.1 - 1.0).collect();
@@ -88,13 +88,13 @@ fn a_pass_after_the_first_allocates_nothing() {
     let p = vec![0.125; graph.slot_count()];
     let (mut out, dy) = (vec![0.0; batch * 10], vec![0.1; batch * 10]);
     let training = cpu.plan.training.clone();
-    let works: Vec<Work> = [(true, true, true), (false, false, true), (false, true, false)]
-        .map(|(x, w, p)| Work::new(&cpu.plan, &training.backward, None, Wanted { x, w, p }))
+    let agendas: Vec<Agenda> = [(true, true, true), (false, false, true), (false, true, false)]
+        .map(|(x, w, p)| Agenda::new(&cpu.plan, &training.backward, None, Wanted { x, w, p }))
         .into();
     let mut gradients = Flat { x: vec![0.0; x.len()], w: vec![0.0; w.len()], p: vec![0.0; p.len()] };
     let (draws, options) = (Draws::default(), CpuOptions::choose().unwrap());
-    let mut pass = |work: &Work| {
-        let mut tape = pools.take(&cpu, training.memory.forward.len, batch, true).unwrap();
+    let mut pass = |agenda: &Agenda| {
+        let mut tape = tapes.take(&cpu, training.placement.forward.len, batch, true).unwrap();
         tape.packed.fill(&cpu, &graph, &w, true);
         let mut run = Run {
             cpu: &cpu,
@@ -102,8 +102,8 @@ fn a_pass_after_the_first_allocates_nothing() {
             isa: options.isa,
             cache: options.cache,
             tape: &tape,
-            memory: &training.memory.forward,
-            work,
+            placement: &training.placement.forward,
+            agenda,
             draws: &draws,
             factors: &[],
             batch,
@@ -113,11 +113,11 @@ fn a_pass_after_the_first_allocates_nothing() {
             statistics: &statistics,
         };
         run.forward_into(&x, &mut out).unwrap();
-        run.memory = &training.memory.backward;
+        run.placement = &training.placement.backward;
         run.backward_into(&dy, &mut gradients).unwrap();
-        pools.give_back(tape);
+        tapes.give_back(tape);
     };
-    let mut step = || works.iter().for_each(&mut pass);
+    let mut step = || agendas.iter().for_each(&mut pass);
     pool.install(&mut step);
     pool.broadcast(|_| WATCHED.set(true));
     let before = ASKED.load(Ordering::Relaxed);

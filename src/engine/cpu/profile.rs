@@ -1,7 +1,7 @@
 //! Where the time of passes goes: by kernel, by part of the network, and what lies between.
 //!
 //! While nothing records, a kernel call costs one look at a flag. While something does, each call is timed with the
-//! processor's own counter and added to tables that the thread at work holds alone; an image group takes a table when it
+//! processor's own counter and added to tallies that the thread at work holds alone; an image group takes a tally when it
 //! begins and puts it back when it ends. What the timing itself costs is measured at the end and taken off.
 //!
 //! One recording sees all passes of the process: record where nothing else runs.
@@ -17,12 +17,12 @@ static ON: AtomicBool = AtomicBool::new(false);
 /// Names of the kernels that were called while something recorded, by their number.
 static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
 /// Tables that no thread holds.
-static TABLES: Mutex<Vec<Table>> = Mutex::new(Vec::new());
+static TALLIES: Mutex<Vec<Tally>> = Mutex::new(Vec::new());
 /// Held by the recording.
 static RECORDER: Mutex<()> = Mutex::new(());
 
 thread_local! {
-    static AT_WORK: RefCell<Option<Table>> = const { RefCell::new(None) };
+    static AT_WORK: RefCell<Option<Tally>> = const { RefCell::new(None) };
 }
 
 #[inline(always)]
@@ -75,7 +75,7 @@ struct Spot {
 }
 
 #[derive(Default)]
-struct Table {
+struct Tally {
     /// By component and direction.
     spots: Vec<Spot>,
     /// Where the thread is, and the tick up to which its time is counted.
@@ -83,7 +83,7 @@ struct Table {
     since: u64,
 }
 
-impl Table {
+impl Tally {
     fn spot(&mut self, index: usize) -> &mut Spot {
         at(&mut self.spots, index)
     }
@@ -115,10 +115,10 @@ pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
     let start = ticks();
     call();
     let passed = ticks().saturating_sub(start);
-    AT_WORK.with_borrow_mut(|table| {
-        let Some(table) = table else { return };
-        let index = table.spot.unwrap_or(0);
-        let count = at(&mut table.spot(index).counts, kernel.number());
+    AT_WORK.with_borrow_mut(|tally| {
+        let Some(tally) = tally else { return };
+        let index = tally.spot.unwrap_or(0);
+        let count = at(&mut tally.spot(index).counts, kernel.number());
         count.calls += 1;
         count.ticks += passed;
         count.work.flops += work.flops;
@@ -129,8 +129,8 @@ pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
 /// While it lives, the thread works on an image group. None while nothing records.
 pub fn group() -> Option<Group> {
     is_on().then(|| {
-        let table = lock(&TABLES).pop().unwrap_or_default();
-        AT_WORK.set(Some(Table { spot: None, since: ticks(), ..table }));
+        let tally = lock(&TALLIES).pop().unwrap_or_default();
+        AT_WORK.set(Some(Tally { spot: None, since: ticks(), ..tally }));
         Group(())
     })
 }
@@ -139,9 +139,9 @@ pub struct Group(());
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(mut table) = AT_WORK.take() {
-            table.count_time();
-            lock(&TABLES).push(table);
+        if let Some(mut tally) = AT_WORK.take() {
+            tally.count_time();
+            lock(&TALLIES).push(tally);
         }
     }
 }
@@ -198,15 +198,15 @@ impl Run<'_> {
     #[inline(never)]
     fn enter(&self, raw: RawId, direction: usize) {
         let spot = 2 * self.plan().raws[raw].component.index() + direction;
-        AT_WORK.with_borrow_mut(|table| {
-            if let Some(table) = table
-                && table.spot != Some(spot)
+        AT_WORK.with_borrow_mut(|tally| {
+            if let Some(tally) = tally
+                && tally.spot != Some(spot)
             {
                 // What came before the first step belongs to it.
-                if table.spot.is_some() {
-                    table.count_time();
+                if tally.spot.is_some() {
+                    tally.count_time();
                 }
-                table.spot = Some(spot);
+                tally.spot = Some(spot);
             }
         });
     }
@@ -248,7 +248,7 @@ pub struct Recorder {
 impl Recorder {
     pub fn start() -> Self {
         let only = lock(&RECORDER);
-        lock(&TABLES).clear();
+        lock(&TALLIES).clear();
         SPANS.iter().for_each(|span| span.store(0, Ordering::Relaxed));
         let recorder = Self { _only: only, start: Instant::now(), start_ticks: ticks() };
         ON.store(true, Ordering::SeqCst);
@@ -258,12 +258,12 @@ impl Recorder {
     pub fn finish(self) -> Record {
         let wall = self.start.elapsed().as_secs_f64();
         let tick = wall / ticks().saturating_sub(self.start_ticks).max(1) as f64;
-        let tables = std::mem::take(&mut *lock(&TABLES));
+        let tallies = std::mem::take(&mut *lock(&TALLIES));
         let spans: Vec<f64> = SPANS.iter().map(|span| span.load(Ordering::Relaxed) as f64 * tick).collect();
         let cost = Cost::measure(tick);
         let mut spots: Vec<Spot> = Vec::new();
-        for table in tables {
-            for (index, from) in table.spots.into_iter().enumerate() {
+        for tally in tallies {
+            for (index, from) in tally.spots.into_iter().enumerate() {
                 let spot = at(&mut spots, index);
                 spot.ticks += from.ticks;
                 for (kernel, count) in from.counts.into_iter().enumerate() {
@@ -323,7 +323,7 @@ impl Cost {
             }
             let all = ticks().saturating_sub(start);
             drop(group);
-            let spots = std::mem::take(&mut *lock(&TABLES)).into_iter().flat_map(|table| table.spots);
+            let spots = std::mem::take(&mut *lock(&TALLIES)).into_iter().flat_map(|tally| tally.spots);
             let inside: u64 = spots.filter_map(|spot| spot.counts.get(NOTHING.number()).map(|count| count.ticks)).sum();
             (all, inside)
         };

@@ -1,7 +1,7 @@
 //! Lowering: from primitives to raw tensors, views and fused steps.
 
 use super::components;
-use super::open::open_sums;
+use super::flatten::flatten_sums;
 use super::padding;
 use super::readers::{Readers, count_readers, live_nodes};
 use super::selection::wanted_nodes;
@@ -49,7 +49,7 @@ pub(super) struct Lowering<'g> {
 pub(super) fn lower(graph: &Graph, output: Node) -> Result<Plan> {
     let live = live_nodes(graph, output);
     let readers = count_readers(graph, &live, output);
-    let sums = open_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
+    let sums = flatten_sums(graph, graph.nodes().filter(|n| live[n.index()]), &readers);
     let siblings = siblings::find(graph, &sums, &readers);
     let wanted = wanted_nodes(graph, &live, &readers, &siblings, output);
     let plan = Plan {
@@ -136,8 +136,8 @@ impl Lowering<'_> {
                 let value = self.made(Step::Noise { output, value, id: *id }, output);
                 self.plain_view(value)
             }
-            Op::Sum { .. } if self.siblings.place_of.contains_key(&node) => {
-                let (family, share) = self.siblings.place_of[&node];
+            Op::Sum { .. } if self.siblings.share_of.contains_key(&node) => {
+                let (family, share) = self.siblings.share_of[&node];
                 self.family_sum(node, family, share)
             }
             Op::Sum { .. } => {

@@ -19,14 +19,14 @@
 mod bundle;
 mod components;
 mod convolutions;
+mod flatten;
 mod geometry;
 mod ids;
 mod layout;
 mod lives;
 mod lower;
-mod memory;
-mod open;
 mod padding;
+mod placement;
 mod readers;
 mod recompute;
 #[cfg(test)]
@@ -42,7 +42,7 @@ pub use ids::{
     ComponentId, FactorsId, Id, NormId, PoolId, RawId, StageId, StepId, SumId, Table, UnitId, ValueId, ViewId,
 };
 pub use layout::{LANES, Layout};
-pub use memory::{Memory, Place};
+pub use placement::{Place, Placement};
 pub use recompute::{Recomputed, Training};
 pub use ways::Ways;
 
@@ -302,7 +302,7 @@ pub struct Plan {
     pub output: ValueId,
     /// Buffers when gradients will be asked for, and when not.
     pub training: Arc<Training>,
-    pub inference: Memory,
+    pub inference: Placement,
 }
 
 impl Plan {
@@ -322,7 +322,7 @@ impl Plan {
         }
         let mut plan = lower::lower(graph, output)?;
         schedule::schedule(&mut plan);
-        plan.inference = memory::place_inference(&plan);
+        plan.inference = placement::place_inference(&plan);
         plan.training = Arc::new(recompute::cheap(&plan));
         Ok(plan)
     }

@@ -1,12 +1,12 @@
 //! Which tensors are recomputed in the backward pass instead of being kept.
 //!
-//! Memory is short at one moment of a pass: the fullest. There, of all tensors that only wait for a later reader, the one
+//! Placement is short at one moment of a pass: the fullest. There, of all tensors that only wait for a later reader, the one
 //! that costs the fewest multiply-adds per float is dropped; then comes the next fullest moment. A tensor that is recomputed
 //! may be kept from its first reader in the backward pass to its last, or, where that is still too long, be recomputed in
 //! every stage that reads it. Recomputing takes the same floats through the same kernels, so no bit changes.
 
 use super::lives::{Lives, Reading, Span};
-use super::memory::{Memory, place_training};
+use super::placement::{Placement, place_training};
 use super::{BackStage, BackStep, Plan, RawId, Step, StepId, Table, Ways};
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ enum Keep {
 pub struct Training {
     pub backward: Vec<BackStage>,
     /// Where everything lies on either way.
-    pub memory: Ways<Memory>,
+    pub placement: Ways<Placement>,
     pub recomputed: Recomputed,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
     loop {
         let reached = chooser.descend(goal, f64::INFINITY);
         let training = chooser.training();
-        let found = training.memory.forward.len;
+        let found = training.placement.forward.len;
         if found <= len {
             return Ok(training);
         }
@@ -280,7 +280,7 @@ impl<'p> Chooser<'p> {
 
     /// The pass as decided so far.
     pub fn training(&self) -> Training {
-        let memory = place_training(self.plan, &self.lives, |raw| match self.keep[raw] {
+        let placement = place_training(self.plan, &self.lives, |raw| match self.keep[raw] {
             Keep::Whole => (self.spans(raw, Keep::Whole), None),
             keep => (self.lives.forward[raw].into_iter().collect(), Some(self.spans_back(raw, keep))),
         });
@@ -304,6 +304,6 @@ impl<'p> Chooser<'p> {
             }
             backward.push(BackStage { steps });
         }
-        Training { backward, memory, recomputed: self.recomputed }
+        Training { backward, placement, recomputed: self.recomputed }
     }
 }

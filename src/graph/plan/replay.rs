@@ -1,7 +1,7 @@
 //! Replays passes on paper: whatever a step reads must still lie where it was written, within any budget.
 
 use super::lives::{Lives, Touch, touches};
-use super::memory::Memory;
+use super::placement::Placement;
 use super::recompute::{CHEAP, Chooser, Training};
 use super::{BackStep, Plan, RawId, ValueId, Ways};
 use crate::graph::{Conv, Graph, Node, SlotBlock};
@@ -24,11 +24,11 @@ impl Region {
 /// Goes through a pass and checks that everything that is read is still where it was written.
 fn replay(plan: &Plan, training: &Training) {
     let lives = Lives::of(plan, true);
-    let Ways { forward, backward } = &training.memory;
+    let Ways { forward, backward } = &training.placement;
     let mut region = Region::default();
     let root = |raw: RawId| plan.root(raw).0;
-    let raw_at = |region: &mut Region, memory: &Memory, raw: RawId, write: bool| {
-        let (place, tag) = (memory.raws[root(raw)], format!("{:?}", root(raw)));
+    let raw_at = |region: &mut Region, placement: &Placement, raw: RawId, write: bool| {
+        let (place, tag) = (placement.raws[root(raw)], format!("{:?}", root(raw)));
         match write {
             true => region.write(place, plan.raws[root(raw)].len(), tag),
             false => region.read(place, &tag),
@@ -159,14 +159,14 @@ fn whatever_is_read_is_still_there_within_any_budget() {
         let plan = Plan::new(&graph).unwrap();
         let everything = Chooser::new(&plan).training();
         let least = plan.training_within(0).unwrap_err();
-        let most = everything.memory.forward.len;
-        assert!(least < most / 2 && plan.training.memory.forward.len < most, "{least} {most}");
+        let most = everything.placement.forward.len;
+        assert!(least < most / 2 && plan.training.placement.forward.len < most, "{least} {most}");
         replay(&plan, &everything);
         replay(&plan, &plan.training);
         for part in 0..=8 {
             let len = least + (most - least) * part / 8;
             let training = plan.training_within(len).unwrap();
-            assert!(training.memory.forward.len <= len);
+            assert!(training.placement.forward.len <= len);
             replay(&plan, &training);
         }
         assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
@@ -176,7 +176,7 @@ fn whatever_is_read_is_still_there_within_any_budget() {
 #[test]
 fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
     let plan = Plan::new(&network(16, 6, true)).unwrap();
-    let most = Chooser::new(&plan).training().memory.forward.len;
+    let most = Chooser::new(&plan).training().placement.forward.len;
     let shares: Vec<f64> =
         [100, 80, 60, 40, 20].map(|part| plan.training_within(most * part / 100).unwrap().recomputed.share()).into();
     assert_eq!(shares[0], 0.0);

@@ -27,7 +27,7 @@ pub(super) fn wanted_nodes(
         if !wanted[node.index()] {
             continue;
         }
-        match (siblings.place_of.get(&node), graph.op(node)) {
+        match (siblings.share_of.get(&node), graph.op(node)) {
             (Some(&(family, _)), _) => {
                 let family = &siblings.families[family];
                 // The running total holds the sums before.
@@ -113,8 +113,8 @@ impl Lowering<'_> {
             first += self.layout(value).channels() as u32;
         }
         let whole = if let [one] = values[..] { one } else { self.concat(&values) };
-        let place = |value: ValueId| values.iter().position(|&v| v == value).unwrap_or(0);
-        let channels: Vec<u32> = sources.iter().map(|&(value, channel)| firsts[place(value)] + channel).collect();
+        let index = |value: ValueId| values.iter().position(|&v| v == value).unwrap_or(0);
+        let channels: Vec<u32> = sources.iter().map(|&(value, channel)| firsts[index(value)] + channel).collect();
         self.gather(whole, &channels)
     }
 

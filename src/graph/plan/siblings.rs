@@ -43,7 +43,7 @@ pub(super) struct Bundle {
 #[derive(Default)]
 pub(super) struct Siblings {
     pub families: Vec<Family>,
-    pub place_of: HashMap<Node, (usize, usize)>,
+    pub share_of: HashMap<Node, (usize, usize)>,
 }
 
 /// How a term is made: the primitives that nobody else reads, without their weights, from the term down to its bottom.
@@ -80,7 +80,7 @@ pub(super) fn find(graph: &Graph, sums: &HashMap<Node, Vec<Term>>, readers: &[Re
                 continue;
             }
             for (share, &sum) in sums.iter().enumerate() {
-                siblings.place_of.insert(sum, (siblings.families.len(), share));
+                siblings.share_of.insert(sum, (siblings.families.len(), share));
             }
             siblings.families.push(Family { sums, bundles });
         }

@@ -9,4 +9,4 @@ pub(super) mod tape;
 pub(crate) use floats::Floats;
 pub(super) use scratch::Scratch;
 pub(super) use tables::Tables;
-pub(super) use tape::{Pools, Tape};
+pub(super) use tape::{Tape, Tapes};

@@ -4,7 +4,7 @@ use super::pack::Packed;
 use super::scratch::ScratchSizes;
 use super::{Floats, Scratch};
 use crate::engine::cpu::plan::{CpuPlan, GROUPS};
-use crate::graph::plan::Memory;
+use crate::graph::plan::Placement;
 use crate::{Error, Result};
 use std::sync::{Mutex, PoisonError};
 
@@ -116,8 +116,8 @@ impl Tape {
     }
 
     /// Where an image's region begins.
-    pub fn image(&self, memory: &Memory, image: usize) -> *mut f32 {
-        self.arena.at(image * memory.len, memory.len)
+    pub fn image(&self, placement: &Placement, image: usize) -> *mut f32 {
+        self.arena.at(image * placement.len, placement.len)
     }
 
     /// `len` floats of an image group's sums, from `at` on.
@@ -153,11 +153,11 @@ impl CpuPlan {
 
 /// Tapes of one plan that are not in use.
 #[derive(Default)]
-pub(in crate::engine::cpu) struct Pools {
+pub(in crate::engine::cpu) struct Tapes {
     idle: Mutex<Vec<Tape>>,
 }
 
-impl Pools {
+impl Tapes {
     /// An idle tape that is large enough, or a new one. `region`: floats of an image.
     pub fn take(&self, cpu: &CpuPlan, region: usize, batch: usize, training: bool) -> Result<Tape> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 impl Run<'_> {
     pub(super) fn gradient_term_is_live(&self, term: &GradientTerm) -> bool {
-        self.work.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
+        self.agenda.live.mixing(self.plan(), term.mixing) && self.step_is_live(self.plan().sums[term.sum].output)
     }
 
     /// Where Σ g·y of a sum and one of its tensors begins among the backward sums.
@@ -82,8 +82,8 @@ impl Run<'_> {
                     // SAFETY: a norm's tables hold whole blocks.
                     coefficients.iter_mut().enumerate().for_each(|(lane, c)| *c *= unsafe { *scale.add(lane) });
                 }
-                let at = self.memory.gradients[gradient] + offset;
-                debug_assert!(at + plane <= self.memory.len);
+                let at = self.placement.gradients[gradient] + offset;
+                debug_assert!(at + plane <= self.placement.len);
                 gradient_terms.push(shifted(at, coefficients.as_ptr()));
             };
             match &what.gradient {
@@ -96,8 +96,8 @@ impl Run<'_> {
             }
             if let Some(norm) = norm {
                 let weight = self.tape.back_y.at(norm + block * LANES, LANES);
-                let at = self.memory.raws[what.raw] + offset;
-                debug_assert!(at + plane <= self.memory.len);
+                let at = self.placement.raws[what.raw] + offset;
+                debug_assert!(at + plane <= self.placement.len);
                 gradient_terms.push(shifted(at, weight));
             }
         }
@@ -127,14 +127,14 @@ impl Run<'_> {
                     total(tables.own_sums[norm], 2 * plan.raws[plan.norms[norm].raw].layout.len());
                 }
             }
-            BackStep::Dots { sum: index } if self.work.sum_runs(plan, *index) => {
+            BackStep::Dots { sum: index } if self.agenda.sum_runs(plan, *index) => {
                 let sum = &plan.sums[*index];
                 let lanes = plan.raws[sum.output].layout.len();
                 total(tables.dots[*index], lanes * (1 + sum.dots.len()));
-                if !self.work.wanted.p {
+                if !self.agenda.wanted.p {
                     return;
                 }
-                for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.work.live.term(plan, t)) {
+                for term in sum.terms.iter().filter(|t| t.mixing != Mixing::One && self.agenda.live.term(plan, t)) {
                     let g = &totals[tables.dots[*index]..][..lanes];
                     let gy = &totals[self.dot_at(*index, plan.values[term.value].raw)..][..lanes];
                     let norm = plan.values[term.value].norm.map(|norm| tables.norms[norm]);
@@ -153,7 +153,7 @@ impl Run<'_> {
                         Mixing::Lanes(factors) => {
                             for chunk in lane_runs(&plan.lane_factors[factors]) {
                                 if let (LaneFactor::Slot(slot), lanes) = chunk
-                                    && self.work.live.slot(slot)
+                                    && self.agenda.live.slot(slot)
                                 {
                                     dp[slot.0 as usize] += lanes.map(of_lane).sum::<f64>() as f32;
                                 }

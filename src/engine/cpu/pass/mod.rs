@@ -3,6 +3,7 @@
 //! A step's two ways stand side by side: units in `units/`, sums in `sum.rs`, everything else in `small.rs`; batch norms are
 //! in `norms.rs`, and what gradients are made of in `gradients.rs`. `stages.rs` runs the plan's stages on either way.
 
+pub(super) mod agenda;
 pub(super) mod gather;
 mod gradients;
 pub(super) mod live;
@@ -11,7 +12,6 @@ mod small;
 pub(super) mod stages;
 mod sum;
 mod units;
-pub(super) mod work;
 
 use super::kernels::lanes::{self, Isa};
 use super::kernels::sums::{Shifted, Write};
@@ -20,11 +20,11 @@ use super::plan::{CpuPlan, GROUPS, UnitShape};
 use super::profile;
 use crate::engine::{Draws, Mode, RunningStatistics};
 use crate::graph::Graph;
-use crate::graph::plan::{LANES, LaneFactor, Memory, Mixing, Plan, RawId, SumTerm, Unit, UnitId, ValueId};
+use crate::graph::plan::{LANES, LaneFactor, Mixing, Placement, Plan, RawId, SumTerm, Unit, UnitId, ValueId};
 use crate::{Result, interrupt};
+use agenda::Agenda;
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use work::Work;
 
 /// One pass over one batch, one way.
 pub(super) struct Run<'a> {
@@ -35,8 +35,8 @@ pub(super) struct Run<'a> {
     pub cache: usize,
     pub tape: &'a Tape,
     /// Where buffers lie on the way that the run goes.
-    pub memory: &'a Memory,
-    pub work: &'a Work,
+    pub placement: &'a Placement,
+    pub agenda: &'a Agenda,
     pub draws: &'a Draws,
     /// By path and image; empty where nothing is dropped.
     pub factors: &'a [f32],
@@ -66,9 +66,9 @@ impl Run<'_> {
         group * self.batch / self.groups()..(group + 1) * self.batch / self.groups()
     }
 
-    /// Runs `work` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
+    /// Runs `visit` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
     /// that each begins with what the last one left in the cache: `turned` says whether the last one began at the end.
-    fn each_image(&self, turned: &mut bool, work: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
+    fn each_image(&self, turned: &mut bool, visit: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
         *turned = !*turned;
         let _profiled = profile::span(profile::SECTIONS);
@@ -82,8 +82,8 @@ impl Run<'_> {
             let images = self.images(group);
             for index in 0..images.len() {
                 let image = images.start + turn(index, images.len());
-                let base = self.tape.image(self.memory, image);
-                work(&Image { index: image, group, first: index == 0, base }, &mut scratch);
+                let base = self.tape.image(self.placement, image);
+                visit(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
             // Streamed stores are not ordered by the release that ends the group: other threads read them next.
             lanes::fence();
@@ -93,18 +93,18 @@ impl Run<'_> {
 
     /// The floats of a raw tensor in an image.
     fn raw(&self, image: &Image, raw: RawId) -> *mut f32 {
-        self.within(image, self.memory.raws[raw], self.plan().raws[raw].len())
+        self.within(image, self.placement.raws[raw], self.plan().raws[raw].len())
     }
 
     /// The floats of a value's gradient buffer in an image.
     fn gradient(&self, image: &Image, value: ValueId) -> *mut f32 {
-        self.within(image, self.memory.gradients[value], self.plan().raws[self.plan().values[value].raw].len())
+        self.within(image, self.placement.gradients[value], self.plan().raws[self.plan().values[value].raw].len())
     }
 
     /// `len` floats of an image's region; debug builds check that they lie within.
     #[inline(always)]
     fn within(&self, image: &Image, at: usize, len: usize) -> *mut f32 {
-        debug_assert!(at + len <= self.memory.len, "floats {at}..+{len} of a region of {}", self.memory.len);
+        debug_assert!(at + len <= self.placement.len, "floats {at}..+{len} of a region of {}", self.placement.len);
         // SAFETY: the plan placed the buffer within the image's region.
         unsafe { image.base.add(at) }
     }
@@ -121,7 +121,7 @@ impl Run<'_> {
             Mixing::Slot(slot) => self.p[slot.0 as usize],
             Mixing::Lanes(factors) => match self.plan().lane_factors[factors][lane % LANES] {
                 LaneFactor::One => 1.0,
-                LaneFactor::Slot(slot) if self.work.live.slot(slot) => self.p[slot.0 as usize],
+                LaneFactor::Slot(slot) if self.agenda.live.slot(slot) => self.p[slot.0 as usize],
                 LaneFactor::Zero | LaneFactor::Slot(_) => 0.0,
             },
         }
@@ -147,11 +147,11 @@ impl Run<'_> {
     }
 
     fn step_is_live(&self, raw: RawId) -> bool {
-        self.work.live.raw(self.plan(), raw)
+        self.agenda.live.raw(self.plan(), raw)
     }
 
     fn needs_value(&self, value: ValueId) -> bool {
-        self.work.needs_value(self.plan(), value)
+        self.agenda.needs_value(self.plan(), value)
     }
 
     /// Whether batch statistics are used (and gradients flow through them).

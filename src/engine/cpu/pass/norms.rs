@@ -148,7 +148,7 @@ impl Run<'_> {
 
     /// Backward coefficients of a value's norm, once Σ g and Σ g·y are known; gamma's and beta's gradients into `dw`.
     pub(super) fn prepare_norm(&self, value: ValueId, dw: &mut [f32]) {
-        let wanted = self.work.wanted;
+        let wanted = self.agenda.wanted;
         let Some(index) = self.plan().values[value].norm else { return };
         if !self.batch_norms() && !wanted.w {
             return;

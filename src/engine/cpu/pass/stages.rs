@@ -45,7 +45,7 @@ impl Run<'_> {
         if self.mode == Mode::Evaluation {
             self.load_running_statistics();
         }
-        for (stage, steps) in self.work.forward.pairs().filter(|(_, steps)| !steps.is_empty()) {
+        for (stage, steps) in self.agenda.forward.pairs().filter(|(_, steps)| !steps.is_empty()) {
             self.each_image(&mut turned, |image, scratch| {
                 for &step in steps {
                     self.forward_step(step, image, scratch, Some(x));
@@ -66,10 +66,10 @@ impl Run<'_> {
         let output = &self.plan().raws[self.output()];
         let positions = output.layout.positions();
         for (image, out) in out.chunks_exact_mut(positions.len()).enumerate() {
-            let base = self.tape.image(self.memory, image);
+            let base = self.tape.image(self.placement, image);
             for (out, &lane) in out.iter_mut().zip(positions) {
                 // SAFETY: the output is one pixel within the image's region.
-                *out = unsafe { *base.add(self.memory.raws[self.output()] + lane) };
+                *out = unsafe { *base.add(self.placement.raws[self.output()] + lane) };
             }
         }
     }
@@ -101,7 +101,7 @@ impl Run<'_> {
 
     /// Gradients of whatever is wanted, from the output's gradient (images × channels). Uses up the tape's activations.
     pub fn backward(&self, dy: &[f32]) -> Result<Flat> {
-        let Wanted { x, w, p } = self.work.wanted;
+        let Wanted { x, w, p } = self.agenda.wanted;
         let input = &self.plan().raws[self.plan().input];
         let zeros = |wanted: bool, len: usize| vec![0.0; if wanted { len } else { 0 }];
         let mut gradients = Flat {
@@ -122,7 +122,7 @@ impl Run<'_> {
         let mut turned = true;
         let Flat { x: dx, w: dw, p: dp } = gradients;
         let back = Back { dy, dx: Mutex::new(dx) };
-        for stage in &self.work.backward {
+        for stage in &self.agenda.backward {
             if stage.steps.is_empty() {
                 continue;
             }
@@ -132,7 +132,7 @@ impl Run<'_> {
             }
             for step in &stage.steps {
                 if let BackStep::Step { step, .. } = step
-                    && self.work.runs(self.plan(), *step)
+                    && self.agenda.runs(self.plan(), *step)
                 {
                     self.prepare_norm(self.plan().value_made_by(*step), dw);
                 } else if let BackStep::Norm { value, .. } = step {
@@ -164,7 +164,7 @@ impl Run<'_> {
             BackStep::Norm { value, into, first } => self.norm_backward(*value, *into, image, scratch, *first),
             BackStep::Step { step, first } => {
                 let input = self.cpu.inputs[*step][0];
-                if !self.work.runs(plan, *step) {
+                if !self.agenda.runs(plan, *step) {
                     return self.clear_if(*first, input, image);
                 }
                 match &plan.steps[*step] {
@@ -244,8 +244,8 @@ impl Run<'_> {
         // SAFETY: the tensor is `raw.len()` floats within the image's region.
         let to = unsafe { std::slice::from_raw_parts_mut(self.raw(image, output), raw.len()) };
         to.fill(0.0);
-        let places = raw.layout.positions().iter().flat_map(|&lane| (0..pixels).map(move |pixel| (lane, pixel)));
-        for ((lane, pixel), value) in places.zip(self.draws.noise(id, image.index)) {
+        let lanes = raw.layout.positions().iter().flat_map(|&lane| (0..pixels).map(move |pixel| (lane, pixel)));
+        for ((lane, pixel), value) in lanes.zip(self.draws.noise(id, image.index)) {
             to[super::lane_at(lane, pixel, pixels)] = value;
         }
     }

@@ -1,6 +1,6 @@
 //! Weighted sums: a node of a cell is one pass over memory, and its backward pass one set of dot products.
 
-use super::work::Work;
+use super::agenda::Agenda;
 use super::{Image, Run, shifted, write};
 use crate::engine::cpu::kernels::sums::{Slope, Write, weighted_sum};
 use crate::engine::cpu::memory::Scratch;
@@ -18,7 +18,7 @@ impl Run<'_> {
             terms.clear();
             // One at a time off an iterator: pointers to earlier ones stay good.
             let mut free = coefficients.iter_mut();
-            for term in sum.terms.iter().filter(|t| self.work.live.term(self.plan(), t)) {
+            for term in sum.terms.iter().filter(|t| self.agenda.live.term(self.plan(), t)) {
                 let Some(coefficients) = free.next() else { unreachable!("the scratch holds the longest sum") };
                 *coefficients = self.weights_of(term, image);
                 let (scale, shift) = self.norm_block(term.value, block);
@@ -32,8 +32,8 @@ impl Run<'_> {
                     }
                 }
                 let raw = self.plan().values[term.value].raw;
-                let offset = self.memory.raws[raw] + block * plane;
-                debug_assert!(offset + plane <= self.memory.len && raw != sum.output);
+                let offset = self.placement.raws[raw] + block * plane;
+                debug_assert!(offset + plane <= self.placement.len && raw != sum.output);
                 terms.push(shifted(offset, coefficients.as_ptr()));
             }
             // SAFETY: all terms are planes of the output's size within the image's region, none of them the output.
@@ -50,7 +50,7 @@ impl Run<'_> {
     pub(super) fn sum_dots(&self, id: SumId, image: &Image, scratch: &mut Scratch) {
         let sum = &self.plan().sums[id];
         let g = self.gradient(image, sum.value);
-        let Work { wanted, needs, .. } = self.work;
+        let Agenda { wanted, needs, .. } = self.agenda;
         let used = |dot: usize, raw: RawId| {
             let feeds_slot = wanted.p && self.cpu.dot_feeds_slot[id][dot];
             let feeds_norm = self.cpu.dot_feeds_norm[id][dot] && (needs[raw] || wanted.w);
@@ -64,7 +64,7 @@ impl Run<'_> {
         let plan = self.plan();
         let sum = &plan.sums[id];
         let term = &sum.terms[term];
-        if !self.work.sum_runs(plan, id) || !self.work.live.term(plan, term) {
+        if !self.agenda.sum_runs(plan, id) || !self.agenda.live.term(plan, term) {
             return self.clear_if(first, term.value, image);
         }
         scratch.coefficients[0] = self.weights_of(term, image);

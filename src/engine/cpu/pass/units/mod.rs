@@ -69,7 +69,7 @@ impl Run<'_> {
         let input = self.plan().views[unit.input].value;
         let needs_input = self.needs_value(input);
         self.load_view(unit.input, image, scratch, needs_input);
-        let weights = self.work.wanted.w.then(|| {
+        let weights = self.agenda.wanted.w.then(|| {
             let len = unit.packing.gradient_len();
             let gradient = self.tape.group_gradients(image.group, unit.packing.gradient, len);
             if image.first {

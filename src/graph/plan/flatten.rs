@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// The terms of all sums, with sums of sums opened where nobody else reads the inner one. Sums that were opened are left
 /// out.
-pub(super) fn open_sums(
+pub(super) fn flatten_sums(
     graph: &Graph,
     nodes: impl Iterator<Item = Node>,
     readers: &[Readers],

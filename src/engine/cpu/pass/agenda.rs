@@ -5,30 +5,30 @@ use crate::engine::Wanted;
 use crate::graph::plan::{BackStage, BackStep, Plan, RawId, StageId, Step, StepId, SumId, Table, UnitId, ValueId};
 
 /// The live steps forward, and what has work in the backward pass, by stage.
-pub(in crate::engine::cpu) struct Work {
+pub(in crate::engine::cpu) struct Agenda {
     pub live: Live,
     pub wanted: Wanted,
     pub forward: Table<StageId, Vec<StepId>>,
     /// By raw tensor: whether anything wanted depends on its gradient.
     pub needs: Table<RawId, bool>,
-    pub backward: Vec<BackWork>,
+    pub backward: Vec<BackAgenda>,
 }
 
 /// One stage of the backward pass.
-pub(in crate::engine::cpu) struct BackWork {
+pub(in crate::engine::cpu) struct BackAgenda {
     pub steps: Vec<BackStep>,
     /// The units whose weights get gradients.
     pub units: Vec<UnitId>,
 }
 
-impl Work {
+impl Agenda {
     /// `backward` is the plan's backward pass, with or without tensors that are recomputed.
     pub fn new(plan: &Plan, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
         let live = Live::new(plan, active);
         let steps_of = |steps: &[StepId]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
         let forward = plan.forward.map(|(_, stage)| steps_of(&stage.steps));
         let needs = live.needs(plan, wanted);
-        let mut work = Self { live, wanted, forward, needs, backward: Vec::new() };
+        let mut agenda = Self { live, wanted, forward, needs, backward: Vec::new() };
         // From the end, as only what is still read needs to be recomputed.
         let mut read = plan.raws.beside(false);
         for stage in backward.iter().rev() {
@@ -36,9 +36,9 @@ impl Work {
             for step in stage.steps.iter().rev() {
                 let has_work = match step {
                     BackStep::Recompute { step } => {
-                        work.live.steps[*step] && std::mem::take(&mut read[plan.output_of(*step)])
+                        agenda.live.steps[*step] && std::mem::take(&mut read[plan.output_of(*step)])
                     }
-                    step => work.has_work(plan, step),
+                    step => agenda.has_work(plan, step),
                 };
                 if has_work {
                     plan.raws_read_back(step).into_iter().for_each(|raw| read[raw] = true);
@@ -47,20 +47,20 @@ impl Work {
             }
             steps.reverse();
             let unit = |step: &BackStep| match step {
-                BackStep::Step { step, .. } if wanted.w && work.runs(plan, *step) => match plan.steps[*step] {
+                BackStep::Step { step, .. } if wanted.w && agenda.runs(plan, *step) => match plan.steps[*step] {
                     Step::Unit(unit) => Some(unit),
                     _ => None,
                 },
                 _ => None,
             };
             let units = steps.iter().filter_map(unit).collect();
-            work.backward.push(BackWork { steps, units });
+            agenda.backward.push(BackAgenda { steps, units });
         }
-        work.backward.reverse();
-        work
+        agenda.backward.reverse();
+        agenda
     }
 
-    /// Whether this is the work of such a pass.
+    /// Whether this is the agenda of such a pass.
     pub fn is_for(&self, active: Option<&[bool]>, wanted: Wanted) -> bool {
         self.wanted == wanted && self.live.is_for(active)
     }

@@ -8,7 +8,7 @@ pub type Place = usize;
 
 /// Places of all buffers for one direction of a pass.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {
+pub struct Placement {
     /// By raw tensor; parts lie within their concatenation.
     pub raws: Table<RawId, Place>,
     /// By value, for gradients that are buffers (unused otherwise).
@@ -24,12 +24,12 @@ pub(super) struct Buffer {
 }
 
 /// A pass forward only.
-pub(super) fn place_inference(plan: &Plan) -> Memory {
+pub(super) fn place_inference(plan: &Plan) -> Placement {
     let lives = Lives::of(plan, false);
     let spans = plan.raws.pairs().map(|(id, raw)| (raw.len(), lives.forward[id].into_iter().collect()));
     let buffers: Vec<Buffer> = spans.map(|(len, spans)| Buffer { len, spans }).collect();
     let (places, len) = pack(&buffers);
-    Memory { raws: raws_at(plan, |root| places[root.index()]), gradients: Table::new(), len }
+    Placement { raws: raws_at(plan, |root| places[root.index()]), gradients: Table::new(), len }
 }
 
 /// A pass forward and backward; `spans` gives those of a raw tensor on either way.
@@ -37,7 +37,7 @@ pub(super) fn place_training(
     plan: &Plan,
     lives: &Lives,
     spans: impl Fn(RawId) -> (Vec<Span>, Option<Vec<Span>>),
-) -> Ways<Memory> {
+) -> Ways<Placement> {
     // Tensors as forward writes them, tensors recomputed, gradients.
     let (mut buffers, mut recomputed): (Vec<Buffer>, Vec<Buffer>) = (Vec::new(), Vec::new());
     let mut is_recomputed = plan.raws.beside(false);
@@ -61,8 +61,8 @@ pub(super) fn place_training(
     });
     let back = |root: RawId| if is_recomputed[root] { again[root.index()] } else { kept[root.index()] };
     Ways {
-        forward: Memory { raws: raws_at(plan, |root| kept[root.index()]), gradients: gradients.clone(), len },
-        backward: Memory { raws: raws_at(plan, back), gradients, len },
+        forward: Placement { raws: raws_at(plan, |root| kept[root.index()]), gradients: gradients.clone(), len },
+        backward: Placement { raws: raws_at(plan, back), gradients, len },
     }
 }
 
