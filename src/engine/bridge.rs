@@ -1,4 +1,4 @@
-//! The engine as the rest of the house sees it: a compiled graph that runs as one candle operation.
+//! The engine as everything above it sees it: a compiled graph that runs as one candle operation.
 
 use super::cpu::{CpuExecutor, CpuOptions};
 use super::exact::Exact;
@@ -19,10 +19,10 @@ pub enum Target {
 }
 
 impl Target {
-    /// The fastest on this machine.
+    /// The fastest target of this machine.
     ///
     /// # Errors
-    /// `CANDLEWICK_SIMD` names an instruction set that there is not.
+    /// `CANDLEWICK_SIMD` names an unknown instruction set, or one that this processor does not have.
     pub fn best() -> Result<Self> {
         Ok(Target::Cpu(CpuOptions::choose()?))
     }
@@ -56,10 +56,11 @@ impl Engine {
         Ok(Engine { graph, executor })
     }
 
-    /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and recompute the
-    /// others in the backward pass. Counted are one pass's activations and gradients, the engine's tables, the batch's
-    /// images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result changes.
-    /// Whenever a larger batch than before comes, `report` is told in one line what the limit costs.
+    /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and recompute
+    /// the others in the backward pass. Counted are one pass's activations and gradients, the engine's tables, the
+    /// batch's images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result
+    /// changes. For every batch that is larger than all before, `report` is called with one line on what the limit
+    /// costs.
     ///
     /// # Errors
     /// Where not even one image fits; a batch that does not is an error of its forward pass.
@@ -70,7 +71,7 @@ impl Engine {
     /// Checks that networks can run on a device.
     ///
     /// # Errors
-    /// A device that this engine does not run on.
+    /// A device that the engine does not run on.
     pub fn runs_on(&self, device: &Device) -> Result<()> {
         self.executor.runs_on(device)
     }
@@ -99,13 +100,13 @@ impl Engine {
 
     /// The network's output, images × outputs, as one candle operation.
     ///
-    /// `x`: images × channels × height × width; `w`: all weights; `p`: all mixing weights (one dummy where a network has
-    /// none). All of [`dtype`](Self::dtype). Gradients flow to whichever of the three candle tracks; what is detached costs
-    /// nothing.
+    /// `x`: images × channels × height × width; `w`: all weights; `p`: all mixing weights (one dummy where the network
+    /// has none). All are of [`dtype`](Self::dtype). Gradients flow to whichever of the three candle tracks; what is
+    /// detached costs nothing.
     ///
     /// # Errors
-    /// Shapes, types or devices that do not fit, a mask or running statistics of another length, a batch that does not fit
-    /// into memory, an interruption.
+    /// Shapes, types or devices that do not fit, a mask or running statistics of the wrong length, a batch that does
+    /// not fit into memory, an interruption.
     pub fn forward(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check(x, w, p, pass)?;
         let (x, w, p) = (x.contiguous()?, w.contiguous()?, p.contiguous()?);
@@ -128,7 +129,7 @@ impl Engine {
         }
         let flat = |what: &str, tensor: &Tensor, len: usize| match tensor.dims() {
             [own] if *own == len => Ok(()),
-            dims => Err(Error::user(format!("the network has {len} {what}, this tensor is {dims:?}"))),
+            dims => Err(Error::user(format!("the network has {len} {what}; the tensor given has shape {dims:?}"))),
         };
         flat("weights", w, graph.parameters())?;
         flat("mixing weights", p, graph.slot_count().max(1))?;
@@ -136,7 +137,7 @@ impl Engine {
             self.runs_on(tensor.device())?;
             if tensor.dtype() != self.dtype() {
                 return Err(Error::user(format!(
-                    "the {name} are {}, this network runs on {}",
+                    "the {name} are {}; the network runs on {}",
                     tensor.dtype().as_str(),
                     self.dtype().as_str()
                 )));
@@ -144,20 +145,24 @@ impl Engine {
         }
         if !(0.0..1.0).contains(&pass.draws.drop_path) {
             return Err(Error::user(format!(
-                "the probability of drop path is at least 0 and below 1, not {}",
+                "the probability of drop path must be at least 0 and below 1, not {}",
                 pass.draws.drop_path
             )));
         }
         if let Some(active) = &pass.active
             && active.len() != graph.slot_count()
         {
-            return Err(Error::user(format!("a mask of {} for {} mixing weights", active.len(), graph.slot_count())));
+            return Err(Error::user(format!(
+                "the mask has {} entries; the network has {} mixing weights",
+                active.len(),
+                graph.slot_count()
+            )));
         }
         let kept = pass.statistics.update(|values| values.len());
         match pass.mode == super::Mode::Trial || kept == graph.statistics_len() {
             true => Ok(()),
             false => Err(Error::user(format!(
-                "these running statistics are {kept} numbers, the network has {}",
+                "the running statistics given are {kept} numbers; the network has {}",
                 graph.statistics_len()
             ))),
         }

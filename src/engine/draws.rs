@@ -1,7 +1,7 @@
-//! What a pass draws at random: the factors of drop path, and noise.
+//! What a pass draws at random: drop path's factors, and noise.
 //!
-//! Every number is keyed by the seed, the pass, and who asks (which drop path, which noise, which image), so forward and
-//! backward see the same ones, whatever the number of threads.
+//! Every number is keyed by the seed, the pass and its use (which drop path, which noise, which image), so the forward
+//! and the backward pass see the same ones for any number of threads.
 
 use crate::random::Seed;
 use rand::{Rng, RngExt};
@@ -24,8 +24,8 @@ impl Default for Draws {
 }
 
 impl Draws {
-    /// What each path is multiplied by, paths × images: 0 with the probability q of drop path, 1/(1 − q) otherwise. Empty
-    /// where nothing is dropped.
+    /// What each path is multiplied by, paths × images: 0 with the probability q of drop path, 1/(1 − q) otherwise.
+    /// Empty where nothing is dropped.
     pub fn path_factors(&self, paths: usize, images: usize) -> Vec<f32> {
         if self.drop_path == 0.0 {
             return Vec::new();
@@ -35,7 +35,7 @@ impl Draws {
         (0..paths * images).map(|_| if rng.random::<f64>() < self.drop_path { 0.0 } else { kept }).collect()
     }
 
-    /// The standard normal numbers of one noise in one image, without end.
+    /// The standard normal numbers of one noise in one image: an endless iterator.
     pub fn noise(&self, id: usize, image: usize) -> impl Iterator<Item = f32> {
         let mut keys = self.seed.rng("noise", self.pass);
         // Eight words of the pass's stream are one image's key, far from the next image's and the next noise's.

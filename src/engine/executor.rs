@@ -1,8 +1,9 @@
 //! The seam between networks and what runs them.
 //!
-//! An [`Executor`] is one graph made ready for one kind of device and one precision. It speaks candle tensors, so whoever
-//! stands behind it may keep them wherever candle does: [`cpu`](super::cpu) runs a fused plan in single precision,
-//! [`exact`](super::exact) the graph itself in double precision. Nothing above this module asks which.
+//! An [`Executor`] is one graph made ready for one kind of device and one precision. It takes and returns candle
+//! tensors, so an executor may keep them on any device of candle's: [`cpu`](super::cpu) runs a fused plan in single
+//! precision, [`exact`](super::exact) the graph itself in double precision. Nothing above this module asks which one
+//! runs.
 
 use super::{Draws, RunningStatistics};
 use crate::Result;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 /// What a pass does with batch norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Batch statistics; running statistics follow them.
+    /// Batch statistics; running statistics move towards them.
     Training,
-    /// Batch statistics; running statistics stay (a pass at weights that are not the network's own).
+    /// Batch statistics; running statistics stay as they are (a pass at weights that are not the network's own).
     #[default]
     Trial,
     /// Running statistics.
@@ -25,9 +26,10 @@ pub enum Mode {
 #[derive(Clone, Default)]
 pub struct Pass {
     pub mode: Mode,
-    /// Read in evaluation, moved in training.
+    /// Read in evaluation, updated in training.
     pub statistics: RunningStatistics,
-    /// By slot of `p`: steps all of whose uses are masked off are not run, and their slots get no gradient. None: all.
+    /// By slot of `p`, whether it is used: what only masked slots use does not run, and masked slots get no gradient.
+    /// None: all are used.
     pub active: Option<Arc<[bool]>>,
     pub draws: Draws,
 }
@@ -64,7 +66,7 @@ impl Inputs<'_> {
     }
 }
 
-/// What was wanted, in the shapes of the inputs.
+/// The gradients that were wanted, in the shapes of the inputs.
 pub(crate) struct Gradients {
     pub x: Option<Tensor>,
     pub w: Option<Tensor>,
@@ -82,20 +84,21 @@ pub(crate) trait Executor: Send + Sync {
     /// A device that it does not run on.
     fn runs_on(&self, device: &Device) -> Result<()>;
 
-    /// The output, images × outputs, and where gradients are wanted what the backward pass needs.
+    /// The output, images × outputs, and, where gradients are wanted, what the backward pass needs.
     ///
     /// # Errors
     /// A batch that does not fit into memory; an interruption.
     fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<(Tensor, Option<Box<dyn Tape>>)>;
 
-    /// Bytes that a pass with gradients over a batch of this many images takes: activations, gradients, tables and scratch.
+    /// Bytes that a pass with gradients over a batch of this many images takes: activations, gradients, tables and
+    /// scratch.
     ///
     /// # Errors
     /// A batch that does not fit within the limit.
     fn memory(&self, batch: usize) -> Result<u64>;
 
-    /// The same executor with a limit on the memory of training. Nothing that it computes changes. Whenever a larger batch
-    /// than before comes, `report` is told in one line what keeping within the limit costs.
+    /// The same executor with a limit on the memory of training. Nothing that it computes changes. For every batch that
+    /// is larger than all before, `report` is called with one line on what the limit costs.
     ///
     /// # Errors
     /// A limit within which not even one image fits.
@@ -104,7 +107,8 @@ pub(crate) trait Executor: Send + Sync {
 
 /// What a forward pass leaves for its backward pass. It belongs to the executor that made it, and is used once.
 pub(crate) trait Tape: Send {
-    /// Gradients of what the forward pass was asked for. `inputs`: those of the forward pass; `dy`: the output's gradient.
+    /// The gradients that the forward pass was asked for. `inputs`: those of the forward pass; `dy`: the output's
+    /// gradient.
     ///
     /// # Errors
     /// An interruption.

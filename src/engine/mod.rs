@@ -1,4 +1,4 @@
-//! The engine: runs a network as one differentiable candle operation of images, flat weights and flat mixing weights.
+//! The engine: runs a network as one differentiable candle operation on images, flat weights and flat mixing weights.
 
 mod bridge;
 pub(crate) mod cpu;

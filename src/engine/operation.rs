@@ -5,13 +5,13 @@ use crate::Result;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A pass that has run: candle is handed its output, and comes back for its gradients.
+/// A pass that has run: candle gets its output now, and asks for its gradients later.
 pub(super) struct Operation {
     executor: Arc<dyn Executor>,
     pass: Pass,
     wanted: Wanted,
     output: Tensor,
-    /// What the forward pass left. Used up by the first backward pass; another one runs forward again.
+    /// What the forward pass left. The first backward pass uses it up; another one runs forward again.
     tape: Mutex<Option<Box<dyn Tape>>>,
 }
 
@@ -32,7 +32,7 @@ impl Operation {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The forward pass once more; running statistics do not follow a second time.
+    /// The forward pass again; running statistics do not move a second time.
     fn rerun(&self, inputs: Inputs<'_>) -> Result<Option<Box<dyn Tape>>> {
         let mode = if self.pass.mode == Mode::Training { Mode::Trial } else { self.pass.mode };
         let pass = Pass { mode, ..self.pass.clone() };
@@ -69,7 +69,7 @@ impl CustomOp3 for Operation {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        // Detached, so that nothing that an executor does with them is put on candle's tape.
+        // Detached, so that candle records nothing that an executor does with them.
         let (x, w, p) = (x.detach(), w.detach(), p.detach());
         let inputs = Inputs { x: &x, w: &w, p: &p };
         let kept = self.tape().take();
@@ -77,8 +77,9 @@ impl CustomOp3 for Operation {
             Some(tape) => Some(tape),
             None => self.rerun(inputs)?,
         };
-        let tape =
-            tape.ok_or_else(|| candle_core::Error::Msg("a forward pass without gradients has no backward".into()))?;
+        let tape = tape.ok_or_else(|| {
+            candle_core::Error::Msg("a forward pass without gradients cannot be followed by a backward pass".into())
+        })?;
         let gradients = tape.backward(inputs, &gradient.detach().contiguous()?)?;
         Ok((gradients.x, gradients.w, gradients.p))
     }

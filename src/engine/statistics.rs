@@ -4,8 +4,8 @@ use crate::graph::Graph;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones. Executors in single precision keep values
-/// in it that single precision holds.
+/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones. Single-precision executors keep
+/// single-precision values in it.
 #[derive(Clone, Default)]
 pub struct RunningStatistics {
     values: Arc<Mutex<Vec<f64>>>,
@@ -21,14 +21,15 @@ impl RunningStatistics {
         Self { values: Arc::new(Mutex::new(values)) }
     }
 
+    /// A copy of the flat vector.
     pub fn values(&self) -> Vec<f64> {
         self.update(|values| values.clone())
     }
 
-    /// Replaces all values.
+    /// Replaces all values; as many as [`Graph::statistics_len`].
     ///
     /// # Errors
-    /// Another number of values than the network has.
+    /// Too few or too many values.
     pub fn set(&self, values: &[f64]) -> Result<()> {
         self.update(|own| match own.len() == values.len() {
             true => {
@@ -36,7 +37,7 @@ impl RunningStatistics {
                 Ok(())
             }
             false => Err(Error::user(format!(
-                "these running statistics are {} numbers, the network has {}",
+                "the running statistics given are {} numbers; the network has {}",
                 values.len(),
                 own.len()
             ))),

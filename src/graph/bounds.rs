@@ -1,20 +1,20 @@
-//! How large the parts of a graph may be. Within these bounds no product of sizes overflows, and whoever sizes a buffer
-//! for a primitive need not check again.
+//! How large the parts of a graph may be. Within these bounds no product of sizes overflows, so code that sizes a
+//! buffer for a primitive need not check again.
 
 use super::{Conv, Pool, Shape};
 use crate::{Error, Result};
 
-/// The most of a size that a builder's option may ask for: channels, height, width, stride, padding, dilation, groups, the
+/// The largest value of an option of the builder: channels, height, width, stride, padding, dilation, groups, the
 /// rows and columns of mixing weights.
 pub const MOST: usize = 1 << 16;
 
 /// The longest side of a kernel.
 pub const MOST_KERNEL: usize = 1 << 10;
 
-/// The most numbers that one image may have at one node, padding included: 1 GiB in single precision.
+/// The most numbers per image at one node, padding included: 1 GiB in single precision.
 pub const MOST_VALUES: usize = 1 << 28;
 
-/// The most weights of one graph, and the most mixing weights.
+/// The most weights of a graph; also the most mixing weights.
 pub const MOST_WEIGHTS: usize = 1 << 31;
 
 /// Checks that an option lies between 1 and `most`.
@@ -29,7 +29,7 @@ pub(super) fn at_least_one(option: &str, value: usize, most: usize) -> Result<()
 pub(super) fn of_weights(what: &str, count: usize) -> Result<()> {
     match count <= MOST_WEIGHTS {
         true => Ok(()),
-        false => Err(Error::user(format!("the network would have more than {MOST_WEIGHTS} {what}, which is the most"))),
+        false => Err(Error::user(format!("a network has at most {MOST_WEIGHTS} {what}; this one would have more"))),
     }
 }
 
@@ -53,14 +53,14 @@ pub(super) fn of_shape(shape: Shape, padding: (usize, usize)) -> Result<()> {
         false => {
             let around = if padding == (0, 0) { "" } else { " with the padding" };
             Err(Error::user(format!(
-                "{shape}{around} are {values} numbers per image; a network takes at most {MOST_VALUES} at one node"
+                "{shape}{around} are {values} numbers per image at one node; the most is {MOST_VALUES}"
             )))
         }
     }
 }
 
-/// The size (height, width) that a window of these sides leaves, each side (size + 2·padding − reach)/stride + 1 with
-/// reach = dilation · (kernel − 1) + 1.
+/// A sliding window. It leaves, on each side, (size + 2·padding − reach)/stride + 1 with reach = dilation · (kernel −
+/// 1) + 1 pixels.
 struct Window {
     kernel: (usize, usize),
     stride: (usize, usize),
@@ -88,7 +88,7 @@ impl Window {
             match (from + 2 * padding).checked_sub(reach) {
                 Some(steps) => Ok(steps / stride + 1),
                 None => Err(Error::user(format!(
-                    "a kernel that reaches over {reach} pixels does not fit the {axis} {from} with padding {padding}"
+                    "a kernel that spans {reach} pixels does not fit a {axis} of {from} with padding {padding}"
                 ))),
             }
         };
@@ -146,7 +146,7 @@ impl Pool {
             return Err(Error::user(format!(
                 "`padding` of a pool must be at most half its kernel {kernel}, not {padding}"
             ))
-            .hint("a window farther out would see padding alone"));
+            .hint("otherwise some windows would hold nothing but padding"));
         }
         let (height, width) = window.leaves(from)?;
         let to = Shape::new(from.channels, height, width);

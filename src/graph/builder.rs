@@ -1,5 +1,26 @@
 //! The builder: adds primitives to a graph, checks shapes, names weights.
 //!
+//! Shapes are those of one image, channels × height × width; a feature vector is channels × 1 × 1. `k`, `s`, `p`, `d`
+//! are kernel, stride, padding and dilation of a side, `o` output channels; divisions round down unless marked.
+//!
+//! | function | input | output | weights |
+//! | --- | --- | --- | --- |
+//! | [`conv`](Graph::conv) | c × h × w | o × h' × w', h' = (h + 2p − d(k − 1) − 1)/s + 1 | o × c/groups × k × k |
+//! | [`pointwise`](Graph::pointwise) | c × h × w | o × h × w | o × c × 1 × 1 |
+//! | [`depthwise`](Graph::depthwise) | c × h × w | c × ⌈h/s⌉ × ⌈w/s⌉ for odd k | c × 1 × k × k |
+//! | [`halve`](Graph::halve) | c × h × w, both even | o × h/2 × w/2 | two of o/2 × c × 1 × 1 |
+//! | [`batch_norm`](Graph::batch_norm) | c × h × w | the same | affine: two of c |
+//! | [`activate`](Graph::activate), [`relu`](Graph::relu) | c × h × w | the same | |
+//! | [`pool`](Graph::pool) | c × h × w | c × h' × w', h' = (h + 2p − k)/s + 1 | |
+//! | [`global_pool`](Graph::global_pool) | c × h × w | c × 1 × 1 | |
+//! | [`linear`](Graph::linear) | c × 1 × 1 | o × 1 × 1 | o × c; bias: o |
+//! | [`zero`](Graph::zero), [`noise`](Graph::noise) | c × h × w | c × ⌈h/s⌉ × ⌈w/s⌉ | |
+//! | [`add`](Graph::add), [`mixed`](Graph::mixed) | any number of c × h × w | the same | |
+//! | [`scale`](Graph::scale), [`drop_path`](Graph::drop_path) | c × h × w | the same | |
+//! | [`concat`](Graph::concat) | cᵢ × h × w | Σ cᵢ × h × w | |
+//! | [`slice`](Graph::slice) | c × h × w | count × h × w | |
+//! | [`shuffle`](Graph::shuffle) | c × h × w | the same | |
+//!
 //! Primitives without weights of their own (pools, activations, norms without affine parameters …) are shared: asking
 //! for the same one on the same node twice gives the same node. That is how every edge that leaves a state shares the
 //! state's pools and their norms.
@@ -10,6 +31,7 @@ use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fmt::Display;
 
+/// A node: its primitive, what one image looks like there, and the scope that it was built in.
 #[derive(Clone)]
 struct Primitive {
     op: Op,
@@ -17,7 +39,7 @@ struct Primitive {
     scope: String,
 }
 
-/// A network as primitives; see the module's documentation.
+/// A network as primitives, with its named weights, batch norms and mixing weights.
 #[derive(Clone)]
 pub struct Graph {
     primitives: Vec<Primitive>,
@@ -34,7 +56,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph whose input is images of this shape.
+    /// A graph whose input is images of this shape. Whether the shape lies within the [bounds](super::bounds) is
+    /// checked by the primitives that read the images, and when the graph is lowered.
     pub fn new(channels: usize, height: usize, width: usize) -> Self {
         let mut graph = Self {
             primitives: Vec::new(),
@@ -62,6 +85,7 @@ impl Graph {
         self.output
     }
 
+    /// Makes a node the network's output; the engine takes feature vectors only (channels × 1 × 1).
     pub fn set_output(&mut self, node: Node) {
         self.output = Some(node);
     }
@@ -77,7 +101,7 @@ impl Graph {
     /// Declares a named matrix of mixing weights (rows × columns, row-major in `p`).
     ///
     /// # Errors
-    /// No rows or columns, or more than [`bounds`](super::bounds) allows.
+    /// No rows or columns, or more of either, or of mixing weights in all, than the [bounds](super::bounds) allow.
     pub fn slots(&mut self, name: &str, rows: usize, columns: usize) -> Result<SlotBlock> {
         bounds::at_least_one("rows", rows, MOST)?;
         bounds::at_least_one("columns", columns, MOST)?;
@@ -88,10 +112,12 @@ impl Graph {
         Ok(block)
     }
 
+    /// What one image looks like at a node.
     pub fn shape(&self, node: Node) -> Shape {
         self.primitives[node.index()].shape
     }
 
+    /// The primitive that makes a node.
     pub fn op(&self, node: Node) -> &Op {
         &self.primitives[node.index()].op
     }
@@ -106,10 +132,12 @@ impl Graph {
         (0..self.primitives.len() as u32).map(Node)
     }
 
+    /// All weights, in the order in which they lie in the flat vector.
     pub fn weights(&self) -> &[WeightInfo] {
         &self.weights
     }
 
+    /// The weight of this dotted name.
     pub fn weight(&self, name: &str) -> Option<&WeightInfo> {
         self.names.get(name).map(|&index| &self.weights[index])
     }
@@ -121,6 +149,7 @@ impl Graph {
         }
     }
 
+    /// All batch norms, in the order in which they lie in the flat statistics vector.
     pub fn norms(&self) -> &[NormInfo] {
         &self.norms
     }
@@ -130,6 +159,7 @@ impl Graph {
         self.norms.last().map_or(0, |n| n.offset + 2 * n.channels)
     }
 
+    /// All matrices of mixing weights, in the order in which they lie in `p`.
     pub fn slot_blocks(&self) -> &[SlotBlock] {
         &self.blocks
     }
@@ -139,13 +169,13 @@ impl Graph {
         self.blocks.last().map_or(0, |b| b.offset + b.len())
     }
 
-    /// A convolution of [channels, height, width] to [conv.channels, height', width'], each side
-    /// (size + 2·padding − dilation·(kernel − 1) − 1)/stride + 1 rounded down. Its weight `NAME.weight` is out ×
-    /// in/groups × kernel; with `bias` there is `NAME.bias` too. One kernel per channel becomes a depthwise convolution.
+    /// A convolution of [channels, height, width] to [conv.channels, height', width'], each side (size + 2·padding −
+    /// dilation·(kernel − 1) − 1)/stride + 1 rounded down. Its weight `NAME.weight` is out × in/groups × kernel; with
+    /// `bias` there is `NAME.bias` too. One kernel per channel becomes a depthwise convolution.
     ///
     /// # Errors
-    /// Options out of bounds ([`bounds`](super::bounds)), groups that do not divide the channels, a kernel that does not
-    /// fit, a name that is taken.
+    /// Options out of bounds ([`bounds`](super::bounds)), groups that do not divide the channels, a kernel that does
+    /// not fit, a name that is taken.
     pub fn conv(&mut self, name: &str, input: Node, conv: Conv) -> Result<Node> {
         let from = self.shape(input);
         let to = conv.shape(from).map_err(|error| self.within_scope(error))?;
@@ -165,12 +195,18 @@ impl Graph {
         Ok(self.push(op, to))
     }
 
-    /// A 1×1 convolution.
+    /// A 1×1 convolution without bias.
+    ///
+    /// # Errors
+    /// As for [`conv`](Self::conv).
     pub fn pointwise(&mut self, name: &str, input: Node, channels: usize) -> Result<Node> {
         self.conv(name, input, Conv::square(channels, 1))
     }
 
-    /// One square kernel a channel, "same" padding at stride 1.
+    /// One square kernel per channel, with the padding that keeps the size at stride 1 (for odd kernels).
+    ///
+    /// # Errors
+    /// As for [`conv`](Self::conv).
     pub fn depthwise(
         &mut self,
         name: &str,
@@ -185,7 +221,10 @@ impl Graph {
     }
 
     /// FactorizedReduce without its ReLU and norm: `a` and `b`, two 1×1 convolutions of stride 2 side by side on the
-    /// channels, `b` one pixel further down and right (`darts.md` A1). Height and width must be even.
+    /// channels, `b` one pixel further down and right (`docs/darts.md` A1).
+    ///
+    /// # Errors
+    /// An odd height, width or number of output channels, output channels beyond their bound, a name that is taken.
     pub fn halve(&mut self, input: Node, channels: usize) -> Result<Node> {
         let from = self.shape(input);
         if !from.height.is_multiple_of(2) || !from.width.is_multiple_of(2) {
@@ -207,8 +246,12 @@ impl Graph {
         Ok(self.push(Op::Halve { input, channels, weights: [a, b] }, out))
     }
 
-    /// Batch norm (eps 1e-5, momentum 0.1); affine adds `NAME.weight` and `NAME.bias`. Without affine parameters the norm
-    /// of one node is one norm, whoever asks; it bears the name of the first.
+    /// Batch norm (Ioffe & Szegedy 2015; epsilon 1e-5, momentum 0.1): per channel (x − mean)/√(variance + epsilon), and
+    /// with `affine` times `NAME.weight` plus `NAME.bias`. Without affine parameters a node has one norm, however often
+    /// it is asked for; it keeps the name that was given first.
+    ///
+    /// # Errors
+    /// An input beyond the bounds, a name that is taken.
     pub fn batch_norm(&mut self, name: &str, input: Node, affine: bool) -> Result<Node> {
         let shape = self.shape(input);
         bounds::of_shape(shape, (0, 0)).map_err(|error| self.within_scope(error))?;
@@ -229,27 +272,40 @@ impl Graph {
         Ok(self.push(Op::Norm { input, norm, affine: Some([gamma, beta]) }, shape))
     }
 
+    /// An activation, element by element.
     pub fn activate(&mut self, input: Node, activation: Activation) -> Node {
         let shape = self.shape(input);
         self.share(Op::Activate { input, activation }, shape)
     }
 
+    /// max(x, 0), element by element.
     pub fn relu(&mut self, input: Node) -> Node {
         self.activate(input, Activation::Relu)
     }
 
+    /// A pool with a square window. Padding never is a maximum; [`PoolKind::Average`] says whether it counts in a mean.
+    ///
+    /// # Errors
+    /// Options beyond their [bounds](super::bounds), a padding of more than half the kernel, a window that does not
+    /// fit.
     pub fn pool(&mut self, input: Node, pool: Pool) -> Result<Node> {
         let from = self.shape(input);
         let shape = pool.shape(from).map_err(|error| self.within_scope(error))?;
         Ok(self.share(Op::Pool { input, pool }, shape))
     }
 
-    /// 3×3, padding 1, as the candidates have it.
+    /// The candidates' max pool: 3×3, padding 1 (`docs/darts.md` A1).
+    ///
+    /// # Errors
+    /// As for [`pool`](Self::pool).
     pub fn max_pool_3x3(&mut self, input: Node, stride: usize) -> Result<Node> {
         self.pool(input, Pool { kind: PoolKind::Max, kernel: 3, stride, padding: 1 })
     }
 
-    /// 3×3, padding 1, padded cells not counted, as the candidates have it.
+    /// The candidates' average pool: 3×3, padding 1, padded pixels not counted (`docs/darts.md` A1).
+    ///
+    /// # Errors
+    /// As for [`pool`](Self::pool).
     pub fn avg_pool_3x3(&mut self, input: Node, stride: usize) -> Result<Node> {
         self.pool(input, Pool { kind: PoolKind::Average { count_padding: false }, kernel: 3, stride, padding: 1 })
     }
@@ -260,7 +316,10 @@ impl Graph {
         self.share(Op::GlobalPool { input }, shape)
     }
 
-    /// A fully connected layer with bias on a feature vector; `NAME.weight` is out × in.
+    /// A fully connected layer on a feature vector: `NAME.weight` (out × in) times the input, plus `NAME.bias`.
+    ///
+    /// # Errors
+    /// An input of more than one pixel, outputs beyond their bound, a name that is taken.
     pub fn linear(&mut self, name: &str, input: Node, outputs: usize) -> Result<Node> {
         let from = self.shape(input);
         if from.pixels() != 1 {

@@ -1,12 +1,15 @@
-//! The builder's primitives without weights that bring nodes together, take them apart, or stand for no node: sums,
-//! concatenations, selections, zeros, noise.
+//! The builder's primitives that have no weights and do no arithmetic within a plane: sums, concatenations, selections,
+//! zeros, noise. Their shapes are in the table of `builder.rs`.
 
 use super::bounds::{self, MOST};
 use super::{Graph, Node, Op, Shape, Slot, Term};
 use crate::Result;
 
 impl Graph {
-    /// Zeros, at the size that a stride leaves.
+    /// Zeros of the input's channels, at the size that a stride leaves (rounded up).
+    ///
+    /// # Errors
+    /// A stride beyond its bound.
     pub fn zero(&mut self, input: Node, stride: usize) -> Result<Node> {
         let from = self.shape(input);
         bounds::at_least_one("stride", stride, MOST).map_err(|error| self.within_scope(error))?;
@@ -14,8 +17,11 @@ impl Graph {
         Ok(self.share(Op::Zero { input, stride }, shape))
     }
 
-    /// Standard normal noise, at the size that a stride leaves; drawn anew for every image of every pass. No gradient
-    /// flows through it.
+    /// Standard normal noise of the input's channels, at the size that a stride leaves (rounded up). Every image of
+    /// every pass gets noise of its own, and no gradient flows through it.
+    ///
+    /// # Errors
+    /// A stride beyond its bound.
     pub fn noise(&mut self, input: Node, stride: usize) -> Result<Node> {
         let from = self.shape(input);
         bounds::at_least_one("stride", stride, MOST).map_err(|error| self.within_scope(error))?;
@@ -29,8 +35,11 @@ impl Graph {
         self.noises
     }
 
-    /// Drop path (Larsson et al. 2017): in a pass with probability q the node of each image is left out with
+    /// Drop path (Larsson et al. 2017): in a pass with drop probability q, each image's value at the node is zero with
     /// probability q and divided by 1 − q otherwise.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
     pub fn drop_path(&mut self, node: Node) -> Result<Node> {
         let drop = Some(self.drops as u32);
         self.drops += 1;
@@ -43,15 +52,25 @@ impl Graph {
     }
 
     /// A weighted sum: `Σ p[slot] · node`.
+    ///
+    /// # Errors
+    /// No terms, nodes of different shapes, a slot that no matrix of mixing weights has.
     pub fn mixed(&mut self, terms: &[(Node, Slot)]) -> Result<Node> {
         self.sum(terms.iter().map(|&(node, slot)| Term { node, slot: Some(slot), drop: None }).collect())
     }
 
+    /// A sum of nodes.
+    ///
+    /// # Errors
+    /// No nodes, or nodes of different shapes.
     pub fn add(&mut self, nodes: &[Node]) -> Result<Node> {
         self.sum(nodes.iter().map(|&node| Term { node, slot: None, drop: None }).collect())
     }
 
     /// `p[slot] · node`.
+    ///
+    /// # Errors
+    /// A slot that no matrix of mixing weights has.
     pub fn scale(&mut self, node: Node, slot: Slot) -> Result<Node> {
         self.sum(vec![Term { node, slot: Some(slot), drop: None }])
     }
@@ -68,13 +87,21 @@ impl Graph {
             if let Some(slot) = term.slot
                 && slot.0 as usize >= self.slot_count()
             {
-                return Err(self.misfit(format!("there is no mixing slot {}", slot.0)));
+                return Err(self.misfit(format!(
+                    "mixing weight {} does not exist; the network has {}",
+                    slot.0,
+                    self.slot_count()
+                )));
             }
         }
         Ok(self.push(Op::Sum { terms }, shape))
     }
 
-    /// Puts channels side by side.
+    /// Puts the inputs' channels one after another. One input alone is returned as it is.
+    ///
+    /// # Errors
+    /// No inputs, inputs of different heights or widths, more channels or numbers per image than the
+    /// [bounds](super::bounds) allow.
     pub fn concat(&mut self, inputs: &[Node]) -> Result<Node> {
         let Some(&first) = inputs.first() else {
             return Err(self.misfit("a concatenation needs at least one input"));
@@ -95,6 +122,9 @@ impl Graph {
     }
 
     /// Channels `from..from + count`.
+    ///
+    /// # Errors
+    /// No channels, or channels that the input does not have.
     pub fn slice(&mut self, input: Node, from: usize, count: usize) -> Result<Node> {
         let shape = self.shape(input);
         let end = from.saturating_add(count);
@@ -105,11 +135,14 @@ impl Graph {
         Ok(self.share(Op::Select { input, channels }, Shape { channels: count, ..shape }))
     }
 
-    /// Channel shuffle (Zhang et al. 2018): view as groups × channels/groups, swap, flatten.
+    /// Channel shuffle (Zhang et al. 2018): view the channels as groups × channels/groups, transpose, flatten.
+    ///
+    /// # Errors
+    /// Groups that do not divide the channels.
     pub fn shuffle(&mut self, input: Node, groups: usize) -> Result<Node> {
         let shape = self.shape(input);
         if groups == 0 || !shape.channels.is_multiple_of(groups) {
-            return Err(self.misfit(format!("{groups} groups do not divide {} channels", shape.channels)));
+            return Err(self.misfit(format!("{groups} groups do not divide the {} channels", shape.channels)));
         }
         let each = shape.channels / groups;
         let channels = (0..shape.channels).map(|c| (c % groups * each + c / groups) as u32).collect();

@@ -1,4 +1,4 @@
-//! Parameters and multiply-adds, read off the built graph; there is no second formula anywhere.
+//! Parameters and multiply-adds, read off the built graph: there is no formula to disagree with it.
 
 use super::{Graph, Node, Op};
 

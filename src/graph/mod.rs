@@ -1,8 +1,8 @@
 //! Networks as graphs of primitives, and the plans that the engine runs.
 //!
-//! A [`Graph`] is what candidates, cells, supernets and discrete networks are built with, from Rust and from scripts. It
-//! knows shapes, named weights, running statistics and mixing slots; parameter and multiply-add counts are read off it.
-//! [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
+//! A [`Graph`] is what candidates, cells, supernets and discrete networks are built with, from Rust and from scripts.
+//! It knows shapes, named weights, running statistics and mixing slots; parameter and multiply-add counts are read off
+//! it. [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
 
 pub mod bounds;
 mod builder;

@@ -24,11 +24,13 @@ pub struct SlotBlock {
 }
 
 impl SlotBlock {
+    /// Where row and column (from 0) lie in `p`.
     pub fn slot(&self, row: usize, column: usize) -> Slot {
         debug_assert!(row < self.rows && column < self.columns);
         Slot((self.offset + row * self.columns + column) as u32)
     }
 
+    /// How many mixing weights it has.
     pub fn len(&self) -> usize {
         self.rows * self.columns
     }
@@ -41,10 +43,13 @@ impl SlotBlock {
 /// A convolution's geometry; pairs are (vertical, horizontal). `groups` counts channel groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
+    /// Output channels.
     pub channels: usize,
     pub kernel: (usize, usize),
     pub stride: (usize, usize),
+    /// Rows and columns of zeros on each side.
     pub padding: (usize, usize),
+    /// The distance of neighbouring taps in pixels; 1 is a dense kernel.
     pub dilation: (usize, usize),
     pub groups: usize,
     pub bias: bool,
@@ -64,30 +69,34 @@ impl Conv {
         }
     }
 
+    /// The same stride both ways.
     pub fn stride(mut self, stride: usize) -> Self {
         self.stride = (stride, stride);
         self
     }
 
-    /// Sets the dilation and the padding that keeps the size at stride 1.
+    /// The same dilation both ways, and the padding that keeps the size at stride 1 (for odd kernels).
     pub fn dilation(mut self, dilation: usize) -> Self {
         self.dilation = (dilation, dilation);
-        // Saturating: whatever is out of bounds is the builder's to refuse.
+        // Saturating: the builder refuses what is out of bounds.
         let keeps = |kernel: usize| dilation.saturating_mul(kernel.saturating_sub(1)) / 2;
         self.padding = (keeps(self.kernel.0), keeps(self.kernel.1));
         self
     }
 
+    /// The same padding on all sides.
     pub fn padding(mut self, padding: usize) -> Self {
         self.padding = (padding, padding);
         self
     }
 
+    /// Channel groups; they must divide input and output channels.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
+    /// Adds a bias per output channel.
     pub fn bias(mut self) -> Self {
         self.bias = true;
         self
@@ -99,19 +108,22 @@ impl Conv {
     }
 }
 
+/// What a pool takes from a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
-    /// Padding never wins.
+    /// The largest number of a window; padding never is.
     Max,
-    /// `count_padding`: whether padded cells count in the divisor.
+    /// The mean of a window. `count_padding`: whether padded pixels count in the divisor.
     Average { count_padding: bool },
 }
 
+/// A pool with a square window: its side, stride and padding in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pool {
     pub kind: PoolKind,
     pub kernel: usize,
     pub stride: usize,
+    /// On each side; at most half the kernel.
     pub padding: usize,
 }
 
@@ -129,6 +141,7 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// All activations with the names that scripts use.
     pub const ALL: [(&'static str, Activation); 8] = [
         ("relu", Activation::Relu),
         ("leaky_relu", Activation::LeakyRelu),
@@ -140,7 +153,7 @@ impl Activation {
         ("tanh", Activation::Tanh),
     ];
 
-    /// The value at `x`. GELU is the tanh form; the leaky slope is 0.01; ELU's alpha is 1.
+    /// The value at `x`. GELU is the tanh form (Hendrycks & Gimpel 2016); LeakyReLU's slope is 0.01; ELU's alpha is 1.
     pub fn value(self, x: f32) -> f32 {
         match self {
             Activation::Relu => x.max(0.0),
@@ -227,7 +240,7 @@ fn sigmoid(x: f32) -> f32 {
 pub struct Term {
     pub node: Node,
     pub slot: Option<Slot>,
-    /// Drop path: terms with one number are left out together, image by image.
+    /// Drop path: terms with the same number are dropped together, image by image.
     pub drop: Option<u32>,
 }
 
@@ -236,63 +249,31 @@ pub struct Term {
 pub enum Op {
     /// The batch of images.
     Input,
-    /// Any convolution that is not depthwise. `weight`: out × in/groups × kernel.
-    Conv {
-        input: Node,
-        conv: Conv,
-        weight: usize,
-        bias: Option<usize>,
-    },
-    /// `weight`: channels × 1 × kernel.
-    Depthwise {
-        input: Node,
-        conv: Conv,
-        weight: usize,
-    },
-    /// Two 1×1 convolutions of stride 2 side by side, the second one pixel further down and right: the halves of the
-    /// output channels. Weights: out/2 × in each.
-    Halve {
-        input: Node,
-        channels: usize,
-        weights: [usize; 2],
-    },
+    /// Any convolution that is not depthwise, or that has a bias. `weight`: out × in/groups × kernel.
+    Conv { input: Node, conv: Conv, weight: usize, bias: Option<usize> },
+    /// One kernel per channel, without bias. `weight`: channels × 1 × kernel.
+    Depthwise { input: Node, conv: Conv, weight: usize },
+    /// Two 1×1 convolutions of stride 2, the second one pixel further down and right: each makes half of the output
+    /// channels. Weights: out/2 × in each.
+    Halve { input: Node, channels: usize, weights: [usize; 2] },
     /// Batch norm; `norm` indexes the statistics, `affine` the weights gamma and beta.
-    Norm {
-        input: Node,
-        norm: usize,
-        affine: Option<[usize; 2]>,
-    },
-    Activate {
-        input: Node,
-        activation: Activation,
-    },
-    Pool {
-        input: Node,
-        pool: Pool,
-    },
-    /// Zeros of the input's shape divided by the stride.
-    Zero {
-        input: Node,
-        stride: usize,
-    },
+    Norm { input: Node, norm: usize, affine: Option<[usize; 2]> },
+    /// An activation, element by element.
+    Activate { input: Node, activation: Activation },
+    /// A max or average pool.
+    Pool { input: Node, pool: Pool },
+    /// Zeros of the input's shape, each side divided by the stride and rounded up.
+    Zero { input: Node, stride: usize },
     /// Standard normal noise, the `id`-th of its graph.
-    Noise {
-        id: usize,
-    },
-    Sum {
-        terms: Vec<Term>,
-    },
-    Concat {
-        inputs: Vec<Node>,
-    },
+    Noise { id: usize },
+    /// Σ factor · node over terms of one shape.
+    Sum { terms: Vec<Term> },
+    /// The inputs' channels one after another.
+    Concat { inputs: Vec<Node> },
     /// Output channel c is input channel `channels[c]`: slices and shuffles.
-    Select {
-        input: Node,
-        channels: Vec<u32>,
-    },
-    GlobalPool {
-        input: Node,
-    },
+    Select { input: Node, channels: Vec<u32> },
+    /// The mean over all pixels.
+    GlobalPool { input: Node },
 }
 
 impl Op {

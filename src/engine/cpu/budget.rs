@@ -1,4 +1,4 @@
-//! A limit on the memory that training takes, and the passes that keep within it.
+//! A limit on the memory of training, and the passes that keep within it.
 
 use super::plan::CpuPlan;
 use crate::bytes::show_bytes;
@@ -14,28 +14,28 @@ const WEIGHT_VECTORS: u64 = 8;
 /// The program itself.
 const PROGRAM: u64 = 32_000_000;
 
-/// How many bytes training may take. What is counted: one pass's activations and gradients, the engine's tables and
-/// scratch, the batch's images, eight vectors as long as the weights, and the program itself.
+/// How many bytes training may take. Counted are one pass's activations and gradients, the engine's tables and scratch,
+/// the batch's images, eight vectors as long as the weights, and the program itself.
 pub(super) struct Budget {
     bytes: u64,
     report: Report,
-    /// Passes that were chosen, by the largest batch that they are for.
+    /// Passes chosen so far, with the largest batch that each is for.
     chosen: Mutex<Vec<(usize, Arc<Training>)>>,
 }
 
 impl Budget {
     /// # Errors
-    /// Where not even one image fits.
+    /// A limit within which not even one image fits.
     pub fn new(cpu: &CpuPlan, graph: &Graph, bytes: u64, report: Report) -> Result<Self> {
         let budget = Self { bytes, report, chosen: Mutex::default() };
         budget.find(cpu, graph, 1)?;
         Ok(budget)
     }
 
-    /// The pass for a batch: the same as for a larger one, where there has been one.
+    /// The pass for a batch: that of a larger one, if there has been one.
     ///
     /// # Errors
-    /// Where the batch cannot be trained with so little memory.
+    /// A batch that cannot be trained with so little memory.
     pub fn training(&self, cpu: &CpuPlan, graph: &Graph, batch: usize) -> Result<Arc<Training>> {
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, training)) = chosen.iter().filter(|(most, _)| batch <= *most).min_by_key(|(most, _)| most) {
@@ -69,7 +69,7 @@ impl Budget {
         })
     }
 
-    /// What keeping within the limit costs, in one line.
+    /// What keeping within the limit costs, as one line.
     fn cost(&self, cpu: &CpuPlan, graph: &Graph, batch: usize, training: &Training) -> String {
         let usual = &cpu.plan.training;
         let before = show_bytes(bytes_of(cpu, graph, usual, batch));
@@ -111,7 +111,7 @@ fn bytes_of(cpu: &CpuPlan, graph: &Graph, training: &Training, batch: usize) -> 
     fixed_bytes(cpu, graph, batch) + (training.placement.forward.len * size_of::<f32>()) as u64 * batch as u64
 }
 
-/// Everything that is counted but the images' regions.
+/// Everything that is counted except the images' regions.
 fn fixed_bytes(cpu: &CpuPlan, graph: &Graph, batch: usize) -> u64 {
     let shape = graph.shape(graph.input());
     let images = (batch * shape.channels * shape.pixels() * size_of::<f32>()) as u64;

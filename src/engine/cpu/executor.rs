@@ -1,4 +1,4 @@
-//! The processor's executor: single precision, the fused plan.
+//! The executor on the processor: the fused plan in single precision.
 
 use super::budget::Budget;
 use super::kernels::lanes::Isa;
@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuOptions {
     pub isa: Isa,
-    /// Floats of a whole batch that one stage may write and still find in the cache afterwards; larger stages write past it.
+    /// Floats of a whole batch that a stage may write and still find in the cache afterwards; larger stages write past
+    /// it.
     pub cache: usize,
 }
 
@@ -36,7 +37,7 @@ impl CpuOptions {
     }
 }
 
-/// A plan with the tapes and the agenda of its passes. Clones share everything but the memory limit.
+/// A plan with its tapes and the agendas of its passes. Clones share everything except the memory limit.
 #[derive(Clone)]
 pub(in crate::engine) struct CpuExecutor {
     shared: Arc<Shared>,
@@ -48,11 +49,11 @@ struct Shared {
     cpu: CpuPlan,
     options: CpuOptions,
     tapes: Tapes,
-    /// The agendas of recent passes, the latest last: a search takes turns with few kinds.
+    /// The agendas of recent passes, the latest last: a search alternates between a few kinds of passes.
     agendas: Mutex<Vec<(Weak<Training>, Arc<Agenda>)>>,
 }
 
-/// Kinds of passes whose agendas are kept.
+/// How many agendas are kept.
 const KINDS: usize = 8;
 
 impl CpuExecutor {
@@ -162,7 +163,7 @@ impl Executor for CpuExecutor {
     }
 }
 
-/// What both ways of a pass have in common.
+/// What both directions of a pass have in common.
 struct PassRun<'a> {
     shared: &'a Shared,
     pass: &'a Pass,

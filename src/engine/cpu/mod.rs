@@ -1,11 +1,11 @@
-//! Plans on processors: kernels over sixteen lanes, run image by image in parallel.
+//! Plans on the processor: kernels over sixteen lanes, run image by image in parallel.
 //!
 //! A pass goes stage by stage. Within a stage the batch is cut into image groups, the same for any number of threads;
-//! groups run side by side, and what they sum up (statistics, weight gradients) is added in the groups' order
-//! afterwards. So the bits do not depend on the number of threads.
+//! groups run side by side, and their sums (statistics, weight gradients) are added in the groups' order afterwards. So
+//! no bit depends on the number of threads.
 //!
-//! `executor.rs` is what the engine sees; `plan.rs` what is worked out once; `pass/` what runs; `memory/` where it all lies;
-//! `kernels/` the arithmetic.
+//! `executor.rs` is what the engine sees, `plan.rs` what is worked out once, `pass/` what runs, `memory/` where it all
+//! lies, `kernels/` the arithmetic.
 
 mod budget;
 mod executor;

@@ -1,4 +1,4 @@
-//! The kernels' part of a pass asks the allocator for nothing after the first: all its memory is kept for the next one.
+//! The kernels' part of a pass allocates nothing after the first pass: its memory is kept for the next one.
 
 use super::executor::CpuOptions;
 use super::memory::Tapes;
@@ -13,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, which counts what watched threads ask for.
+/// The system's allocator, counting the requests of watched threads.
 struct Counting;
 
 static ASKED: AtomicUsize = AtomicUsize::new(0);
@@ -28,7 +28,7 @@ fn count() {
     }
 }
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -50,7 +50,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Every kind of step: convolutions of all kinds, norms, pools, a mixed sum, a gather, an applied activation, a sibling family.
+/// Every kind of step: convolutions of all kinds, norms, pools, a mixed sum, a gather, an applied activation, a sibling
+/// family.
 fn graph() -> Graph {
     let mut g = Graph::new(3, 12, 12);
     let slots = g.slots("mix", 1, 4).unwrap();
@@ -126,7 +127,7 @@ fn a_pass_after_the_first_allocates_nothing() {
     pool.broadcast(|_| WATCHED.set(false));
     assert_eq!(asked, 0, "allocations in three steps");
     assert!(gradients.w.iter().any(|&v| v != 0.0) && gradients.p.iter().any(|&v| v != 0.0));
-    // The count would see one.
+    // The count does see an allocation.
     WATCHED.set(true);
     let before = ASKED.load(Ordering::Relaxed);
     drop(std::hint::black_box(vec![1u8]));

@@ -1,4 +1,5 @@
-//! What the executor works out once for a plan: block counts and tap offsets of units, where tables lie, how large scratch is.
+//! What the executor works out once for a plan: block counts and tap offsets of units, where tables lie, how large
+//! scratch is.
 
 use super::kernels::depthwise;
 use super::memory::Tables;
@@ -8,10 +9,11 @@ use crate::graph::plan::{
     LANES, NormId, Plan, RawId, StageId, Step, StepId, SumId, Table, Unit, UnitId, ValueId, Ways,
 };
 
-/// Image groups of a batch. More would balance many cores better, fewer would need less memory for partial sums.
+/// Image groups per batch. More would balance the load of many cores better, fewer would need less memory for partial
+/// sums.
 pub(super) const GROUPS: usize = 16;
 
-/// Pixels that a unit takes through its depthwise and dense part at a time: they stay in the first cache.
+/// Pixels that a unit takes through its depthwise and dense part at a time; they stay in the first-level cache.
 pub(crate) const STRIP: usize = 64;
 
 /// A plan with everything that its passes look up.
@@ -23,7 +25,7 @@ pub(super) struct CpuPlan {
     pub statistics_of: Table<RawId, Vec<(NormId, usize)>>,
     /// By stage: the norms whose tensors are complete at its end.
     pub norms_of_stage: Table<StageId, Vec<NormId>>,
-    /// By stage: floats of an image that it writes.
+    /// By stage: floats per image that it writes.
     pub stage_len: Table<StageId, usize>,
     /// By step: the values that it reads.
     pub inputs: Table<StepId, Vec<ValueId>>,
@@ -46,11 +48,11 @@ pub(super) struct UnitShape {
     /// Output rows of a strip, and its pixels.
     pub strip_rows: usize,
     pub strip_pixels: usize,
-    /// Each tap's distance from an output pixel's corner in the loaded plane, in floats.
+    /// Each tap's offset in the loaded plane from the corner of an output pixel's window, in floats.
     pub taps: Vec<usize>,
     /// Floats of one tap's dense matrix.
     pub matrix: usize,
-    /// The depthwise part's taps as a grid that the fast kernels know.
+    /// The depthwise part's taps as a grid, where the fast kernels are compiled for it.
     pub grids: Option<Ways<TapGrid>>,
 }
 
@@ -70,7 +72,7 @@ impl TapGrid {
         depthwise::Grid { rows, columns, spacing, row, weights, stride }
     }
 
-    /// Both ways of a unit with stride 1 and a kernel that is compiled for.
+    /// Both directions of a unit with stride 1 and a grid that kernels are compiled for.
     fn of(unit: &Unit) -> Option<Ways<TapGrid>> {
         let geometry = &unit.geometry;
         let taps = &geometry.taps;
@@ -84,7 +86,7 @@ impl TapGrid {
         if columns < 2 || !depthwise::Grid::is_known(columns, spacing) {
             return None;
         }
-        // Backward, the last tap looks at the first pixel.
+        // In the backward pass the last tap reads the first pixel.
         let last = geometry.backward[0].iter().min_by_key(|t| (t.row, t.column))?;
         let grid = |first: (usize, usize), width: usize| TapGrid {
             first: (first.0 * width + first.1) * LANES,

@@ -1,10 +1,10 @@
-//! Where the time of passes goes: by kernel, by part of the network, and what lies between.
+//! Where the time of passes goes: by kernel, by component of the network, and what lies between.
 //!
-//! While nothing records, a kernel call costs one look at a flag. While something does, each call is timed with the
-//! processor's own counter and added to tallies that the thread at work holds alone; an image group takes a tally when it
-//! begins and puts it back when it ends. What the timing itself costs is measured at the end and taken off.
+//! Without a recording, a kernel call only reads a flag. During one, each call is timed with the processor's own
+//! counter and added to a tally that no other thread uses; an image group takes a tally when it begins and puts it back
+//! when it ends. The cost of the timing itself is measured at the end and subtracted.
 //!
-//! One recording sees all passes of the process: record where nothing else runs.
+//! A recording sees all passes of the process: record only while nothing else runs.
 
 use super::pass::Run;
 use crate::graph::plan::{BackStep, Id, RawId, StepId};
@@ -66,7 +66,7 @@ pub struct Count {
     ticks: u64,
 }
 
-/// One direction through one part of the network.
+/// One direction through one component of the network.
 #[derive(Clone, Debug, Default)]
 struct Spot {
     ticks: u64,
@@ -78,7 +78,7 @@ struct Spot {
 struct Tally {
     /// By component and direction.
     spots: Vec<Spot>,
-    /// Where the thread is, and the tick up to which its time is counted.
+    /// Where the thread is at work, and the tick up to which its time is counted.
     spot: Option<usize>,
     since: u64,
 }
@@ -88,7 +88,7 @@ impl Tally {
         at(&mut self.spots, index)
     }
 
-    /// Counts the time since it was last counted.
+    /// Counts the time since the last count.
     fn count_time(&mut self) {
         let now = ticks();
         let passed = now.saturating_sub(self.since);
@@ -98,7 +98,7 @@ impl Tally {
     }
 }
 
-/// The entry at `index`, which is made if it is not there yet.
+/// The entry at `index`; entries up to it are added where they are missing.
 fn at<T: Clone + Default>(entries: &mut Vec<T>, index: usize) -> &mut T {
     if entries.len() <= index {
         entries.resize(index + 1, T::default());
@@ -110,7 +110,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a kernel's call and counts it, if the thread is at work on an image group.
+/// Runs a kernel's call; it is counted if the thread is at work on an image group.
 pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
     let start = ticks();
     call();
@@ -126,7 +126,7 @@ pub fn timed(kernel: &'static Kernel, work: Work, call: impl FnOnce()) {
     });
 }
 
-/// While it lives, the thread works on an image group. None while nothing records.
+/// While it lives, the thread is at work on an image group. None without a recording.
 pub fn group() -> Option<Group> {
     is_on().then(|| {
         let tally = lock(&TALLIES).pop().unwrap_or_default();
@@ -146,13 +146,13 @@ impl Drop for Group {
     }
 }
 
-/// Spans of the thread that leads a pass: all of it, its parallel sections, and the packing of weights before it.
+/// Spans of the thread that leads a pass: the whole pass, its parallel sections, and the packing of weights before it.
 pub const PASSES: usize = 0;
 pub const SECTIONS: usize = 1;
 pub const PACKING: usize = 2;
 static SPANS: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
-/// Counts a span while it lives. None while nothing records.
+/// Counts a span while it lives. None without a recording.
 pub fn span(which: usize) -> Option<Span> {
     is_on().then(|| Span { which, start: ticks() })
 }
@@ -169,7 +169,7 @@ impl Drop for Span {
 }
 
 impl Run<'_> {
-    /// What follows on this thread belongs to this forward step.
+    /// From here on, this thread is at work on this forward step.
     #[inline(always)]
     pub(super) fn profile_step(&self, step: StepId) {
         if is_on() {
@@ -212,7 +212,7 @@ impl Run<'_> {
     }
 }
 
-/// What was recorded, in seconds; the cost of recording is taken off.
+/// What was recorded, in seconds; the cost of recording is subtracted.
 #[derive(Debug)]
 pub struct Record {
     /// From beginning to end.
@@ -229,7 +229,7 @@ pub struct Record {
     pub components: Vec<[ComponentRecord; 2]>,
 }
 
-/// One direction through one part of the network; seconds of all threads.
+/// One direction through one component of the network; seconds of all threads.
 #[derive(Clone, Debug, Default)]
 pub struct ComponentRecord {
     /// In and between kernels.
@@ -238,7 +238,7 @@ pub struct ComponentRecord {
     pub counts: Vec<Count>,
 }
 
-/// Records from its making until it is finished or dropped.
+/// Records until it is finished or dropped.
 pub struct Recorder {
     _only: MutexGuard<'static, ()>,
     start: Instant,
@@ -286,7 +286,7 @@ impl Recorder {
             }
             let all = spot.ticks as f64 * tick;
             let calls: u64 = counts.iter().map(|count| count.calls).sum();
-            // Never less than what the kernels took: the cost is a mean.
+            // Never less than what the kernels took: the subtracted cost is a mean.
             let seconds = (all - cost.call * calls as f64).max(within).min(all);
             recording += all - seconds;
             at(&mut components, index / 2)[index % 2] = ComponentRecord { seconds, counts };
@@ -303,14 +303,14 @@ impl Drop for Recorder {
     }
 }
 
-/// What counting a call costs, in seconds: all of it, and the part that looks like the kernel's own time.
+/// What counting a call costs, in seconds: in all, and the part that is counted as the kernel's own time.
 struct Cost {
     call: f64,
     inside: f64,
 }
 
 impl Cost {
-    /// Of many rounds the cheapest, in which nothing came between.
+    /// The cheapest of many rounds: one that nothing interrupted.
     fn measure(tick: f64) -> Self {
         const ROUNDS: usize = 50;
         const CALLS: u64 = 2000;
@@ -333,7 +333,7 @@ impl Cost {
     }
 }
 
-/// What the kernels do that `call` calls on this thread.
+/// The work of all kernels that `call` calls on this thread.
 pub fn work_of(call: impl FnOnce()) -> Work {
     let recorder = Recorder::start();
     let group = group();

@@ -42,7 +42,7 @@ impl Lowering<'_> {
         Seen::Share { value: total, first: share * shape.channels }
     }
 
-    /// Members that are made alike down to `bottom`, side by side.
+    /// Members that are made by the same operations down to `bottom`, side by side.
     fn bundle(&mut self, nodes: &[Option<Node>], bottom: Node, copies: usize) -> Seen {
         let graph = self.graph;
         let Some(&any) = nodes.iter().flatten().next() else { unreachable!("bundles have members") };
@@ -83,7 +83,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A tensor of copies may be wider than the members that look at it.
+    /// A tensor of copies may be wider than the members that read it.
     fn widened(&self, value: ValueId, mut parts: Weights<NormPart>, copies: usize) -> Weights<NormPart> {
         let channels = self.layout(value).channels();
         if let Some(part) = parts.iter().flatten().next() {
@@ -94,7 +94,7 @@ impl Lowering<'_> {
         parts
     }
 
-    /// One tensor several times side by side, where all siblings read the same.
+    /// One tensor repeated side by side, where all siblings read the same.
     fn copies(&mut self, node: Node, copies: usize) -> Seen {
         if let Some(&seen) = self.copied.get(&(node, copies)) {
             return seen;

@@ -6,7 +6,7 @@ use super::{Dense, Geometry, Layout, Step, Unit, ValueId, Weights};
 use crate::graph::{Conv, Node, Op};
 
 impl Lowering<'_> {
-    /// Whether a depthwise convolution disappears into the one pointwise convolution that reads it.
+    /// Whether a depthwise convolution is fused into its only reader, a pointwise convolution.
     pub(super) fn fuses_into_pointwise(&self, node: Node) -> bool {
         let Readers { all: 1, last: Some(reader), .. } = self.readers[node.index()] else { return false };
         if !matches!(self.graph.op(node), Op::Depthwise { .. }) {
@@ -20,7 +20,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// A convolution, with the depthwise one that it takes in, of one node or of siblings side by side.
+    /// A convolution, with the depthwise one that is fused into it, of one node or of siblings side by side.
     pub(super) fn unit(&mut self, nodes: &[Option<Node>], input: Seen) -> ValueId {
         let graph = self.graph;
         let Seen::View { value, activation } = input else { unreachable!("units read views") };
@@ -30,7 +30,7 @@ impl Lowering<'_> {
             Op::Conv { input, .. } if self.fuses_into_pointwise(*input) => Some(*input),
             _ => None,
         };
-        // The node that looks at neighbours tells the geometry.
+        // The geometry is that of the node that looks at neighbours.
         let outer = taken_in(any).unwrap_or(any);
         let (conv, from) = match graph.op(outer) {
             Op::Conv { conv, input, .. } | Op::Depthwise { conv, input, .. } => (*conv, graph.shape(*input)),

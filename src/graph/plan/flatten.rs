@@ -1,11 +1,11 @@
-//! Sums of sums, opened before anything is lowered: each sum that is left costs a pass over memory.
+//! Sums of sums become one sum before anything is lowered: every sum costs a pass over memory.
 
 use super::readers::Readers;
 use crate::graph::{Graph, Node, Op, Term};
 use std::collections::HashMap;
 
-/// The terms of all sums, with sums of sums opened where nobody else reads the inner one. Sums that were opened are left
-/// out.
+/// The terms of all sums, where an inner sum that has no other reader is replaced by its terms. Such inner sums are
+/// left out.
 pub(super) fn flatten_sums(
     graph: &Graph,
     nodes: impl Iterator<Item = Node>,
@@ -33,7 +33,7 @@ pub(super) fn flatten_sums(
     sums
 }
 
-/// A term of a sum that is itself a term; none where the two factors are not one.
+/// A term of an inner sum as a term of the outer one; none where it would have two factors.
 fn through(inner: &Term, outer: &Term) -> Option<Term> {
     let one = [inner.slot.is_some(), outer.slot.is_some(), inner.drop.is_some(), outer.drop.is_some()];
     let factors = one.into_iter().filter(|&factor| factor).count();

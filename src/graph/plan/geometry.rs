@@ -2,10 +2,10 @@
 
 /// The geometry of one convolution over a loaded plane.
 ///
-/// Forward, output (r, c) reads, for each tap, loaded pixel (r·stride + tap row, c·stride + tap column), where the plane
-/// already carries its padding. Backward, input pixels fall into stride × stride classes, each of which hears of its own
-/// subset of taps; within a class neighbouring input pixels read neighbouring gradients, so backward is a stride-1
-/// convolution a class and never multiplies by an inserted zero.
+/// Forward, output (r, c) reads, for each tap, loaded pixel (r·stride + tap row, c·stride + tap column), where the
+/// plane already has its padding. In the backward pass, input pixels fall into stride × stride classes, each of which
+/// receives gradients from its own subset of taps; within a class, neighbouring input pixels read neighbouring
+/// gradients, so the backward pass is one stride-1 convolution per class and never multiplies by an inserted zero.
 #[derive(Clone, Debug)]
 pub struct Geometry {
     /// Input without padding, and the padding of the loaded plane (at least the convolution's own).
@@ -13,15 +13,15 @@ pub struct Geometry {
     pub pad: (usize, usize),
     pub output: (usize, usize),
     pub stride: (usize, usize),
-    /// Each tap's place in the loaded plane relative to the output's.
+    /// Each tap's (row, column) in the loaded plane, from the corner of an output pixel's window.
     pub taps: Vec<(usize, usize)>,
-    /// Zeros needed around the output's gradient plane on the way back.
+    /// Rows and columns of zeros that the backward pass needs around the output's gradient plane.
     pub halo: (usize, usize),
     /// Taps of input class (row mod stride) · stride + (column mod stride).
     pub backward: Vec<Vec<BackwardTap>>,
 }
 
-/// For one tap of one input class: which gradient pixel it brings, relative to (row / stride, column / stride) and
+/// For one tap of one input class: which gradient pixel it reads, relative to (row / stride, column / stride) and
 /// counted from the corner of the gradient plane's halo.
 #[derive(Clone, Copy, Debug)]
 pub struct BackwardTap {
@@ -42,7 +42,7 @@ impl Geometry {
         Self { input, pad: own, output, stride, taps, halo: (0, 0), backward: Vec::new() }
     }
 
-    /// Settles the plane's padding, once all readers of the view are known.
+    /// Sets the loaded plane's padding, once all readers of the view are known.
     pub fn settle(&mut self, pad: (usize, usize)) {
         let shift = (pad.0 - self.pad.0, pad.1 - self.pad.1);
         for tap in &mut self.taps {
@@ -53,7 +53,8 @@ impl Geometry {
     }
 
     fn find_backward_taps(&mut self) {
-        // Gradient row heard by input row s·i + a through tap t: i + (a + pad − t)/s where that divides evenly.
+        // The gradient row that input row s·i + a receives through tap t: i + (a + pad − t)/s where that divides
+        // evenly.
         let reach = |a: usize, pad: usize, tap: usize, stride: usize| {
             let distance = (a + pad) as isize - tap as isize;
             (distance.rem_euclid(stride as isize) == 0).then(|| distance.div_euclid(stride as isize))

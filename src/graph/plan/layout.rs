@@ -1,6 +1,6 @@
 //! How channels lie in memory: blocks of sixteen lanes, some of them empty.
 
-/// Channels innermost, padded to blocks of this many: one AVX-512 register a pixel.
+/// Channels are innermost, padded to blocks of this many: one AVX-512 register per pixel.
 pub const LANES: usize = 16;
 
 /// Which channel each lane holds. Empty lanes hold zeros and close a block, so a concatenation of tensors is the
@@ -8,7 +8,7 @@ pub const LANES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     lanes: Vec<Option<u32>>,
-    /// What is asked for in every pass.
+    /// Worked out once: every pass asks for these two.
     positions: Vec<usize>,
     filled: Vec<usize>,
 }
@@ -20,7 +20,7 @@ impl Layout {
         Self::of((0..lanes).map(|l| (l < channels).then_some(l as u32)).collect())
     }
 
-    /// The parts' blocks one after another; channels are numbered on.
+    /// The parts' blocks one after another; channels are numbered through.
     pub fn concat<'a>(parts: impl IntoIterator<Item = &'a Layout>) -> Self {
         let mut lanes = Vec::new();
         let mut first = 0;

@@ -1,7 +1,7 @@
-//! When each buffer is written and read: the slots of time between which it must keep its place.
+//! When each buffer is written and read: the time slots in which it must keep its place.
 //!
 //! Every step has two slots: it reads in the first and writes gradients in the second, so a gradient may lie where the
-//! step's own stored output lay (see the engine's backward steps).
+//! step's own stored output lay.
 
 use super::{BackStep, Gradient, Plan, RawId, Step, StepId, Table, ValueId};
 use crate::graph::PoolKind;
@@ -9,16 +9,16 @@ use crate::graph::PoolKind;
 /// The first and the last slot in which a buffer is needed.
 pub(super) type Span = (usize, usize);
 
-/// A reading of a raw tensor on the way back.
+/// A reading of a raw tensor in the backward pass.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reading {
     pub slot: usize,
     pub stage: usize,
 }
 
-/// The lives of all buffers of one use of a plan, if every tensor is kept until it is last read.
+/// The lives of all buffers of a pass, if every tensor is kept until its last reading.
 pub(super) struct Lives {
-    /// By root: from its first part's writing to its last reading on the way forward.
+    /// By root: from the first write to a part of it to its last reading in the forward pass.
     pub forward: Table<RawId, Option<Span>>,
     /// By root, in order.
     pub readings: Table<RawId, Vec<Reading>>,
@@ -34,7 +34,7 @@ pub(super) struct Lives {
 /// What a backward step does to one buffer.
 pub(super) enum Touch {
     Reads(RawId),
-    /// While gradients are being written already.
+    /// While gradients are already being written.
     ReadsLate(RawId),
     ReadsGradient(ValueId),
     WritesGradient(ValueId),
@@ -75,7 +75,8 @@ impl Lives {
         lives
     }
 
-    /// The gradient buffer that a value's gradient lies in, and where: a part's lies within the whole's.
+    /// The value whose gradient buffer holds a value's gradient, and the offset there: a part's lies within the
+    /// whole's.
     pub fn owner(&self, plan: &Plan, value: ValueId) -> (ValueId, usize) {
         if plan.values[value].norm.is_some() {
             return (value, 0);
@@ -158,7 +159,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
                 }
             };
             reads_gradient(plan, value, note);
-            // What is stored has a part in its gradient only through a norm.
+            // The stored tensor enters its gradient only through a norm.
             if plan.values[value].norm.is_some() {
                 note(Touch::Reads(plan.output_of(*step)));
             }
@@ -166,7 +167,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
                 let raw = plan.values[input].raw;
                 match &plan.steps[*step] {
                     Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raw)),
-                    // A maximum's place is looked up while the gradient is being written.
+                    // The maximum is found again while the gradient is being written.
                     Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => {
                         note(Touch::Reads(raw));
                         note(Touch::ReadsLate(raw));

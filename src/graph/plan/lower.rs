@@ -14,7 +14,7 @@ use crate::Result;
 use crate::graph::{Activation, Graph, Node, Op, Pool, Term};
 use std::collections::HashMap;
 
-/// What a node has become: a value through an activation, or nothing but zeros.
+/// What a node is lowered to: a value through an activation, a share of a running total, or zeros.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Seen {
     View {
@@ -35,13 +35,13 @@ pub(super) struct Lowering<'g> {
     pub siblings: Siblings,
     /// By family: the running total.
     pub totals: Vec<Option<ValueId>>,
-    /// Tensors several times side by side: by node and number.
+    /// Tensors repeated side by side, by node and number of copies.
     pub copied: HashMap<(Node, usize), Seen>,
-    /// The sums' terms; sums that their reader took in are left out.
+    /// The sums' terms; sums that were flattened into their reader are left out.
     sums: HashMap<Node, Vec<Term>>,
     pub seen: HashMap<Node, Seen>,
     view_ids: HashMap<(ValueId, Option<Activation>), ViewId>,
-    /// Of the node at work.
+    /// That of the node being lowered.
     component: ComponentId,
     pub plan: Plan,
 }
@@ -168,8 +168,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The output of a unit, a pool or a written-out activation has exactly one value; where a norm and somebody else
-    /// (or two norms) read it, they read a copy that may have several.
+    /// The output of a unit, a pool or a written-out activation has exactly one value; where a norm and another reader
+    /// (or two norms) read it, they read a copy, which may have several.
     pub(super) fn own_if_shared(&mut self, node: Node, seen: Seen) -> Seen {
         let Readers { all, norms, .. } = self.readers[node.index()];
         let Seen::View { value, activation: None } = seen else { return seen };
@@ -245,7 +245,7 @@ impl Lowering<'_> {
         self.gather(plain, &channels)
     }
 
-    /// The node as a value of a raw tensor, without norm or activation: written out if need be.
+    /// The node as a value of a raw tensor, without norm or activation; it is written out if necessary.
     pub(super) fn plain(&mut self, node: Node) -> ValueId {
         match self.view_of(node) {
             Seen::View { value, activation } => {
@@ -279,7 +279,7 @@ impl Lowering<'_> {
         self.made(Step::Apply { input, output, value: written }, output)
     }
 
-    /// What a node has become, with zeros made real.
+    /// What a node is lowered to, with zeros and shares written out.
     fn view_of(&mut self, node: Node) -> Seen {
         match self.seen.get(&node).copied() {
             Some(Seen::Zero) | None => {

@@ -4,15 +4,15 @@
 //!
 //! * A **raw** tensor is what is really stored: the output of a convolution, a pool or a sum.
 //! * A **value** is a raw tensor, perhaps seen through a batch norm; a **view** is a value, perhaps seen through an
-//!   activation. Norms and activations are never stored: whoever reads a view applies them on the way in.
-//! * A **step** makes one raw tensor: [`Step::Unit`] is activation → depthwise → pointwise (or any convolution) in one
-//!   go, [`Step::Sum`] is a whole node of a cell (every candidate of every edge, normalised, weighted and added).
-//! * A **stage** is the steps that can run image by image without waiting for a batch statistic. Backward runs the
-//!   stages in reverse order: by then all gradients that flow into a stage's outputs are complete.
+//!   activation. Norms and activations are never stored: the reader of a view applies them while loading it.
+//! * A **step** makes one raw tensor: [`Step::Unit`] is activation → depthwise → pointwise (or any convolution) at
+//!   once, [`Step::Sum`] is a whole node of a cell (every candidate of every edge, normalised, weighted and added).
+//! * A **stage** is the steps that can run image by image without waiting for a batch statistic. The backward pass runs
+//!   the stages in reverse order: by then all gradients that flow into a stage's outputs are complete.
 //!
-//! * **Siblings** are narrow tensors that are made alike from one state for different sums, as the candidates of all edges
-//!   that leave a state are. They are packed side by side into one tensor's lanes, and a term of their sum has a mixing
-//!   weight a lane.
+//! * **Siblings** are narrow tensors that are made by the same operations from one state for different sums, like the
+//!   candidates of all edges that leave a state. They share one tensor's lanes, and a term of their sum has a mixing
+//!   weight per lane.
 //!
 //! The plan knows no device. It is the same for any batch size: buffers are placed per image.
 
@@ -50,17 +50,17 @@ use super::{Activation, Graph, Pool, Slot, bounds};
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// A stored tensor: per image `layout.blocks() × height × width × 16`.
+/// A stored tensor: `layout.blocks() × height × width × 16` floats per image.
 #[derive(Clone, Debug)]
 pub struct Raw {
     pub layout: Layout,
     pub height: usize,
     pub width: usize,
-    /// The concatenation that this tensor is a part of, and the block at which it begins there.
+    /// The concatenation that this tensor is a part of, and its first block there.
     pub part_of: Option<(RawId, usize)>,
-    /// The step that writes it (none for a concatenation, which its parts write).
+    /// The step that writes it (none for a concatenation, whose parts are written).
     pub made_by: Option<StepId>,
-    /// The stage before which it is complete.
+    /// The stage at whose end it is complete.
     pub level: StageId,
     /// The component of the network that it belongs to.
     pub component: ComponentId,
@@ -71,7 +71,7 @@ impl Raw {
         self.height * self.width
     }
 
-    /// Floats of one image.
+    /// Floats per image.
     pub fn len(&self) -> usize {
         self.layout.blocks() * self.pixels() * LANES
     }
@@ -94,7 +94,7 @@ pub struct Value {
 pub enum Gradient {
     /// In a buffer of its own, to which every reader adds.
     Buffer,
-    /// Nowhere: all readers are sums, so it is Σ factor · (the sum's gradient), formed where it is needed.
+    /// Nowhere: all readers are sums, so it is Σ factor · (the sum's gradient), computed where it is needed.
     Terms(Vec<GradientTerm>),
 }
 
@@ -135,7 +135,8 @@ pub struct View {
 pub struct Norm {
     pub raw: RawId,
     pub value: ValueId,
-    /// By sibling, equal shares of the channels; none where a share is empty. A norm shared by siblings comes several times.
+    /// By sibling: equal shares of the channels; none where a share is empty. A norm that siblings share appears once
+    /// for each.
     pub parts: Vec<Option<NormPart>>,
 }
 
@@ -154,7 +155,8 @@ pub struct NormPart {
     pub affine: Option<[usize; 2]>,
 }
 
-/// By sibling: indices of weights, none where a share of the channels is empty. A tensor of its own is its only sibling.
+/// By sibling: indices of weights; none where a share of the channels is empty. A tensor without siblings has one
+/// entry.
 pub type Weights<T> = Vec<Option<T>>;
 
 /// Activation → (depthwise) → (dense convolution), stored before the norm.
@@ -172,7 +174,7 @@ pub struct Unit {
     pub bias: Option<Weights<usize>>,
 }
 
-/// A dense convolution's weights, one matrix a tap; siblings know nothing of one another.
+/// A dense convolution's weights, one matrix per tap; between siblings there are zeros.
 #[derive(Clone, Debug)]
 pub enum Dense {
     /// Each weight is out × in/groups × taps.
@@ -205,8 +207,8 @@ pub struct Sum {
 pub struct SumTerm {
     pub value: ValueId,
     pub mixing: Mixing,
-    /// The drop path that the term is on; never together with a mixing weight. A dropped term's value has a gradient buffer, as
-    /// sums over the batch know nothing of an image's factor.
+    /// The drop path that the term is on; never together with a mixing weight. Such a term's value has a gradient
+    /// buffer: a sum over the batch cannot tell images, and so their factors, apart.
     pub drop: Option<u32>,
 }
 
@@ -247,8 +249,8 @@ pub enum Step {
     },
 }
 
-/// One thing to do in the backward pass. Where `first` is set, the step is the first to touch the gradient buffer it adds to,
-/// and overwrites instead (a step that is not run this time writes zeros).
+/// One step of the backward pass. Where `first` is set, the step is the first to write to the gradient buffer that it
+/// adds to, and overwrites it instead (a step that does not run this time writes zeros).
 #[derive(Clone, Debug)]
 pub enum BackStep {
     /// The logits' gradient into the output's buffer.
@@ -265,13 +267,13 @@ pub enum BackStep {
     Norm { value: ValueId, into: ValueId, first: bool },
     /// The gradient of what a forward step made into its input (and weights).
     Step { step: StepId, first: bool },
-    /// A forward step once more, for readers that follow: its output was not kept.
+    /// A forward step again, for readers that follow: its output was not kept.
     Recompute { step: StepId },
     /// The images' gradient, back to channels first.
     Export,
 }
 
-/// Steps that run image by image; batch statistics are complete at its end.
+/// Steps that run image by image; the batch statistics of their outputs are complete at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Stage {
     pub steps: Vec<StepId>,
@@ -284,7 +286,7 @@ pub struct BackStage {
 
 /// A lowered graph.
 pub struct Plan {
-    /// Components of the network by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
+    /// The network's components by name: a cell ("cells.3"), the stem; "" for what lies outside all scopes.
     pub components: Table<ComponentId, String>,
     pub raws: Table<RawId, Raw>,
     pub values: Table<ValueId, Value>,
@@ -296,11 +298,11 @@ pub struct Plan {
     pub sums: Table<SumId, Sum>,
     pub steps: Table<StepId, Step>,
     pub forward: Table<StageId, Stage>,
-    /// The backward pass if everything is kept.
+    /// The backward pass with every tensor kept.
     pub backward: Vec<BackStage>,
     pub input: RawId,
     pub output: ValueId,
-    /// Buffers when gradients will be asked for, and when not.
+    /// The pass with gradients where no memory limit is set, and the places of a pass without gradients.
     pub training: Arc<Training>,
     pub inference: Placement,
 }
@@ -330,7 +332,7 @@ impl Plan {
     /// A pass with gradients in which one image's region is at most `len` floats.
     ///
     /// # Errors
-    /// Where there is none: the least that will do, in floats.
+    /// The shortest region that would do, in floats, where none is that short.
     pub fn training_within(&self, len: usize) -> Result<Training, usize> {
         recompute::within(self, len)
     }
@@ -344,7 +346,7 @@ impl Plan {
         at
     }
 
-    /// Whether Σ g·y of a sum and one of its tensors is a part of what that tensor's norm waits for.
+    /// Whether the norm of one of a sum's tensors needs their Σ g·y.
     pub fn dot_feeds_norm(&self, sum: SumId, raw: RawId) -> bool {
         self.sums[sum]
             .terms
@@ -353,7 +355,7 @@ impl Plan {
             .any(|value| value.raw == raw && value.norm.is_some() && matches!(value.gradient, Gradient::Terms(_)))
     }
 
-    /// Whether Σ g·y of a sum and one of its tensors is a part of a mixing weight's gradient.
+    /// Whether a mixing weight's gradient needs the Σ g·y of a sum and one of its tensors.
     pub fn dot_feeds_slot(&self, sum: SumId, raw: RawId) -> bool {
         let mixes = |mixing: Mixing| match mixing {
             Mixing::One => false,

@@ -1,8 +1,8 @@
-//! The padding that views are loaded with.
+//! How much padding views are loaded with.
 
 use super::Plan;
 
-/// Loaded planes get the widest padding that a reader wants, and geometries follow.
+/// A loaded plane gets the widest padding that any reader wants; the readers' geometries are adjusted to it.
 pub(super) fn settle_views(plan: &mut Plan) {
     for unit in &plan.units {
         let pad = &mut plan.views[unit.input].pad;

@@ -1,4 +1,4 @@
-//! Where each buffer lies: one region an image, shared by buffers that are never alive together.
+//! Where each buffer lies: in one region per image, where buffers that are never needed at the same time overlap.
 
 use super::lives::{Lives, Span};
 use super::{Id, Plan, RawId, Table, ValueId, Ways};
@@ -6,7 +6,7 @@ use super::{Id, Plan, RawId, Table, ValueId, Ways};
 /// One buffer's offset in floats within an image's region.
 pub type Place = usize;
 
-/// Places of all buffers for one direction of a pass.
+/// The places of all buffers in one direction of a pass.
 #[derive(Clone, Debug, Default)]
 pub struct Placement {
     /// By raw tensor; parts lie within their concatenation.
@@ -23,7 +23,7 @@ pub(super) struct Buffer {
     pub spans: Vec<Span>,
 }
 
-/// A pass forward only.
+/// The places of a forward pass without gradients.
 pub(super) fn place_inference(plan: &Plan) -> Placement {
     let lives = Lives::of(plan, false);
     let spans = plan.raws.pairs().map(|(id, raw)| (raw.len(), lives.forward[id].into_iter().collect()));
@@ -32,13 +32,14 @@ pub(super) fn place_inference(plan: &Plan) -> Placement {
     Placement { raws: raws_at(plan, |root| places[root.index()]), gradients: Table::new(), len }
 }
 
-/// A pass forward and backward; `spans` gives those of a raw tensor on either way.
+/// The places of a forward and a backward pass; `spans` gives a raw tensor's spans as it is kept, and as it is
+/// recomputed.
 pub(super) fn place_training(
     plan: &Plan,
     lives: &Lives,
     spans: impl Fn(RawId) -> (Vec<Span>, Option<Vec<Span>>),
 ) -> Ways<Placement> {
-    // Tensors as forward writes them, tensors recomputed, gradients.
+    // Tensors as the forward pass writes them, recomputed tensors, gradients.
     let (mut buffers, mut recomputed): (Vec<Buffer>, Vec<Buffer>) = (Vec::new(), Vec::new());
     let mut is_recomputed = plan.raws.beside(false);
     for (id, raw) in plan.raws.pairs() {
@@ -74,7 +75,7 @@ fn raws_at(plan: &Plan, place: impl Fn(RawId) -> Place) -> Table<RawId, Place> {
     })
 }
 
-/// Greedy by size: the largest buffers first, each at the lowest offset where no buffer alive with it lies.
+/// Greedy by size: the largest buffers first, each at the lowest offset that is free for all of its spans.
 fn pack(buffers: &[Buffer]) -> (Vec<Place>, usize) {
     let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| !buffers[i].spans.is_empty()).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].len), buffers[i].spans[0], i));

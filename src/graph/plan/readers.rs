@@ -1,4 +1,4 @@
-//! Who reads what: the nodes that an output depends on, and how many readers each of them has.
+//! The nodes that an output depends on, and how many readers each of them has.
 
 use crate::graph::{Graph, Node, Op};
 
@@ -8,13 +8,13 @@ pub(super) struct Readers {
     pub all: usize,
     /// How many of them are norms.
     pub norms: usize,
-    /// How many only pick channels.
+    /// How many of them only select channels.
     pub selections: usize,
     pub last: Option<Node>,
 }
 
 impl Readers {
-    /// Whether nobody reads the node but to pick channels.
+    /// Whether all readers only select channels.
     pub fn only_selected(&self) -> bool {
         self.all == self.selections
     }
@@ -33,7 +33,7 @@ pub(super) fn live_nodes(graph: &Graph, output: Node) -> Vec<bool> {
     live
 }
 
-/// By node: its readers among the live nodes. The caller, who takes the output, is one more.
+/// By node: its readers among the live nodes. The output has one more: the caller.
 pub(super) fn count_readers(graph: &Graph, live: &[bool], output: Node) -> Vec<Readers> {
     let mut readers = vec![Readers::default(); live.len()];
     for node in graph.nodes().filter(|n| live[n.index()]) {

@@ -1,9 +1,10 @@
 //! Which tensors are recomputed in the backward pass instead of being kept.
 //!
-//! Placement is short at one moment of a pass: the fullest. There, of all tensors that only wait for a later reader, the one
-//! that costs the fewest multiply-adds per float is dropped; then comes the next fullest moment. A tensor that is recomputed
-//! may be kept from its first reader in the backward pass to its last, or, where that is still too long, be recomputed in
-//! every stage that reads it. Recomputing takes the same floats through the same kernels, so no bit changes.
+//! A pass needs as much memory as its fullest moment. Of all tensors that only wait for a later reader at that moment,
+//! the one that costs the fewest multiply-adds per float is dropped; then the next fullest moment is looked for. A
+//! tensor that is recomputed may be kept from its first reader in the backward pass to its last, or, where that is
+//! still too long, be recomputed in every stage that reads it. Recomputing takes the same floats through the same
+//! kernels, so no bit changes.
 
 use super::lives::{Lives, Reading, Span};
 use super::placement::{Placement, place_training};
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 /// How long a tensor is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {
-    /// From its making to its last reader.
+    /// From the step that makes it to its last reader.
     Whole,
     /// Until its last forward reader; recomputed from its first backward reader to its last.
     TwoWays,
-    /// The same forward; recomputed in each backward stage that reads it.
+    /// Until its last forward reader; recomputed in each backward stage that reads it.
     Stages,
 }
 
@@ -25,7 +26,7 @@ enum Keep {
 #[derive(Clone, Debug, Default)]
 pub struct Training {
     pub backward: Vec<BackStage>,
-    /// Where everything lies on either way.
+    /// Where everything lies in either direction.
     pub placement: Ways<Placement>,
     pub recomputed: Recomputed,
 }
@@ -37,7 +38,7 @@ pub struct Recomputed {
     pub convolutions: usize,
     pub pools: usize,
     pub copies: usize,
-    /// Multiply-adds of one image, over all lanes: those of a step that recomputes nothing, and those on top.
+    /// Multiply-adds per image, over all lanes: those of a training step that recomputes nothing, and the extra ones.
     pub work: usize,
     pub extra: usize,
 }
@@ -49,7 +50,7 @@ impl Recomputed {
     }
 }
 
-/// The share of a step's multiply-adds that may be spent where nobody asked for less memory.
+/// The share of a training step's multiply-adds that may be spent where no memory limit is set.
 pub(super) const CHEAP: f64 = 0.0175;
 
 /// A training pass that recomputes only what is nearly free.
@@ -59,7 +60,7 @@ pub(super) fn cheap(plan: &Plan) -> Training {
     chooser.training()
 }
 
-/// A pass in which one image's region is at most `len` floats; else the length of the smallest one.
+/// A pass in which one image's region is at most `len` floats; else the length of the shortest region.
 pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
     let mut chooser = Chooser::new(plan);
     let mut goal = len;
@@ -73,7 +74,7 @@ pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
         if !reached {
             return Err(found);
         }
-        // Buffers do not pack without gaps: the gaps have to go as well.
+        // Buffers do not pack without gaps: aim lower by what the gaps took.
         goal = (chooser.peak().min(goal)).saturating_sub(found - len);
     }
 }
@@ -87,7 +88,7 @@ pub(super) struct Chooser<'p> {
     step: Table<RawId, Option<StepId>>,
     /// By root: tensors made from it that may be recomputed.
     dependents: Table<RawId, Vec<RawId>>,
-    /// By slot: floats that are needed.
+    /// By slot: floats needed.
     needed: Vec<usize>,
     recomputed: Recomputed,
 }
@@ -100,7 +101,7 @@ impl<'p> Chooser<'p> {
             let len = plan.raws[plan.values[value].raw].len();
             span.iter().for_each(|span| needed[span.0..=span.1].iter_mut().for_each(|n| *n += len));
         }
-        // Backward costs twice what forward costs: the inputs' gradients and the weights'.
+        // The backward pass costs twice the forward pass: the inputs' gradients and the weights'.
         let work = plan.steps.ids().map(|step| 3 * plan.work_of(step)).sum();
         let mut chooser = Self {
             plan,
@@ -129,8 +130,8 @@ impl<'p> Chooser<'p> {
         self.needed.iter().copied().max().unwrap_or(0)
     }
 
-    /// Gives tensors up until the fullest moment needs no more than `goal` floats or the extra work would pass `share` of
-    /// the step's. False: nothing more can be given up.
+    /// Drops tensors until the fullest moment needs at most `goal` floats or the extra work would exceed `share` of the
+    /// training step's. False where the goal is not reached.
     pub fn descend(&mut self, goal: usize, share: f64) -> bool {
         loop {
             let Some((slot, peak)) = self.needed.iter().copied().enumerate().rev().max_by_key(|&(_, n)| n) else {
@@ -147,7 +148,7 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// What to give up so that less is needed at a slot: the tensor, how to keep it from now on, and the extra work.
+    /// What to drop so that less is needed at a slot: the tensor, how to keep it from now on, and the extra work.
     fn cheapest(&self, slot: usize) -> Option<(RawId, Keep, usize)> {
         let mut best: Option<(f64, RawId, Keep, usize)> = None;
         for (raw, &step) in self.step.pairs() {
@@ -179,7 +180,7 @@ impl<'p> Chooser<'p> {
         best.map(|(_, raw, keep, extra)| (raw, keep, extra))
     }
 
-    /// Keeps a tensor in another way. What it is made from hears of it.
+    /// Keeps a tensor in another way, and updates the counts of its inputs.
     fn change(&mut self, raw: RawId, keep: Keep) {
         let inputs = self.inputs(raw);
         for &at in inputs.iter().chain([&raw]) {
@@ -210,7 +211,7 @@ impl<'p> Chooser<'p> {
         found
     }
 
-    /// Adds a tensor's needs and work to the totals, or takes them away.
+    /// Adds a tensor's floats and extra work to the totals, or takes them away.
     fn count(&mut self, raw: RawId, add: bool) {
         let len = self.plan.raws[raw].len();
         for span in self.spans(raw, self.keep[raw]) {
@@ -231,7 +232,7 @@ impl<'p> Chooser<'p> {
         }
     }
 
-    /// Who reads a tensor in the backward pass, in order; those that are recomputed from it among them.
+    /// Who reads a tensor in the backward pass, in order, including the tensors that are recomputed from it.
     fn readings(&self, raw: RawId) -> Vec<Reading> {
         let mut readings = self.lives.readings[raw].clone();
         for &dependent in &self.dependents[raw] {
@@ -296,7 +297,7 @@ impl<'p> Chooser<'p> {
             let mut steps = Vec::new();
             for (index, step) in stage.steps.iter().enumerate() {
                 if let Some(made) = before.get_mut(&(first + 2 * index)) {
-                    // In the order of steps, inputs come first.
+                    // Steps are in an order in which inputs come first.
                     made.sort_unstable();
                     steps.extend(made.iter().map(|&step| BackStep::Recompute { step }));
                 }

@@ -6,7 +6,7 @@ use super::recompute::{CHEAP, Chooser, Training};
 use super::{BackStep, Plan, RawId, ValueId, Ways};
 use crate::graph::{Conv, Graph, Node, SlotBlock};
 
-/// What lies in an image's region: buffers by tag, from an offset on.
+/// What lies in an image's region: offset, length and tag of each buffer.
 #[derive(Default)]
 struct Region(Vec<(usize, usize, String)>);
 

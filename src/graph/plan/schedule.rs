@@ -1,4 +1,4 @@
-//! The order of things: stages forward, the same stages reversed on the way back.
+//! The order of steps: stages in the forward pass, the same stages reversed in the backward pass.
 
 use super::{
     BackStage, BackStep, Gradient, GradientTerm, Id, Plan, RawId, Stage, StageId, Step, StepId, Table, ValueId, ViewId,
@@ -11,8 +11,8 @@ pub(super) fn schedule(plan: &mut Plan) {
     order_backward(plan);
 }
 
-/// A step's stage is the number of batch statistics it must wait for, one after another. Within a stage, steps that read
-/// the same view follow one another, so the view is loaded once.
+/// A step's stage is the number of batch statistics it must wait for, one after another. Within a stage, steps that
+/// read the same view follow one another, so the view is loaded once.
 fn order_forward(plan: &mut Plan) {
     let mut levels = plan.steps.beside(StageId::default());
     for step in plan.steps.ids() {
@@ -41,7 +41,7 @@ fn order_forward(plan: &mut Plan) {
     plan.forward = members.map(|(_, steps)| Stage { steps: group_by_view(plan, steps) });
 }
 
-/// Puts a stage's steps in an order in which each can run, steps that read one view behind one another.
+/// Puts a stage's steps in an order in which each can run, and steps that read one view next to each other.
 fn group_by_view(plan: &Plan, steps: &[StepId]) -> Vec<StepId> {
     // By tensor: the stage's steps that write it or a part of it, as positions among the stage's steps.
     let mut writers: HashMap<RawId, Vec<usize>> = HashMap::new();
@@ -144,13 +144,13 @@ fn order_backward(plan: &mut Plan) {
     plan.backward = stages.into_iter().map(|steps| BackStage { steps }).collect();
 }
 
-/// Emits backward steps, watching which gradients have been begun and which are complete.
+/// Emits backward steps and keeps track of which gradients have been begun and which are complete.
 struct Backward {
     out: Vec<BackStep>,
-    /// By value: whether its buffer has been cleared, and how many readers have yet to add.
+    /// By value: whether its buffer has been written to, and how many readers have yet to add.
     begun: Table<ValueId, bool>,
     waiting: Table<ValueId, usize>,
-    /// The value of each raw tensor without a norm, and those with.
+    /// By raw tensor: its value without a norm, its values with one, its parts.
     plain: Table<RawId, Option<ValueId>>,
     normed: Table<RawId, Vec<ValueId>>,
     parts: Table<RawId, Vec<RawId>>,
@@ -184,7 +184,7 @@ impl Backward {
         back
     }
 
-    /// Before somebody adds to a value's gradient: whether it is the first and may overwrite. The buffer of a
+    /// Before a step adds to a value's gradient: whether it is the first and may overwrite. The buffer of a
     /// concatenation is cleared whole instead.
     fn adds(&mut self, plan: &Plan, value: ValueId) -> bool {
         if self.begun[value] {
@@ -228,8 +228,8 @@ impl Backward {
 
     fn step(&mut self, plan: &Plan, step: StepId) {
         let output = plan.output_of(step);
-        // A norm of a stored sum (or of the concatenation it is part of) adds to the sum's own gradient, before the sum passes
-        // it on.
+        // A norm of a stored sum (or of the concatenation it is part of) adds to the sum's own gradient, before the sum
+        // passes it on.
         let mut at = Some(output);
         while let Some(raw) = at {
             if let Some(into) = self.plain[raw] {
@@ -245,7 +245,7 @@ impl Backward {
                 if let Some(value) = self.plain[output]
                     && self.adds(plan, value)
                 {
-                    // Nobody has read this sum: its gradient is zero.
+                    // Nothing has read this sum: its gradient is zero.
                     self.out.push(BackStep::Clear { value });
                 }
                 self.out.push(BackStep::Dots { sum: *sum });

@@ -1,5 +1,5 @@
-//! Lowering of what only moves channels: concatenations, slices and shuffles, and which nodes they leave to be lowered as
-//! tensors of their own.
+//! Lowering of primitives that only move channels (concatenations, slices and shuffles), and which nodes then remain to
+//! be lowered as tensors of their own.
 
 use super::lower::{Lowering, Seen};
 use super::readers::Readers;
@@ -10,8 +10,8 @@ use crate::graph::{Graph, Node, Op};
 /// A channel: the tensor that holds it, and which of its channels it is.
 pub(super) type Source = (ValueId, u32);
 
-/// By node: whether somebody reads it as a tensor of its own. Members of bundles are not read so, nor are concatenations
-/// that channels are only picked from.
+/// By node: whether it is read as a tensor of its own. Members of bundles are not, nor are concatenations from which
+/// channels are only selected.
 pub(super) fn wanted_nodes(
     graph: &Graph,
     live: &[bool],
@@ -53,8 +53,8 @@ fn want_channels(graph: &Graph, readers: &[Readers], node: Node, wanted: &mut [b
     }
 }
 
-/// Whether copies of a node are copies of what it has become, and not made of copies of its input: what belongs to no
-/// chain, and a convolution with its norm, which are one value.
+/// Whether copies of a node are made from its own tensor and not from copies of its input: so for primitives that are
+/// part of no chain, and for a convolution with its norm, which are one value.
 pub(super) fn copied_whole(graph: &Graph, node: Node) -> bool {
     match graph.op(node) {
         Op::Norm { input, .. } => {
@@ -105,7 +105,7 @@ impl Lowering<'_> {
                 values.push(*value);
             }
         }
-        // Channels of several tensors are picked from their concatenation, which costs nothing.
+        // Channels of several tensors are selected from their concatenation, which costs nothing.
         let mut firsts = Vec::new();
         let mut first = 0;
         for &value in &values {
@@ -118,7 +118,8 @@ impl Lowering<'_> {
         self.gather(whole, &channels)
     }
 
-    /// Parts that are plain, whole and not yet part of something else become parts in place; others are written out.
+    /// Tensors without a norm that are not yet part of another concatenation become parts where they are; others are
+    /// copied.
     pub(super) fn concat(&mut self, values: &[ValueId]) -> ValueId {
         let mut parts: Vec<RawId> = Vec::new();
         for &value in values {

@@ -1,14 +1,14 @@
 //! Siblings: which narrow tensors share lanes.
 //!
-//! A tensor of four channels fills a quarter of a block, so its convolutions would waste three quarters of arithmetic and
-//! memory. But the candidates of all edges that leave one state are alike: the same operations on the same tensor, with
-//! weights of their own and for sums of their own. Here the sums of a cell become a *family*, each with a share of the
-//! block's lanes, and terms that are made alike become a *bundle*, which the plan lowers as one tensor with each member in
-//! its sum's share.
+//! A tensor of four channels fills a quarter of a block, so its convolutions would waste three quarters of arithmetic
+//! and memory. But the candidates of all edges that leave one state are alike: the same operations on the same tensor,
+//! each with its own weights and for its own sum. Here the sums of a cell become a *family*, each with a share of the
+//! block's lanes, and terms that are made by the same operations become a *bundle*, which the plan lowers as one tensor
+//! with each member in its sum's share.
 //!
-//! A family's block is filled step by step: when a sum is due, all bundles in which it has a member join the running total,
-//! whose share is then the sum. The last sum has the first share, so the bundles of late states, which have members for
-//! late sums only, fill a block from the front.
+//! A family's block is filled step by step: when a sum is due, all bundles in which it has a member join the running
+//! total, whose share is then the sum. The last sum has the first share, so the bundles of late states, which have
+//! members for late sums only, fill a block from the front.
 
 use super::LANES;
 use super::readers::Readers;
@@ -23,17 +23,17 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// How many shares a block has.
+    /// How many shares a block holds.
     pub fn shares(channels: usize) -> usize {
         LANES / channels
     }
 }
 
-/// Terms that are made alike, at most one a sum.
+/// Terms that are made by the same operations, at most one per sum.
 pub(super) struct Bundle {
     /// By share: the term's node and mixing weight.
     pub members: Vec<Option<(Node, Option<Slot>)>>,
-    /// What the members' private chains read.
+    /// What the members' chains read.
     pub bottom: Node,
     /// The first sum with a member.
     pub due: Node,
@@ -46,10 +46,11 @@ pub(super) struct Siblings {
     pub share_of: HashMap<Node, (usize, usize)>,
 }
 
-/// How a term is made: the primitives that nobody else reads, without their weights, from the term down to its bottom.
+/// How a term is made: the primitives that have no other reader, without their weights, from the term down to its
+/// bottom.
 type Chain = (Vec<Op>, Node);
 
-/// By sum: its terms with their chains, numbered where one chain comes several times.
+/// By sum: its terms with their chains, numbered where one chain occurs several times.
 type Chains = BTreeMap<Node, Vec<((Chain, usize), Term)>>;
 
 pub(super) fn find(graph: &Graph, sums: &HashMap<Node, Vec<Term>>, readers: &[Readers]) -> Siblings {
@@ -88,7 +89,7 @@ pub(super) fn find(graph: &Graph, sums: &HashMap<Node, Vec<Term>>, readers: &[Re
     siblings
 }
 
-/// Sums grouped by having convolutions that are made alike, directly or through others; in the graph's order.
+/// Sums grouped by having a chain with a convolution in common, directly or through other sums; in the graph's order.
 fn alike(chains: &Chains) -> Vec<Vec<Node>> {
     let mut groups: Vec<Vec<Node>> = Vec::new();
     let mut group_of: HashMap<&Chain, usize> = HashMap::new();
@@ -136,7 +137,8 @@ fn bundles_of(sums: &[Node], chains: &Chains) -> Vec<Bundle> {
     bundles
 }
 
-/// From a term down through primitives that nobody else reads and that are, as what they read, no wider than the sum.
+/// From a term down through primitives that have no other reader and that are, like their inputs, no wider than the
+/// sum.
 fn chain_of(graph: &Graph, term: Node, channels: usize, readers: &[Readers]) -> Chain {
     let (mut ops, mut at) = (Vec::new(), term);
     while readers[at.index()].all == 1 && graph.shape(at).channels <= channels {

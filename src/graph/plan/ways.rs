@@ -1,6 +1,6 @@
-//! The two ways of a pass.
+//! The two directions of a pass.
 
-/// One of something for the pass forward, one for the pass backward.
+/// One value for the forward pass and one for the backward pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ways<T> {
     pub forward: T,

@@ -1,9 +1,10 @@
-//! What it costs to run a step, and whether it may run a second time.
+//! How much arithmetic a step takes, and whether it may be recomputed.
 
 use super::{LANES, Plan, Step, StepId};
 
 impl Plan {
-    /// Steps whose inputs are few: a sum of many would need all of them at once. Images are gone by then.
+    /// Whether a step's output may be recomputed. Not a sum of several terms: it would need them all at once. Not the
+    /// images: they are no longer in memory by then.
     pub(super) fn can_be_recomputed(&self, step: StepId) -> bool {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => false,

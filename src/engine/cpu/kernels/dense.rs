@@ -1,5 +1,5 @@
-//! Dense convolutions over channel blocks: a matrix for each tap. Pointwise convolutions are the case of one tap,
-//! linear layers that of one pixel.
+//! Dense convolutions over channel blocks: one matrix per tap. Pointwise convolutions have one tap, linear layers also
+//! one pixel.
 
 use super::lanes::kernel;
 use super::moments::Moments;
@@ -18,20 +18,20 @@ pub struct Strides {
     pub block: usize,
 }
 
-/// What happens to results besides being written.
+/// What else happens to results, apart from being written.
 #[derive(Clone, Copy)]
 pub struct Store {
     /// Sums for batch statistics to which the results are added, while they are in registers.
     pub moments: Option<Moments>,
-    /// Written to memory past the cache: for tensors that the cache would lose before they are read, as it spares
-    /// fetching the lines first.
+    /// Whether they are written to memory past the cache: for tensors that the cache would lose before they are read,
+    /// as this saves fetching the lines first.
     pub past_cache: bool,
 }
 
 impl Store {
     pub const PLAIN: Store = Store { moments: None, past_cache: false };
 
-    /// For results that follow others of the same group: sums that have begun go on.
+    /// For results that follow others of the same group: they are added to sums that have begun.
     pub fn following(self) -> Self {
         Self { moments: self.moments.map(|moments| Moments { begin: false, ..moments }), ..self }
     }
@@ -44,8 +44,8 @@ kernel! {
     ///
     /// # Safety
     /// Every source plane must be good for n pixels in each block of `filled`, `dst` for n pixels in each of
-    /// `out_blocks` (aligned to sixteen floats, if it goes past the cache), every weight for 16·filled.len() rows, `bias`
-    /// (or null) and the sums for 16·`out_blocks` floats.
+    /// `out_blocks` (aligned to sixteen floats, if it goes past the cache), every weight for 16·filled.len() rows,
+    /// `bias` (or null) and the sums for 16·`out_blocks` floats.
     pub fn dense(
         dst: *mut f32, to: Strides, out_blocks: usize, base: *const f32, from: Strides, taps: &[DenseTap],
         filled: &[usize], n: usize, bias: *const f32, store: Store,
@@ -133,7 +133,7 @@ kernel! {
                         }
                     }};
                 }
-                // One block needs more pixels to keep the multipliers busy; the registers are there.
+                // One block alone needs more pixels to keep the multipliers busy, and leaves registers for them.
                 while i + 16 <= n && T >= 8 && B == 1 {
                     tile!(16);
                 }

@@ -1,7 +1,7 @@
 //! Depthwise convolutions: rows of outputs from a grid of taps, and the weights' gradient.
 //!
-//! Any depthwise convolution is a weighted sum of shifted planes (`sums.rs`), which loads a pixel once for each tap that
-//! looks at it. The usual kernels at stride 1, forward and as input gradients, look at neighbouring pixels, so here each
+//! Any depthwise convolution is a weighted sum of shifted planes (`sums.rs`), which loads a pixel once for each tap
+//! that reads it. The usual kernels at stride 1, forward and as input gradients, read neighbouring pixels, so here each
 //! pixel of a row is loaded once and multiplied by all taps of the kernel's row: one and a half times as fast.
 
 use super::lanes::kernel;
@@ -14,8 +14,8 @@ pub struct Grid {
     pub columns: usize,
     pub spacing: usize,
     pub row: usize,
-    /// The first tap's sixteen weights, and the floats from tap to tap, row by row (backwards where a kernel is turned
-    /// round).
+    /// The first tap's sixteen weights, and the floats from tap to tap, row by row (negative where the kernel is
+    /// flipped).
     pub weights: *const f32,
     pub stride: isize,
 }
@@ -27,7 +27,7 @@ impl Grid {
     }
 }
 
-/// Where rows of results go: floats from row to row there, and what they are multiplied by on the way.
+/// Where rows of results go: floats from row to row there, and the slopes that they are multiplied by.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub first: *mut f32,
@@ -38,8 +38,8 @@ pub struct Target {
 }
 
 kernel! {
-    /// dst[r][i] = or += slope · Σ_(s, c) weight_(s, c) · base[r · base_row + s · row + (i + c · spacing)], lane by lane, for
-    /// `rows` rows of n neighbouring pixels.
+    /// dst[r][i] = or += slope · Σ_(s, c) weight_(s, c) · base[r · base_row + s · row + (i + c · spacing)], lane by
+    /// lane, for `rows` rows of n neighbouring pixels.
     ///
     /// # Safety
     /// `base` must be good for all taps of these pixels, the target and its slopes for the pixels, weights for sixteen
@@ -137,7 +137,7 @@ kernel! {
             gradient: *mut f32, stride: usize, x: Rows, dy: Rows, rows: usize, n: usize,
         ) {
             unsafe {
-                // W sums a tap hide the latency of the additions.
+                // W sums per tap hide the latency of the additions.
                 let mut sums = [[V::splat(0.0); W]; K];
                 for r in 0..rows {
                     let (x, dy) = (x.first.add(r * x.row), dy.first.add(r * dy.row));

@@ -1,13 +1,13 @@
 //! Sixteen floats at a time, on three instruction sets, and the dispatch between them at run time.
 //!
 //! Kernels are written once over [`Lanes`]; the [`kernel!`] macro compiles each for every instruction set and picks one
-//! when it is called. A lane group is always sixteen floats, so data look the same on all of them: one AVX-512 register,
-//! two AVX2 registers, or an array for the compiler to do its best with.
+//! when it is called. A lane group is always sixteen floats, so data has the same layout on all of them: one AVX-512
+//! register, two AVX2 registers, or an array that the compiler vectorises as well as it can.
 
 use std::sync::OnceLock;
 
-/// An instruction set that this processor has. Only made after the processor was asked, so whoever holds one may run its
-/// kernels.
+/// An instruction set that this processor has. A value exists only after the processor was asked, so holding one is the
+/// permission to run its kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Set);
 
@@ -90,8 +90,8 @@ impl Isa {
 pub trait Lanes: Copy {
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
-    /// Writes past the cache where the instruction set can; the pointer must be aligned to sixteen floats. Other threads
-    /// see it after [`fence`].
+    /// Writes past the cache where the instruction set can; the pointer must be aligned to sixteen floats. Other
+    /// threads see it after [`fence`].
     unsafe fn stream(self, to: *mut f32);
     unsafe fn splat(value: f32) -> Self;
     /// self · a + b.
@@ -257,7 +257,8 @@ pub(crate) mod x86 {
             unsafe fn half(from: Avx2, lanes: *const u32) -> __m256 {
                 unsafe {
                     let lanes = _mm256_loadu_si256(lanes.cast());
-                    // The permutation looks at the lowest three bits; the next says which half, any above that there is none.
+                    // The permutation looks at the lowest three bits; the next says which half, any above that there is
+                    // none.
                     let (low, high) =
                         (_mm256_permutevar8x32_ps(from.0, lanes), _mm256_permutevar8x32_ps(from.1, lanes));
                     let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(lanes));
@@ -271,7 +272,7 @@ pub(crate) mod x86 {
     }
 }
 
-/// For processors without the above. Multiplies and adds round separately: a fused multiply-add without the instruction
+/// For processors without either. Multiplies and adds round separately: a fused multiply-add without the instruction
 /// for it is a library call.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; 16]);
@@ -343,7 +344,7 @@ impl Lanes for Portable {
     }
 }
 
-/// Makes what was streamed visible before anything that follows.
+/// Orders streaming stores before everything that follows.
 pub fn fence() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: part of every x86-64 processor.
@@ -354,10 +355,10 @@ pub fn fence() {
 
 /// Compiles a kernel for every instruction set and dispatches on its first argument.
 ///
-/// `work(flops, bytes)` says what a call does, for the profile: floating-point operations over all lanes, and the bytes of
-/// the planes and weights that the arguments name, each once per mention. In the body, `V` is the [`Lanes`] type and `T`
-/// the number of lane groups to keep in registers as accumulators: what the register file of the instruction set holds
-/// without spilling.
+/// `work(flops, bytes)` says what a call does, for the profile: floating-point operations over all lanes, and the bytes
+/// of the planes and weights that the arguments name, each once per mention. In the body, `V` is the [`Lanes`] type and
+/// `T` the number of lane groups to keep in registers as accumulators: what the register file of the instruction set
+/// holds without spilling.
 macro_rules! kernel {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block) => {
         $(#[$doc])*
@@ -398,7 +399,7 @@ macro_rules! kernel {
                     }
                 }
             }
-            // Apart, so that the usual way keeps its arguments in registers.
+            // Out of line, so that the usual path keeps its arguments in registers.
             #[cold]
             #[inline(never)]
             #[allow(clippy::too_many_arguments)]

@@ -1,4 +1,4 @@
-//! Loading a view: from a stored plane through norm and activation into a scratch plane with zeros around.
+//! Loading a view: from a stored plane through norm and activation into a scratch plane surrounded by zeros.
 
 use super::lanes::{Isa, kernel};
 use crate::graph::Activation;
@@ -21,7 +21,7 @@ impl LoadPlane {
 }
 
 kernel! {
-    /// The interior and the zeros around it; of the activations only ReLU.
+    /// Writes the interior and the zeros around it; ReLU is the only activation that it applies.
     ///
     /// # Safety
     /// `src` must be good for the plane's pixels, `dst` for the padded plane's, coefficients for sixteen floats.
@@ -52,7 +52,7 @@ kernel! {
                     value = value.fma(scale, shift);
                 }
                 if relu {
-                    // In this order NaN passes through, so that a diverged run is seen to be one.
+                    // In this order NaN passes through, so that a diverged run shows.
                     value = zero.max(value);
                 }
                 value.store(row.add(16 * (plane.pad.1 + c)));
@@ -61,8 +61,8 @@ kernel! {
     }
 }
 
-/// Loads one block; `slopes`, unless null, gets the activation's derivatives (without padding; not needed for ReLU, whose
-/// loaded values tell).
+/// Loads one block; `slopes`, unless null, gets the activation's derivatives (without padding; ReLU needs none, as its
+/// loaded values say where it passes).
 ///
 /// # Safety
 /// As for [`load_affine`]; `slopes` must be good for the plane's pixels.
@@ -74,7 +74,7 @@ pub unsafe fn load(isa: Isa, dst: *mut f32, src: *const f32, slopes: *mut f32, p
         for r in 0..plane.size.0 {
             for c in 0..plane.size.1 {
                 let at = dst.add(16 * ((plane.pad.0 + r) * plane.padded_width() + plane.pad.1 + c));
-                // Empty lanes stay zero, also where the activation of zero is not.
+                // Empty lanes stay zero even where the activation of zero is not.
                 for lane in 0..filled {
                     let x = *at.add(lane);
                     *at.add(lane) = activation.value(x);

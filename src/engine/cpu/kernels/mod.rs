@@ -1,5 +1,5 @@
-//! Kernels: one family per file, nothing of a plan. Every function is `unsafe`, says what its pointers must be good for, and
-//! is compiled for each instruction set (`lanes.rs`).
+//! Kernels: one family per file, independent of plans. Every function is `unsafe`, says what its pointers must be good
+//! for, and is compiled for each instruction set (`lanes.rs`).
 
 pub(crate) mod dense;
 pub(crate) mod depthwise;

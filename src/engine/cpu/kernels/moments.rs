@@ -1,8 +1,8 @@
 //! Sums for batch statistics around a pivot.
 //!
 //! A variance taken as E[y²] − E[y]² loses every digit where the mean is large beside the spread. So each image group
-//! takes the first pixel that it makes as its pivot k, a value for each lane, and sums y − k and (y − k)²: the cancellation is then
-//! as large as the spread, whatever the mean. Groups are combined afterwards (Chan, Golub and LeVeque 1983).
+//! takes the first pixel that it makes as its pivot k, a value for each lane, and sums y − k and (y − k)²: what cancels
+//! is then as large as the spread, whatever the mean. Groups are combined afterwards (Chan, Golub and LeVeque 1983).
 
 use super::lanes::kernel;
 
@@ -18,7 +18,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Those of a block further on.
+    /// The sums of a block further on.
     ///
     /// # Safety
     /// The pointers must be good for that block.

@@ -34,7 +34,7 @@ impl PoolPlane {
     }
 }
 
-/// The larger of two, NaN where either is: `max` alone forgets a NaN on its left, and a diverged run would look sound.
+/// The larger of two, NaN where either is: `max` alone drops a NaN on its left, and a diverged run would look sound.
 ///
 /// # Safety
 /// As for [`Lanes`].
@@ -134,7 +134,8 @@ kernel! {
 }
 
 kernel! {
-    /// dx += the pool's gradient, given dy and (for the maximum's place) src. The first of equal maxima takes it all.
+    /// dx += the pool's gradient, given dy and (to find the maximum) src. The first of several equal maxima takes it
+    /// all.
     ///
     /// # Safety
     /// All pointers must be good for the planes' pixels.

@@ -1,10 +1,10 @@
-//! Asking for memory before it is needed. Stored outputs lie in main memory; while one strip of an image is being convolved,
-//! the lines that the next one reads (or this one will write) are on their way, so that arithmetic hides the wait.
+//! Prefetching. Stored outputs lie in main memory; while one strip of an image is being convolved, the lines that the
+//! next one reads (or this one will write) are being fetched, so that arithmetic hides the wait.
 
 /// Floats of a cache line.
 const LINE: usize = 16;
 
-/// Asks for `floats` floats from here on, to be read. Any address will do: a hint cannot fault.
+/// Prefetches `floats` floats from here on, to be read. Any address will do: a hint cannot fault.
 #[inline(always)]
 pub fn to_read(from: *const f32, floats: usize) {
     #[cfg(target_arch = "x86_64")]

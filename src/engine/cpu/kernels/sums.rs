@@ -1,9 +1,9 @@
-//! Weighted sums of planes, and the dot products that are their backward side.
+//! Weighted sums of planes, and the dot products of their backward pass.
 //!
 //! One kernel serves a node of a cell (every candidate's stored output times its norm and mixing weight), a depthwise
-//! convolution (shifted copies of one plane times a tap each), its input gradient, and a norm's backward pass (an affine
-//! combination of gradients and stored outputs). Its adjoint is a set of dot products: Σ g and Σ g·y a lane, which are both
-//! the mixing weights' gradients and what a batch norm's backward pass needs.
+//! convolution (shifted copies of one plane, times one tap each), its input gradient, and a norm's backward pass (an
+//! affine combination of gradients and stored outputs). Its adjoint is a set of dot products: Σ g and Σ g·y per lane,
+//! which give both the mixing weights' gradients and what a batch norm's backward pass needs.
 
 use super::lanes::{Lanes, kernel};
 
@@ -21,7 +21,7 @@ pub enum Write {
     Add,
 }
 
-/// What a result is multiplied by before it is written: the slope of an activation that it passes on its way back.
+/// What a result is multiplied by before it is written: the slope of the activation that a gradient passes backwards.
 #[derive(Clone, Copy)]
 pub enum Slope {
     /// No activation.
@@ -33,7 +33,7 @@ pub enum Slope {
 }
 
 impl Slope {
-    /// The slopes this many floats on.
+    /// The slopes this many floats further on.
     ///
     /// # Safety
     /// They must be within the same plane.
@@ -50,7 +50,8 @@ impl Slope {
     }
 }
 
-/// Planes that writing reads, and operations a float that it does, because of slopes and what was there before.
+/// The planes that writing reads and the operations per float that it takes, for slopes and for adding to what was
+/// there.
 pub fn extras(slope: Slope, write: Write) -> usize {
     usize::from(!matches!(slope, Slope::One)) + usize::from(write == Write::Add)
 }
@@ -93,8 +94,8 @@ kernel! {
     /// dst[i] = or += ((bias) + Σ_t weight_t · base[offset_t + i · src_step]) · slope[i], for i in 0..n, lane by lane.
     ///
     /// # Safety
-    /// `base + offset_t` must be good for n pixels of `src_step` floats, `dst` and slopes for n of `dst_step`, weights and
-    /// bias (or null) for sixteen floats; `dst` overlaps no source.
+    /// `base + offset_t` must be good for n pixels of `src_step` floats, `dst` and slopes for n of `dst_step`, weights
+    /// and bias (or null) for sixteen floats; `dst` overlaps no source.
     pub fn weighted_sum(
         dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize,
         bias: *const f32, slope: Slope, write: Write,
@@ -160,7 +161,8 @@ kernel! {
     /// total += Σ_i g[i] and, for each k, products[k] += Σ_i g[i] · planes[k][i], lane by lane, over n pixels.
     ///
     /// # Safety
-    /// `g` and each plane must be good for 16·n floats, `total` (or null, to leave it out) and each product for sixteen.
+    /// `g` and each plane must be good for 16·n floats, `total` (or null, to leave it out) and each product for
+    /// sixteen.
     pub fn dots(g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32]) work(
         16 * n * (2 * planes.len() + usize::from(!total.is_null())),
         64 * n * (1 + planes.len())
@@ -170,7 +172,7 @@ kernel! {
             g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32],
         ) {
             unsafe {
-                // Two accumulators a sum hide the latency of the additions.
+                // Two accumulators per sum hide the latency of the additions.
                 let mut sums = [[V::splat(0.0); 2]; K];
                 let mut totals = [V::splat(0.0); 2];
                 let mut i = 0;

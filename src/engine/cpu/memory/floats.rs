@@ -1,4 +1,4 @@
-//! Aligned float memory that several threads write in disjoint places.
+//! Aligned float memory; several threads write to disjoint ranges of it.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 
@@ -9,24 +9,24 @@ const ALIGN: usize = 64;
 pub struct Floats {
     start: *mut f32,
     len: usize,
-    /// What the allocator gave, and how much was asked for: alignment is by hand, for the allocator's aligned zeroed
-    /// memory is written at once, page by page.
+    /// What the allocator returned, and for which layout. Alignment is done here because the allocator's own aligned
+    /// zeroing writes every page at once.
     block: *mut u8,
     layout: Layout,
 }
 
-// SAFETY: plain memory; who writes where is settled by the plan (each image, and each image group, has a region).
+// SAFETY: plain memory; the plan gives each image and each image group a region of its own to write to.
 unsafe impl Send for Floats {}
 // SAFETY: the same.
 unsafe impl Sync for Floats {}
 
 impl Floats {
-    /// Aborts where the system does not give so much: for benchmarks, which know what they ask for.
+    /// Aborts where the system does not have that much memory: for benchmarks, which choose their sizes themselves.
     pub fn new(len: usize) -> Self {
         Self::try_new(len).unwrap_or_else(|| handle_alloc_error(Layout::new::<f32>()))
     }
 
-    /// None where the system does not give so much, or where the length in bytes overflows.
+    /// None where the system does not have that much memory, or where the length in bytes overflows.
     pub fn try_new(len: usize) -> Option<Self> {
         let bytes = len.checked_mul(size_of::<f32>())?.checked_add(ALIGN)?;
         let layout = Layout::from_size_align(bytes, align_of::<f32>()).ok()?;
@@ -45,8 +45,8 @@ impl Floats {
         self.len
     }
 
-    /// A pointer to the `len` floats from `offset` on, which must lie within; debug builds check that they do. The pointer
-    /// may be used for these floats and no others.
+    /// A pointer to the `len` floats from `offset` on, which must lie within; debug builds check that they do. The
+    /// pointer may be used for these floats and no others.
     #[inline(always)]
     pub fn at(&self, offset: usize, len: usize) -> *mut f32 {
         debug_assert!(
@@ -77,7 +77,7 @@ impl Drop for Floats {
     }
 }
 
-/// Activations are gigabytes in many streams: with 4 KiB pages the address translation is a cost of its own.
+/// Activations are gigabytes, read in many streams: with 4 KiB pages, address translation would cost time of its own.
 fn advise_huge_pages(start: *mut f32, bytes: usize) {
     #[cfg(target_os = "linux")]
     if bytes >= 1 << 22 {

@@ -1,4 +1,5 @@
-//! The memory of passes: where tables lie, how large scratch buffers are, packed weights, and the tape that holds it all.
+//! The memory of passes: where tables lie, how large scratch buffers are, packed weights, and the tape that holds it
+//! all.
 
 pub(crate) mod floats;
 pub(super) mod pack;

@@ -18,12 +18,12 @@ pub(in crate::engine::cpu) struct Packed {
 }
 
 impl Packed {
-    /// Fills from the flat weights; `transposed` only where gradients will be asked for.
+    /// Fills from the flat weights; `transposed` only where gradients will be computed.
     pub fn fill(&mut self, cpu: &CpuPlan, graph: &Graph, w: &[f32], transposed: bool) {
         let this = &*self;
         let put = |table: &Floats, first: usize, len: usize, at: usize, value: f32| {
             debug_assert!(at < len);
-            // SAFETY: units' ranges are disjoint, and the map stays within its unit's.
+            // SAFETY: the ranges of units are disjoint, and the map stays within its unit's.
             unsafe { *table.at(first + at, 1) = value };
         };
         (0..cpu.plan.units.len()).into_par_iter().map(UnitId::new).for_each(|unit| {
@@ -43,7 +43,7 @@ impl Packed {
     }
 }
 
-/// Adds a unit's packed gradient (depthwise, dense, bias after one another) to the flat one, through `add(flat, value)`.
+/// Adds a unit's packed gradient (depthwise, dense, bias, in this order) to the flat one, through `add(flat, value)`.
 pub(in crate::engine::cpu) fn unpack_gradient(
     cpu: &CpuPlan,
     graph: &Graph,
@@ -151,7 +151,7 @@ impl<'a> UnitMap<'a> {
         }
     }
 
-    /// The weights that are there, with the index of their share of the channels.
+    /// The weights of all siblings that have them, with the index of their share of the channels.
     fn siblings(&self, weights: impl Iterator<Item = Option<usize>>) -> impl Iterator<Item = (usize, &'a WeightInfo)> {
         weights.enumerate().filter_map(|(sibling, weight)| Some((sibling, &self.graph.weights()[weight?])))
     }

@@ -1,4 +1,5 @@
-//! One thread's small buffers, and how large they must be: worked out from the same numbers that the loops over them run to.
+//! One thread's small buffers, and how large they must be, worked out from the very numbers that the loops over them
+//! run to.
 
 use super::Floats;
 use crate::engine::cpu::kernels::dense::DenseTap;
@@ -33,7 +34,7 @@ impl ScratchSizes {
         }
         for (unit, shape) in plan.units.iter().zip(shapes) {
             let halo = unit.geometry.with_halo();
-            // What the geometry's taps made: of a depthwise part the input's blocks.
+            // The blocks of what the geometry's taps make: for a depthwise part, the input's.
             let blocks = if unit.depthwise.is_some() { shape.input_blocks } else { shape.output_blocks };
             sizes.halo = sizes.halo.max(blocks * halo.0 * halo.1 * LANES);
             let row = shape.input_blocks * LANES;
@@ -56,14 +57,14 @@ impl ScratchSizes {
                 Step::Import { .. } | Step::Noise { .. } | Step::Unit(_) => {}
             }
         }
-        // A single term of a sum takes a coefficient too.
+        // A single term of a sum needs a coefficient too.
         sizes.terms = sizes.terms.max(1);
         let gradient_terms = |value: &Value| {
             let each = match &value.gradient {
                 Gradient::Buffer => 1,
                 Gradient::Terms(terms) => terms.len(),
             };
-            // The norm's backward pass adds the stored tensor itself.
+            // The norm's backward pass adds a term for the stored tensor itself.
             (each + 1) * plan.raws[value.raw].layout.blocks()
         };
         sizes.gradient_terms = plan.values.iter().map(gradient_terms).max().unwrap_or(0);
@@ -82,9 +83,9 @@ impl ScratchSizes {
 pub(in crate::engine::cpu) struct Scratch {
     /// The loaded view, with padding.
     pub padded: Floats,
-    /// Its activation's derivatives, where it has one besides ReLU.
+    /// The derivatives of its activation, where that is not ReLU.
     pub slopes: Floats,
-    /// Which view of which image is loaded, and whether with slopes.
+    /// Which view of which image is loaded, and whether the slopes are too.
     pub loaded: Option<(ViewId, usize, bool)>,
     /// A strip between a unit's depthwise and dense part.
     pub middle: Floats,
@@ -110,7 +111,7 @@ pub(in crate::engine::cpu) struct Scratch {
 unsafe impl Send for Scratch {}
 
 impl Scratch {
-    /// None where the system does not give so much memory.
+    /// None where the system does not have that much memory.
     pub fn new(sizes: &ScratchSizes) -> Option<Self> {
         Some(Self {
             padded: Floats::try_new(sizes.padded)?,

@@ -1,6 +1,7 @@
-//! Where everything lies that a pass keeps besides activations: packed weights, norm coefficients, sums over the batch.
+//! Where everything lies that a pass keeps apart from activations: packed weights, norm coefficients, sums over the
+//! batch.
 //!
-//! One tensor's entries are its lanes, so an offset plus a lane is a place in a table.
+//! A tensor has one entry per lane, so an offset plus a lane is a position in a table.
 
 use crate::graph::plan::{NormId, Plan, Step, SumId, Table, UnitId};
 
@@ -9,7 +10,7 @@ use crate::graph::plan::{NormId, Plan, Step, SumId, Table, UnitId};
 pub(in crate::engine::cpu) struct Tables {
     /// By unit.
     pub packing: Table<UnitId, Packing>,
-    /// By norm: where its coefficients begin, a lane each.
+    /// By norm: where its coefficients begin, one per lane.
     pub norms: Table<NormId, usize>,
     /// By norm: where Σ g and Σ g·y begin among a group's backward sums, if the value's gradient is a buffer.
     pub own_sums: Table<NormId, usize>,
@@ -97,7 +98,7 @@ impl Tables {
         tables
     }
 
-    /// Floats of one image group's sums: a pass forward and one backward never need them at once.
+    /// Floats of one image group's sums: the forward and the backward pass never need theirs at the same time.
     pub fn group_sums(&self) -> usize {
         (MOMENTS * self.norm_lanes).max(self.backward_sums)
     }

@@ -1,4 +1,4 @@
-//! The memory of a pass: activations, tables, sums and scratch; kept and used again by the next pass.
+//! The memory of a pass: activations, tables, sums and scratch, kept for the next pass.
 
 use super::pack::Packed;
 use super::scratch::ScratchSizes;
@@ -56,7 +56,7 @@ impl TapeSizes {
 /// Tables of one float per norm lane that a tape holds.
 const COEFFICIENTS: usize = 6;
 
-/// Everything that a pass writes.
+/// All memory that a pass writes to.
 pub(in crate::engine::cpu) struct Tape {
     arena: Floats,
     pub packed: Packed,
@@ -65,7 +65,7 @@ pub(in crate::engine::cpu) struct Tape {
     pub shift: Floats,
     pub mean: Floats,
     pub inverse: Floats,
-    /// By norm lane: the stored output's and the constant's part in the norm's backward pass.
+    /// By norm lane: the stored output's coefficient and the constant of the norm's backward pass.
     pub back_y: Floats,
     pub back_constant: Floats,
     /// By image group: sums for statistics, and weight gradients of the stage at work.
@@ -84,7 +84,7 @@ impl Tape {
         Self::try_new(&sizes, region, batch).ok_or_else(|| {
             let bytes = region as f64 * batch as f64 * size_of::<f32>() as f64 + sizes.bytes() as f64;
             Error::user(format!(
-                "a batch of {batch} images needs {:.1} GiB, more than the system gives",
+                "a batch of {batch} images needs {:.1} GiB, which is more than the system has",
                 bytes / f64::from(1 << 30)
             ))
             .hint("take smaller batches")
@@ -137,7 +137,7 @@ impl Tape {
         &self.scratch[thread % self.scratch.len()]
     }
 
-    /// Whether a pass over `batch` images has room on it.
+    /// Whether a pass over `batch` images fits on it.
     fn fits(&self, region: usize, batch: usize, training: bool) -> bool {
         let room = region.checked_mul(batch).is_some_and(|floats| floats <= self.arena.len());
         room && batch.min(GROUPS) <= self.sizes.groups && (self.sizes.training || !training)
@@ -145,20 +145,20 @@ impl Tape {
 }
 
 impl CpuPlan {
-    /// The bytes of a training tape besides the images' regions.
+    /// The bytes of a training tape without the images' regions.
     pub fn table_bytes(&self, batch: usize) -> usize {
         TapeSizes::new(self, batch, true).bytes()
     }
 }
 
-/// Tapes of one plan that are not in use.
+/// The tapes of one plan that are not in use.
 #[derive(Default)]
 pub(in crate::engine::cpu) struct Tapes {
     idle: Mutex<Vec<Tape>>,
 }
 
 impl Tapes {
-    /// An idle tape that is large enough, or a new one. `region`: floats of an image.
+    /// An idle tape that is large enough, or a new one. `region`: floats per image.
     pub fn take(&self, cpu: &CpuPlan, region: usize, batch: usize, training: bool) -> Result<Tape> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fits) = idle.iter().position(|tape| tape.fits(region, batch, training)) {

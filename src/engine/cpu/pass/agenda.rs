@@ -1,15 +1,15 @@
-//! What a pass has to do, worked out once for a mask and the gradients that are wanted, and kept.
+//! What a pass has to do, worked out once for each mask and choice of gradients, and kept.
 
 use super::live::Live;
 use crate::engine::Wanted;
 use crate::graph::plan::{BackStage, BackStep, Plan, RawId, StageId, Step, StepId, SumId, Table, UnitId, ValueId};
 
-/// The live steps forward, and what has work in the backward pass, by stage.
+/// The steps that run, by stage, forward and backward.
 pub(in crate::engine::cpu) struct Agenda {
     pub live: Live,
     pub wanted: Wanted,
     pub forward: Table<StageId, Vec<StepId>>,
-    /// By raw tensor: whether anything wanted depends on its gradient.
+    /// By raw tensor: whether a wanted gradient depends on its gradient.
     pub needs: Table<RawId, bool>,
     pub backward: Vec<BackAgenda>,
 }
@@ -29,7 +29,7 @@ impl Agenda {
         let forward = plan.forward.map(|(_, stage)| steps_of(&stage.steps));
         let needs = live.needs(plan, wanted);
         let mut agenda = Self { live, wanted, forward, needs, backward: Vec::new() };
-        // From the end, as only what is still read needs to be recomputed.
+        // From the end: only what is still read needs to be recomputed.
         let mut read = plan.raws.beside(false);
         for stage in backward.iter().rev() {
             let mut steps = Vec::new();
@@ -60,7 +60,7 @@ impl Agenda {
         agenda
     }
 
-    /// Whether this is the agenda of such a pass.
+    /// Whether this is the agenda for this mask and these gradients.
     pub fn is_for(&self, active: Option<&[bool]>, wanted: Wanted) -> bool {
         self.wanted == wanted && self.live.is_for(active)
     }
@@ -75,7 +75,7 @@ impl Agenda {
         self.live.steps[step] && self.needs_value(plan, plan.value_made_by(step))
     }
 
-    /// Whether a sum has one.
+    /// Whether a sum has one to pass on.
     pub fn sum_runs(&self, plan: &Plan, sum: SumId) -> bool {
         let output = plan.sums[sum].output;
         self.needs[output] && self.live.raw(plan, output)

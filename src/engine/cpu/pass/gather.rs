@@ -1,8 +1,8 @@
-//! Moving channels between lanes: slices, shuffles, and a state's channels laid out once for each sibling.
+//! Moving channels between lanes: slices, shuffles, and a state's channels repeated for each sibling.
 //!
 //! A block of the output is a sum of lane permutations of input blocks, each with zeros where the lane comes from
-//! elsewhere. The way back is the transposed permutations; where a channel was taken repeatedly they come in rounds, which
-//! add up.
+//! another. The backward pass is the transposed permutations; where a channel was taken several times, there are
+//! several of one block, which add up.
 
 use crate::engine::cpu::kernels::lanes::Isa;
 use crate::engine::cpu::kernels::permute::{Move, permuted};
@@ -12,7 +12,7 @@ use crate::graph::plan::LANES;
 /// No lane: zero.
 const NONE: u32 = u32::MAX;
 
-/// A gather, both ways.
+/// A gather in both directions.
 #[derive(Clone, Debug)]
 pub struct Moves {
     /// By output block.
@@ -33,7 +33,7 @@ impl Moves {
         Self { forward, backward }
     }
 
-    /// output ← the gathered input; planes of n pixels.
+    /// output ← the gathered input, over planes of n pixels.
     ///
     /// # Safety
     /// `to` and `from` must be good for n pixels in each block.
@@ -59,7 +59,7 @@ impl Moves {
     }
 }
 
-/// Notes that lane `to` hears lane `from`, in the first move of that block whose lane `to` is free.
+/// Notes that lane `to` takes lane `from`, in the first move of that block whose lane `to` is free.
 fn put(moves: &mut Vec<Move>, from: usize, to: usize) {
     let (block, to) = (from / LANES, to % LANES);
     let free = moves.iter().position(|m| m.block == block && m.lanes[to] == NONE);

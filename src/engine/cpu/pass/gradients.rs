@@ -1,5 +1,5 @@
 //! What gradients are made of: sums over pixels while images run, sums over image groups afterwards, and from these the
-//! gradient of a stored tensor, formed where it is needed.
+//! gradient of a stored tensor, computed where it is needed.
 
 use super::{Image, Run, locked, shifted};
 use crate::engine::cpu::kernels::lanes::Isa;
@@ -23,7 +23,7 @@ impl Run<'_> {
         self.cpu.tables.dots[sum] + (1 + dot) * self.plan().raws[raw].layout.len()
     }
 
-    /// Adds Σ g and Σ g·y (y: those of the tensors named that are used) to the group's sums from `at` on.
+    /// Adds Σ g, and Σ g·y for each of the tensors `ys` that is used, to the group's sums from `at` on.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn add_dots(
         &self,
@@ -47,7 +47,7 @@ impl Run<'_> {
             scratch.planes.clear();
             scratch.products.clear();
             for (k, &y) in ys.iter().enumerate().filter(|&(k, &y)| used(k, y)) {
-                // SAFETY: a plane of a tensor that looks like `like`; this group's sums of it.
+                // SAFETY: a plane of a tensor of the shape of `like`; this group's sums of it.
                 unsafe {
                     scratch.planes.push(self.raw(image, y).add(block * plane));
                     scratch.products.push(sums.add((1 + k) * lanes + block * LANES));
@@ -61,9 +61,9 @@ impl Run<'_> {
         }
     }
 
-    /// The gradient of what is stored behind a value, in one image: gradients times mixing weight and scale, the stored
-    /// output times its coefficient, and a constant. It is formed by [`StoredGradient::write`], and lives until the scratch
-    /// is asked for the next one.
+    /// The gradient of a value's stored tensor in one image: gradients times mixing weight and scale, the stored output
+    /// times its coefficient, and a constant. [`StoredGradient::write`] computes it; it is valid until the scratch is
+    /// asked for the next one.
     pub(super) fn stored_gradient(&self, value: ValueId, image: &Image, scratch: &mut Scratch) -> StoredGradient {
         let what = &self.plan().values[value];
         let (plane, blocks) = (self.plane(what.raw), self.plan().raws[what.raw].layout.blocks());
@@ -141,7 +141,7 @@ impl Run<'_> {
                     let of_lane = |lane: usize| match norm {
                         None => gy[lane],
                         Some(at) => {
-                            // SAFETY: within the tables; nobody writes between parallel sections.
+                            // SAFETY: within the tables, which no other thread writes to between parallel sections.
                             let (scale, shift) =
                                 unsafe { (*self.tape.scale.at(at + lane, 1), *self.tape.shift.at(at + lane, 1)) };
                             f64::from(scale) * gy[lane] + f64::from(shift) * g[lane]
@@ -174,7 +174,7 @@ impl Run<'_> {
         };
         units.par_iter().for_each(|&unit| {
             let len = self.cpu.tables.packing[unit].gradient_len();
-            // SAFETY: this unit's gradients, nobody else's; the parallel section that wrote them is over.
+            // SAFETY: this unit's gradients alone; the parallel section that wrote them is over.
             let total = unsafe { std::slice::from_raw_parts_mut(group(0, unit), len) };
             for g in 1..self.groups() {
                 // SAFETY: as above, another group's.
@@ -191,7 +191,7 @@ impl Run<'_> {
     }
 }
 
-/// Neighbouring lanes with one factor.
+/// Runs of neighbouring lanes with the same factor.
 fn lane_runs(factors: &[LaneFactor; LANES]) -> impl Iterator<Item = (LaneFactor, std::ops::Range<usize>)> {
     let mut at = 0;
     factors.chunk_by(|a, b| a == b).map(move |run| {
@@ -200,20 +200,20 @@ fn lane_runs(factors: &[LaneFactor; LANES]) -> impl Iterator<Item = (LaneFactor,
     })
 }
 
-/// How the gradient of a stored tensor is formed, see [`Run::stored_gradient`].
+/// How the gradient of a stored tensor is computed, see [`Run::stored_gradient`].
 #[derive(Clone, Copy)]
 pub(super) struct StoredGradient {
     isa: Isa,
     base: *const f32,
-    /// `each` terms a block, in the scratch that it was made with.
+    /// `each` terms per block, in the scratch that it was made with.
     terms: *const Shifted,
     each: usize,
-    /// Sixteen a block, or null.
+    /// Sixteen per block, or null.
     constants: *const f32,
 }
 
 impl StoredGradient {
-    /// Asks for what [`StoredGradient::write`] will read.
+    /// Prefetches what [`StoredGradient::write`] will read.
     ///
     /// # Safety
     /// The scratch must not have been asked for another.
@@ -225,7 +225,7 @@ impl StoredGradient {
         }
     }
 
-    /// Forms n pixels of one block from pixel `from` on, over what is there.
+    /// Writes n pixels of one block, from pixel `from` on, over what is there.
     ///
     /// # Safety
     /// As for [`write`](Self::write).
@@ -234,10 +234,11 @@ impl StoredGradient {
         unsafe { self.write(block, from, n, to, Write::Over) };
     }
 
-    /// Forms n pixels of one block from pixel `from` on.
+    /// Writes n pixels of one block, from pixel `from` on, or adds them.
     ///
     /// # Safety
-    /// The scratch must not have been asked for another; the pixels must be the tensor's; `to` must be good for n pixels.
+    /// The scratch must not have been asked for another; the pixels must be the tensor's; `to` must be good for n
+    /// pixels.
     pub(super) unsafe fn write(&self, block: usize, from: usize, n: usize, to: *mut f32, write: Write) {
         // SAFETY: the terms are planes within the image's region; the rest is the caller's promise.
         unsafe {

@@ -1,4 +1,4 @@
-//! What has to be done this time: steps whose outputs somebody uses, and tensors whose gradients somebody wants.
+//! What a pass has to do: the steps whose outputs are used, and the tensors whose gradients are needed.
 
 use crate::engine::Wanted;
 use crate::graph::Slot;
@@ -41,12 +41,12 @@ impl Live {
         live
     }
 
-    /// Whether these are the flags of such a mask.
+    /// Whether these are the flags of this mask.
     pub fn is_for(&self, active: Option<&[bool]>) -> bool {
         self.active.as_deref() == active
     }
 
-    /// Whether a tensor is made, or needs no making.
+    /// Whether a tensor's step runs; concatenations have none and always count.
     pub fn raw(&self, plan: &Plan, raw: RawId) -> bool {
         plan.raws[raw].made_by.is_none_or(|step| self.steps[step])
     }
@@ -55,7 +55,7 @@ impl Live {
         self.mixing(plan, term.mixing)
     }
 
-    /// Whether a term so mixed counts: siblings run together.
+    /// Whether a term with this mixing counts: siblings run together.
     pub fn mixing(&self, plan: &Plan, mixing: Mixing) -> bool {
         match mixing {
             Mixing::One => true,
@@ -72,7 +72,7 @@ impl Live {
         self.active.as_ref().is_none_or(|active| active[slot.0 as usize])
     }
 
-    /// By raw tensor: whether anything wanted depends on its gradient.
+    /// By raw tensor: whether a wanted gradient depends on its gradient.
     pub fn needs(&self, plan: &Plan, wanted: Wanted) -> Table<RawId, bool> {
         let mut needs = plan.raws.beside(false);
         let affine = |raw: RawId, value: ValueId| {

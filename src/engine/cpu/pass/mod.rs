@@ -1,7 +1,8 @@
 //! One pass over one batch: what runs for each image, and what is added up over images afterwards.
 //!
-//! A step's two ways stand side by side: units in `units/`, sums in `sum.rs`, everything else in `small.rs`; batch norms are
-//! in `norms.rs`, and what gradients are made of in `gradients.rs`. `stages.rs` runs the plan's stages on either way.
+//! A step's forward and backward stand side by side: units in `units/`, sums in `sum.rs`, everything else in
+//! `small.rs`; batch norms are in `norms.rs`, and what gradients are made of in `gradients.rs`. `stages.rs` runs the
+//! plan's stages in either direction.
 
 pub(super) mod agenda;
 pub(super) mod gather;
@@ -26,15 +27,15 @@ use agenda::Agenda;
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One pass over one batch, one way.
+/// One direction of a pass over one batch.
 pub(super) struct Run<'a> {
     pub cpu: &'a CpuPlan,
     pub graph: &'a Graph,
     pub isa: Isa,
-    /// Floats of a whole batch that one stage may write and still find in the cache afterwards.
+    /// Floats of a whole batch that a stage may write and still find in the cache afterwards.
     pub cache: usize,
     pub tape: &'a Tape,
-    /// Where buffers lie on the way that the run goes.
+    /// Where buffers lie in this direction of the pass.
     pub placement: &'a Placement,
     pub agenda: &'a Agenda,
     pub draws: &'a Draws,
@@ -47,8 +48,7 @@ pub(super) struct Run<'a> {
     pub statistics: &'a RunningStatistics,
 }
 
-/// Locks what only a panic could have poisoned. Nothing is skipped: a panic in a pass ends the pass, and its tape is
-/// dropped.
+/// Locks a mutex even if it is poisoned: a panic in a pass ends the pass and drops its tape, so no work is skipped.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -66,7 +66,7 @@ impl Run<'_> {
         group * self.batch / self.groups()..(group + 1) * self.batch / self.groups()
     }
 
-    /// Runs `visit` for each image, groups side by side. Sections take turns in the direction they go through the batch, so
+    /// Runs `visit` for each image, groups side by side. Sections go through the batch in alternating directions, so
     /// that each begins with what the last one left in the cache: `turned` says whether the last one began at the end.
     fn each_image(&self, turned: &mut bool, visit: impl Fn(&Image, &mut Scratch) + Sync) -> Result<()> {
         interrupt::check()?;
@@ -85,7 +85,7 @@ impl Run<'_> {
                 let base = self.tape.image(self.placement, image);
                 visit(&Image { index: image, group, first: index == 0, base }, &mut scratch);
             }
-            // Streamed stores are not ordered by the release that ends the group: other threads read them next.
+            // The release that ends the group does not order streaming stores, and other threads read them next.
             lanes::fence();
         });
         Ok(())
@@ -114,7 +114,7 @@ impl Run<'_> {
         self.plan().raws[raw].pixels() * LANES
     }
 
-    /// What a lane is mixed by.
+    /// The factor of a lane.
     fn mixing(&self, mixing: Mixing, lane: usize) -> f32 {
         match mixing {
             Mixing::One => 1.0,
@@ -127,7 +127,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the lanes of a block are mixed by.
+    /// The factors of a block's lanes.
     fn mixing_lanes(&self, mixing: Mixing) -> [f32; LANES] {
         match mixing {
             Mixing::Lanes(_) => std::array::from_fn(|lane| self.mixing(mixing, lane)),
@@ -135,7 +135,7 @@ impl Run<'_> {
         }
     }
 
-    /// What a term of a sum is multiplied by in one image, lane by lane.
+    /// The factors of a term's lanes in one image, drop path included.
     fn weights_of(&self, term: &SumTerm, image: &Image) -> [f32; LANES] {
         match term.drop {
             Some(path) if !self.factors.is_empty() => {
@@ -180,13 +180,13 @@ impl std::ops::Deref for UnitView<'_> {
     }
 }
 
-/// One image at work.
+/// One image of a group.
 struct Image {
     index: usize,
     group: usize,
     /// Whether it is the first of its group to be worked on: sums begin with it.
     first: bool,
-    /// Its region, which is this thread's alone.
+    /// Its region, which no other thread uses.
     base: *mut f32,
 }
 

@@ -1,7 +1,7 @@
-//! Batch norm (Ioffe & Szegedy 2015): statistics into coefficients, and its backward pass.
+//! Batch norm (Ioffe & Szegedy 2015): from statistics to coefficients, and its backward pass.
 //!
-//! With mean m and inverse deviation s over the batch, a norm is y·scale + shift, scale = γs, shift = β − γsm. Backward,
-//! with S1 = Σ g and S2 = Σ g·y for each channel over n values: Σ g·x̂ = s(S2 − m·S1) and
+//! With mean m and inverse deviation s over the batch, a norm is y·scale + shift, scale = γs, shift = β − γsm.
+//! Backward, with S1 = Σ g and S2 = Σ g·y for each channel over n values: Σ g·x̂ = s(S2 − m·S1) and
 //! dy = scale·g + B·y + D, B = −scale·s²·(S2 − m·S1)/n, D = −scale·S1/n − B·m. So nothing is stored but y.
 
 use super::{Image, Run, locked, write};
@@ -25,7 +25,7 @@ impl Run<'_> {
         Moments { pivot: sums(0), total: sums(1), square: sums(2), begin: image.first }
     }
 
-    /// Adds a fresh tensor to its group's sums, for each norm that it feeds.
+    /// Adds a tensor that has just been written to its group's sums, for each norm that it feeds.
     pub(super) fn gather_statistics(&self, raw: RawId, image: &Image) {
         let tensor = &self.plan().raws[raw];
         for &(norm, lane) in &self.cpu.statistics_of[raw] {
@@ -68,7 +68,7 @@ impl Run<'_> {
                 self.statistics.update(|values| {
                     for channel in 0..positions.len() {
                         let Some((part, within)) = self.norm_part(index, channel) else { continue };
-                        // A norm that siblings share moves once.
+                        // The statistics of a norm that siblings share move once.
                         let first = norm.parts.iter().flatten().find(|p| p.info == part.info);
                         if first.is_some_and(|p| !std::ptr::eq(p, part)) {
                             continue;
@@ -127,12 +127,12 @@ impl Run<'_> {
             };
             let at = self.cpu.tables.norms[index] + lane;
             let scale = (gamma * inverse) as f32;
-            // SAFETY: within the tables; nobody else writes between parallel sections.
+            // SAFETY: within the tables, which no other thread writes to between parallel sections.
             unsafe {
                 *self.tape.mean.at(at, 1) = mean as f32;
                 *self.tape.inverse.at(at, 1) = inverse as f32;
                 *self.tape.scale.at(at, 1) = scale;
-                // From the rounded scale: its rounding error times a large mean would show.
+                // From the rounded scale: otherwise its rounding error would show, multiplied by a large mean.
                 *self.tape.shift.at(at, 1) = (beta - f64::from(scale) * mean) as f32;
             }
         }
@@ -175,7 +175,7 @@ impl Run<'_> {
                 }
             }
             let at = tables.norms[index] + lane;
-            // SAFETY: within the tables; nobody else reads or writes between parallel sections.
+            // SAFETY: within the tables, which no other thread uses between parallel sections.
             unsafe {
                 let (mean, inverse) = (f64::from(*self.tape.mean.at(at, 1)), f64::from(*self.tape.inverse.at(at, 1)));
                 let scale = f64::from(*self.tape.scale.at(at, 1));

@@ -1,7 +1,8 @@
 //! The plan's stages, forward and backward.
 //!
-//! A backward step first forms the gradient of what it stored (through the norm, from whichever sums read it), then adds to
-//! its input's gradient. All reads of the stored output come before the first write, so the plan may lay one over the other.
+//! A backward step first computes the gradient of what it stored (through the norm, from the sums that read it), then
+//! adds to its input's gradient. All reads of the stored output come before the first write, so the plan may put both
+//! in one place.
 
 use super::{Image, Run, locked};
 use crate::Result;
@@ -18,7 +19,7 @@ pub(in crate::engine::cpu) struct Flat {
     pub p: Vec<f32>,
 }
 
-/// What backward steps need to know besides the run.
+/// What backward steps need apart from the run.
 pub(super) struct Back<'a> {
     pub dy: &'a [f32],
     pub dx: Mutex<&'a mut [f32]>,
@@ -34,7 +35,7 @@ impl Run<'_> {
 
     /// The same into a vector of that length. Allocates nothing.
     pub fn forward_into(&self, x: &[f32], out: &mut [f32]) -> Result<()> {
-        // On a thread of the pool, so that no section has to be handed over.
+        // On a thread of the pool, so that no section has to be passed to one.
         rayon::scope(|_| self.forward_stages(x))?;
         self.read_output(out);
         Ok(())
@@ -74,8 +75,8 @@ impl Run<'_> {
         }
     }
 
-    /// Writes a step's output and gathers its statistics. Without the images `x` it recomputes: the output is the same, and
-    /// its statistics are known.
+    /// Writes a step's output and gathers its statistics. Without the images `x` it recomputes the output, whose
+    /// statistics are already known.
     pub(super) fn forward_step(&self, step: StepId, image: &Image, scratch: &mut Scratch, x: Option<&[f32]>) {
         self.profile_step(step);
         let gathers = x.is_some() && self.batch_norms();
@@ -99,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    /// Gradients of whatever is wanted, from the output's gradient (images × channels). Uses up the tape's activations.
+    /// The gradients that are wanted, from the output's gradient (images × channels). Uses up the tape's activations.
     pub fn backward(&self, dy: &[f32]) -> Result<Flat> {
         let Wanted { x, w, p } = self.agenda.wanted;
         let input = &self.plan().raws[self.plan().input];
@@ -127,7 +128,7 @@ impl Run<'_> {
                 continue;
             }
             if stage.steps.iter().all(|step| matches!(step, BackStep::Recompute { .. })) {
-                // The sections that sum up take the same turns as if nothing had to be recomputed.
+                // The sections that sum up then alternate as if nothing had to be recomputed.
                 turned = !turned;
             }
             for step in &stage.steps {
@@ -211,7 +212,7 @@ impl Run<'_> {
     fn export(&self, image: &Image, back: &Back) {
         let raw = &self.plan().raws[self.plan().input];
         let value = self.plan().values.position(|v| v.raw == self.plan().input && v.norm.is_none());
-        // Every reader of the images other than a norm reads this value; where there is none, nothing flows back.
+        // All readers of the images except norms read this value; where there is none, no gradient flows back.
         let Some(value) = value else { return };
         let mut dx = locked(&back.dx);
         let (pixels, channels) = (raw.pixels(), raw.layout.channels());

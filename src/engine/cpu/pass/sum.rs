@@ -46,7 +46,8 @@ impl Run<'_> {
         }
     }
 
-    /// Backward, once the sum's gradient g is complete: Σ g and Σ g·y for all terms, for the mixing weights and the norms.
+    /// Backward, once the sum's gradient g is complete: Σ g and Σ g·y for all terms, for the mixing weights and the
+    /// norms.
     pub(super) fn sum_dots(&self, id: SumId, image: &Image, scratch: &mut Scratch) {
         let sum = &self.plan().sums[id];
         let g = self.gradient(image, sum.value);

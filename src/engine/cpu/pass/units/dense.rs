@@ -8,7 +8,7 @@ use crate::graph::plan::{LANES, ValueId};
 use std::ptr::null;
 
 impl Run<'_> {
-    /// A convolution of the loaded plane, where no depthwise part comes before.
+    /// A convolution of the loaded plane, where there is no depthwise part.
     pub(super) fn dense_forward(
         &self,
         unit: UnitView,
@@ -38,7 +38,7 @@ impl Run<'_> {
         }
     }
 
-    /// The dense part's taps at these offsets.
+    /// Sets the scratch's taps to the dense part's, at these offsets.
     pub(super) fn set_taps(&self, unit: UnitView, offsets: &[usize], scratch: &mut Scratch) {
         scratch.taps.clear();
         scratch.taps.extend(offsets.iter().enumerate().map(|(tap, &offset)| DenseTap {
@@ -125,8 +125,8 @@ impl Run<'_> {
         unsafe { dense_gradient(self.isa, gradient, x, strides, filled, dy, strides, blocks, n) };
     }
 
-    /// From the gradient plane through the taps and the activation into the input's gradient, row by row, one class of columns
-    /// after another.
+    /// From the gradient plane through the taps and the activation into the input's gradient, row by row, one class of
+    /// columns after another.
     pub(super) fn dense_input_gradient(
         &self,
         unit: UnitView,

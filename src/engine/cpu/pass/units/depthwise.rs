@@ -16,7 +16,7 @@ impl Run<'_> {
         self.tape.packed.depthwise.at(unit.packing.depthwise + (tap * unit.shape.input_blocks + block) * LANES, LANES)
     }
 
-    /// Some rows, from the loaded plane to `to`, which must hold them in every block.
+    /// Some rows of the output, from the loaded plane to `to`, which must hold them in every block.
     pub(super) fn depthwise_forward(
         &self,
         unit: UnitView,
@@ -114,7 +114,7 @@ impl Run<'_> {
                 match &unit.shape.grids {
                     Some(grids) => {
                         let grid = grids.backward;
-                        // The kernel is flipped: its weights are read from the last tap on.
+                        // The kernel is flipped: its weights are read backwards from the last tap.
                         let last = self.tap_weight(unit, unit.geometry.taps.len() - 1, block);
                         let taps = grid.with(last, -((blocks * LANES) as isize));
                         depthwise_rows(self.isa, target, from.add(grid.first), halo.1 * LANES, taps, height, width);

@@ -7,7 +7,7 @@ use crate::graph::plan::LANES;
 use std::ptr::null;
 
 impl Run<'_> {
-    /// Blocks of the gradient plane: it is of what the geometry's taps made.
+    /// Blocks of the gradient plane, which is that of what the geometry's taps made.
     fn halo_blocks(&self, unit: UnitView) -> usize {
         if unit.depthwise.is_some() { unit.shape.input_blocks } else { unit.shape.output_blocks }
     }
@@ -18,7 +18,7 @@ impl Run<'_> {
         scratch.halo.at(block * height * width * LANES, height * width * LANES)
     }
 
-    /// A row's gradients within a block's plane, and what follows them there.
+    /// A row's gradients within a block's plane, and what follows them.
     pub(super) fn halo_row(&self, unit: UnitView, block: usize, row: usize, scratch: &Scratch) -> *mut f32 {
         let (height, width) = unit.geometry.with_halo();
         let at = ((unit.geometry.halo.0 + row) * width + unit.geometry.halo.1) * LANES;
@@ -26,7 +26,7 @@ impl Run<'_> {
         scratch.halo.at(block * plane + at, plane - at)
     }
 
-    /// Zeros around the gradient plane, unless the last unit's plane had the same frame.
+    /// Writes the zeros around the gradient plane, unless the last unit's plane had the same frame.
     pub(super) fn clear_frame(&self, unit: UnitView, scratch: &mut Scratch) {
         let geometry = &unit.geometry;
         let blocks = self.halo_blocks(unit);
@@ -65,8 +65,8 @@ impl Run<'_> {
         }
     }
 
-    /// The dense part's input gradient of a strip into the gradient plane: row by row, or by way of a buffer where rows are
-    /// too short for the kernel's tiles.
+    /// Writes the dense part's input gradient of a strip into the gradient plane: row by row, or through a buffer where
+    /// rows are too short for the kernel's tiles.
     ///
     /// # Safety
     /// `dy` must be good for the strip.

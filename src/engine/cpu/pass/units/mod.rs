@@ -1,8 +1,8 @@
-//! A unit, activation → depthwise part → dense part in one step, forward and backward.
+//! Units: activation → depthwise part → dense part in one step, forward and backward.
 //!
-//! `views.rs` loads its input; `depthwise.rs` and `dense.rs` hold each part's two ways; `gradient_plane.rs` forms the gradient
-//! of what the unit's taps made, in a plane with zeros around, wide enough that going back through the taps never asks
-//! whether it is still inside.
+//! `views.rs` loads its input; `depthwise.rs` and `dense.rs` hold each part's forward and backward; `gradient_plane.rs`
+//! computes the gradient of what the unit's taps made, in a plane surrounded by enough zeros that going back through
+//! the taps never leaves it.
 
 mod dense;
 mod depthwise;
@@ -16,8 +16,8 @@ use crate::engine::cpu::memory::Scratch;
 use crate::graph::plan::{LANES, UnitId};
 
 impl Run<'_> {
-    /// What a unit's dense part does besides: a single norm's statistics are gathered while the results are in registers, and
-    /// outputs of stages that no cache holds go past it.
+    /// What else a unit's dense part does: it gathers a single norm's statistics while the results are in registers,
+    /// and writes past the cache in stages whose outputs the cache cannot hold.
     pub(super) fn unit_store(&self, unit: UnitId, image: &Image, gathers: bool) -> Store {
         let unit = &self.plan().units[unit];
         let [(norm, lane)] = self.cpu.statistics_of[unit.output][..] else { return Store::PLAIN };
@@ -64,7 +64,7 @@ impl Run<'_> {
         }
     }
 
-    /// Adds to the weights' gradients and writes the input's gradient. `first`: whether it is the first to touch it.
+    /// Adds to the weights' gradients and writes the input's gradient. `first`: whether it is the first to write there.
     pub(super) fn unit_backward(&self, unit: UnitView, image: &Image, scratch: &mut Scratch, first: bool) {
         let input = self.plan().views[unit.input].value;
         let needs_input = self.needs_value(input);
@@ -98,8 +98,8 @@ impl Run<'_> {
         }
     }
 
-    /// The dense part of a fused unit backward: from the stored output's gradient to the depthwise output's, strip by strip;
-    /// the depthwise output is recomputed where the weights' gradient needs it.
+    /// The dense part of a fused unit backward: from the stored output's gradient to the depthwise output's, strip by
+    /// strip; the depthwise output is recomputed where the weights' gradient needs it.
     fn pointwise_backward(&self, unit: UnitView, weights: Option<*mut f32>, image: &Image, scratch: &mut Scratch) {
         let shape = unit.shape;
         let (height, width) = unit.geometry.output;

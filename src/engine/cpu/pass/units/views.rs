@@ -1,5 +1,5 @@
-//! Loading a view (a stored tensor seen through its norm and an activation) into the scratch plane, and the activation's slopes
-//! for the backward pass.
+//! Loading a view (a stored tensor seen through its norm and an activation) into the scratch plane, and the
+//! activation's slopes for the backward pass.
 
 use crate::engine::cpu::kernels::load::{LoadPlane, load};
 use crate::engine::cpu::kernels::sums::Slope;
@@ -9,8 +9,8 @@ use crate::graph::Activation;
 use crate::graph::plan::{LANES, ViewId};
 
 impl Run<'_> {
-    /// Loads a view into the scratch plane, unless it is there already. `slopes`: also its activation's derivatives (ReLU's are
-    /// read off the loaded values).
+    /// Loads a view into the scratch plane, unless it is there already; with `slopes`, also its activation's
+    /// derivatives (ReLU's are read off the loaded values).
     pub(in crate::engine::cpu::pass) fn load_view(
         &self,
         id: ViewId,
