@@ -56,8 +56,8 @@ kernel! {
     ) {
         #[inline(always)]
         unsafe fn tile<V: Lanes, const N: usize, const B: usize>(
-            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
-            block: usize, bias: *const f32, store: Store,
+            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap],
+            filled: &[usize], block: usize, bias: *const f32, store: Store,
         ) {
             unsafe {
                 let mut sum = [[V::splat(0.0); B]; N];
@@ -118,8 +118,8 @@ kernel! {
         }
         #[inline(always)]
         unsafe fn blocks<V: Lanes, const T: usize, const B: usize>(
-            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap], filled: &[usize],
-            block: usize, n: usize, bias: *const f32, store: Store,
+            dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap],
+            filled: &[usize], block: usize, n: usize, bias: *const f32, store: Store,
         ) {
             unsafe {
                 let (mut i, mut store) = (0, store);

@@ -360,7 +360,10 @@ pub fn fence() {
 /// `T` the number of lane groups to keep in registers as accumulators: what the register file of the instruction set
 /// holds without spilling.
 macro_rules! kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block) => {
+    (
+        $(#[$doc:meta])*
+        pub fn $name:ident($($arg:ident: $type:ty),* $(,)?) work($flops:expr, $bytes:expr) $body:block
+    ) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name(isa: $crate::engine::cpu::kernels::lanes::Isa, $($arg: $type),*) {

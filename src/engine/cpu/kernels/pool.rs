@@ -141,7 +141,8 @@ kernel! {
     /// All pointers must be good for the planes' pixels.
     pub fn pool_backward(dx: *mut f32, src: *const f32, dy: *const f32, plane: PoolPlane) work(
         16 * plane.cells() * if plane.pool.kind == PoolKind::Max { 2 } else { 1 },
-        64 * (plane.from.0 * plane.from.1 * if plane.pool.kind == PoolKind::Max { 3 } else { 2 } + plane.to.0 * plane.to.1)
+        64 * (plane.from.0 * plane.from.1 * if plane.pool.kind == PoolKind::Max { 3 } else { 2 }
+            + plane.to.0 * plane.to.1)
     ) {
         for r in 0..plane.to.0 {
             let rows = plane.window(r, plane.from.0);

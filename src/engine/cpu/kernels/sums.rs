@@ -129,7 +129,8 @@ kernel! {
                 let mut i = 0;
                 macro_rules! tile {
                     ($n:expr) => {{
-                        let (dst, base, slope) = (dst.add(i * dst_step), base.add(i * src_step), slope.add(i * dst_step));
+                        let (dst, slope) = (dst.add(i * dst_step), slope.add(i * dst_step));
+                        let base = base.add(i * src_step);
                         tile::<V, $n>(dst, dst_step, base, terms, src_step, bias, slope, write);
                         i += $n;
                     }};
