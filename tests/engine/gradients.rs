@@ -1,6 +1,5 @@
-//! Every primitive, and the ways in which plans fuse them, against a plain f64 interpreter: outputs directly, gradients
-//! by central differences. Strides, dilations, odd and even sizes, channel counts that fill no vector, one channel, one
-//! image.
+//! Every primitive, and the ways in which plans fuse them, against the exact executor. Strides, dilations, odd and even
+//! sizes, channel counts that fill no vector, one channel, one image.
 
 use crate::check::{check, check_with};
 use candlewick::engine::Draws;

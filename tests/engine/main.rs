@@ -1,7 +1,8 @@
-//! The engine: every primitive and every fusion against plain loops, within a limit on memory, to the last bit, and
-//! against reference values of another program.
+//! The engine: every primitive and every fusion against the exact executor, which is held against hand-computed values
+//! and central differences; within a limit on memory, to the last bit, and against reference values of another program.
 
 mod check;
+mod compare;
 mod exact;
 mod fixture_script;
 mod fixtures;
@@ -9,7 +10,7 @@ mod geometry;
 mod gradients;
 mod kinks;
 mod memory;
-mod reference;
+mod random_graphs;
 mod same_bits;
 mod siblings;
 mod simd;

@@ -3,9 +3,9 @@
 
 use crate::check::{check, check_with};
 use crate::noise::noise;
-use crate::reference;
 use candle_core::{Device, Tensor};
-use candlewick::engine::{Draws, Engine, Mode, Pass};
+use candlewick::engine::exact::{Exact, Inputs, Norms};
+use candlewick::engine::{Draws, Engine, Mode, Pass, Target};
 use candlewick::graph::plan::{Plan, Step};
 use candlewick::graph::{Activation, Conv, Graph, Init, Node, Pool, PoolKind, Shape, Slot};
 use candlewick::random::Seed;
@@ -13,6 +13,7 @@ use candlewick::space::cell::{CellKind, SearchCell, edge_count};
 use candlewick::space::{
     Discrete, DiscreteOptions, Mask, Network, Operation, Operations, Supernet, SupernetOptions, catalogue,
 };
+use std::sync::Arc;
 
 /// How a search cell is made.
 struct Cell {
@@ -240,14 +241,17 @@ fn a_partial_cell_is_what_the_paper_says_edge_by_edge() {
         let mut folded = p.clone();
         (0..edges * columns).for_each(|slot| folded[slot] *= p[edges * columns + slot / columns]);
         let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
-        let expected = reference::forward(&paper, &wide(&x), &wide(&w), &wide(&p), 2);
+        let (own, paper) = (Arc::new(own), Arc::new(paper));
+        let exact = Exact::new(paper.clone()).unwrap();
+        let inputs = Inputs { x: &wide(&x), w: &wide(&w), p: &wide(&p), batch: 2, active: None };
+        let record = exact.forward(inputs, Norms::Trial, &Draws::default()).unwrap();
         let tensor = |v: &[f32]| Tensor::from_slice(v, v.len(), &Device::Cpu).unwrap();
         let pass = Pass::default();
         for (graph, p) in [(own, folded), (paper, p)] {
             let images = tensor(&x).reshape((2, 3, 6, 6)).unwrap();
-            let engine = Engine::compile(graph).unwrap();
+            let engine = Engine::compile_for(graph, Target::best().unwrap()).unwrap();
             let got = engine.forward(&images, &tensor(&w), &tensor(&p), &pass).unwrap().flatten_all().unwrap();
-            for (got, expected) in got.to_vec1::<f32>().unwrap().iter().zip(&expected) {
+            for (got, expected) in got.to_vec1::<f32>().unwrap().iter().zip(record.output()) {
                 assert!((f64::from(*got) - expected).abs() < 1e-3 * (1.0 + expected.abs()), "{got} {expected}");
             }
         }
