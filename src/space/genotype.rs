@@ -66,12 +66,23 @@ impl Genotype {
     /// # Errors
     /// As [`from_json`](Self::from_json).
     pub fn parse(text: &str) -> Result<Self> {
+        if text.contains('|') && text.contains('~') {
+            return Err(Error::user(
+                "this is an architecture of NAS-Bench-201 (op~input, a group for each node), not a genotype",
+            )
+            .hint("its cells have one kind and no concatenation; a genotype has a normal and a reduction cell"));
+        }
         let json = text.trim_start().starts_with('{');
-        let value = match json {
+        let mut value = match json {
             true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is not a genotype: {e}")))?,
             false => python::parse_call(text, "Genotype")?,
         };
         let fields = [&NORMAL, &REDUCE];
+        for fields in fields {
+            if let Some(edges) = value.get_mut(fields.edges) {
+                python::flatten_nodes(edges);
+            }
+        }
         let listed = fields.map(|fields| !json && python::is_listed(text, fields.concat));
         Ok(Self { listed, ..Self::from_json(&value)? })
     }

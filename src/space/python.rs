@@ -1,23 +1,20 @@
 //! Just enough of Python's literals to read a genotype out of a paper's repository or log.
 //!
-//! A call with keyword arguments whose values are lists, tuples, strings, whole numbers and `range(a, b)`; an
-//! assignment in front (`DARTS_V2 = Genotype(…)`) and comments are passed over. The result is JSON, so that one
-//! definition of the fields serves both forms.
+//! A call with keyword arguments whose values are lists, tuples, strings, whole numbers (`2`, `np.int64(2)`) and
+//! `range(a, b)` (`list(range(a, b))`). What stands around the call (an assignment, a line of a log, another name for the
+//! same) and comments are passed over. The result is JSON, so that one definition of the fields serves both forms.
 
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
-/// Reads `NAME(key=value, …)` as an object.
+/// Reads the one `NAME(key=value, …)` of a text as an object.
+///
+/// # Errors
+/// No such call or several, and values of another form.
 pub fn parse_call(text: &str, name: &str) -> Result<Value> {
     let mut reader = Reader { text, at: 0, name, depth: 0 };
-    let mut word = reader.word()?;
-    if word != name {
-        reader.expect('=')?;
-        word = reader.word()?;
-    }
-    if word != name {
-        return Err(reader.error(&format!("\"{name}(\"")));
-    }
+    let Some(at) = call_of(text, name) else { return Err(reader.error(&format!("\"{name}(\""))) };
+    reader.at = at;
     reader.expect('(')?;
     let mut fields = Map::new();
     while !reader.take(')') {
@@ -32,10 +29,43 @@ pub fn parse_call(text: &str, name: &str) -> Result<Value> {
             break;
         }
     }
-    match reader.rest().is_empty() {
-        true => Ok(Value::Object(fields)),
-        false => Err(reader.error("the end")),
+    match call_of(&text[reader.at..], name) {
+        None => Ok(Value::Object(fields)),
+        Some(_) => {
+            Err(Error::user(format!("this text holds more than one {name}(…)")).hint("give the one that is meant"))
+        }
     }
+}
+
+/// Where the bracket of the first call of `name` stands.
+fn call_of(text: &str, name: &str) -> Option<usize> {
+    let within = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = text.match_indices(name).map(|(at, _)| (at, at + name.len()));
+    let is_call =
+        |(at, end): &(usize, usize)| !text[..*at].ends_with(within) && text[*end..].trim_start().starts_with('(');
+    names.find(is_call).map(|(_, end)| end)
+}
+
+/// The states of a cell one by one, `[[('sep_conv_3x3', 0), …], …]`, as the one list that the fields have: pairs where every
+/// state has two edges, and triples (op, state, input) otherwise.
+pub fn flatten_nodes(edges: &mut Value) {
+    let Some(nodes) = edges.as_array() else { return };
+    let is_edge = |edge: &Value| edge.as_array().is_some_and(|edge| edge.first().is_some_and(Value::is_string));
+    let is_node = |node: &Value| node.as_array().is_some_and(|edges| edges.iter().all(is_edge));
+    if nodes.is_empty() || !nodes.iter().all(is_node) {
+        return;
+    }
+    let nodes: Vec<&Vec<Value>> = nodes.iter().filter_map(Value::as_array).collect();
+    let in_pairs = nodes.iter().all(|edges| edges.len() == 2);
+    let with_state = |state: usize, edge: &Value| match edge.as_array().map(Vec::as_slice) {
+        Some([operation, input]) if !in_pairs => Value::from(vec![operation.clone(), state.into(), input.clone()]),
+        _ => edge.clone(),
+    };
+    let mut flat = Vec::new();
+    for (node, edges) in nodes.into_iter().enumerate() {
+        flat.extend(edges.iter().map(|edge| with_state(node + 2, edge)));
+    }
+    *edges = flat.into();
 }
 
 /// Whether `key` is written out as a list, as in `normal_concat=[2, 3, 4, 5]`, rather than as a range.
@@ -112,9 +142,15 @@ impl<'a> Reader<'a> {
                 Ok(Value::from(&rest[..end]))
             }
             Some(c) if c.is_ascii_digit() => Ok(Value::from(self.number()?)),
-            Some('r') if self.rest().starts_with("range") => {
-                self.word()?;
+            Some(c) if c.is_alphabetic() => {
+                let mut word = self.word()?;
+                while self.take('.') {
+                    word = self.word()?;
+                }
                 self.expect('(')?;
+                if word != "range" {
+                    return self.wrapped(word);
+                }
                 let from = self.number()?;
                 self.expect(',')?;
                 let to = self.number()?;
@@ -128,12 +164,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What `list(…)`, `tuple(…)`, `int(…)` and numpy's `np.int64(…)` stand for: the value in their brackets.
+    fn wrapped(&mut self, word: &str) -> Result<Value> {
+        let (is_list, is_number) =
+            (matches!(word, "list" | "tuple"), word.starts_with("int") || word.starts_with("uint"));
+        if !is_list && !is_number {
+            return Err(self.error(&format!("range(…), list(…), int(…) or a value in place of {word}(…)")));
+        }
+        self.deeper()?;
+        let value = self.value()?;
+        self.expect(')')?;
+        self.depth -= 1;
+        match (&value, is_list) {
+            (Value::Array(_), true) | (Value::Number(_), false) => Ok(value),
+            _ => Err(self.error(&format!("what {word}(…) takes"))),
+        }
+    }
+
+    fn deeper(&mut self) -> Result<()> {
+        self.depth += 1;
+        match self.depth > 8 {
+            true => Err(self.error("fewer nested lists")),
+            false => Ok(()),
+        }
+    }
+
     fn list(&mut self, open: char, close: char) -> Result<Value> {
         self.expect(open)?;
-        self.depth += 1;
-        if self.depth > 8 {
-            return Err(self.error("fewer nested lists"));
-        }
+        self.deeper()?;
         let mut values = Vec::new();
         while !self.take(close) {
             values.push(self.value()?);

@@ -353,6 +353,50 @@ fn a_genotype_is_read_as_repositories_write_it() {
 }
 
 #[test]
+fn a_genotype_is_read_as_people_paste_it() {
+    let plain: Genotype = "Genotype(normal=[('sep_conv_3x3', 1), ('skip_connect', 0), ('max_pool_3x3', 2), \
+        ('sep_conv_5x5', 0)], normal_concat=range(2, 4), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1)], \
+        reduce_concat=range(2, 3))"
+        .parse()
+        .unwrap();
+    let text = plain.to_string();
+    let nested =
+        text.replace("0), ('max_pool_3x3', 2)", "0)], [('max_pool_3x3', 2)").replace("normal=[(", "normal=[[(");
+    let nested = nested.replace("('sep_conv_5x5', 0)]", "('sep_conv_5x5', 0)]]");
+    let numpy = text.replace("', 1)", "', np.int64(1))").replace("', 0)", "', numpy.int32(0))");
+    for pasted in [
+        nested.clone(),
+        numpy,
+        text.replace("range(2, 4)", "list(range(2, 4))").replace("range(2, 3)", "tuple(range(2, 3))"),
+        format!("2019-05-01 12:00:01,234 INFO genotype = {text}"),
+        format!(
+            "PRIMITIVES = ['none']\nGenotype = namedtuple('Genotype', 'normal normal_concat reduce reduce_concat')\n\
+                 DARTS_V1 = {text}\n\nDARTS = DARTS_V1\n"
+        ),
+    ] {
+        let read: Genotype = pasted.parse().unwrap_or_else(|error| panic!("{pasted}: {error}"));
+        assert_eq!(read, plain, "{pasted}");
+    }
+    // A state with another number of edges than two makes the list one of triples.
+    let three: Genotype = nested.replace("[('max_pool_3x3', 2), ", "[").parse().unwrap();
+    let nodes: Vec<_> = three.edges(CellKind::Normal).iter().map(|edge| (edge.node, edge.input)).collect();
+    assert_eq!(nodes, [(2, 1), (2, 0), (3, 0)]);
+}
+
+#[test]
+fn texts_of_another_form_are_refused_by_its_name() {
+    let refused = |text: &str| failure(text.parse::<Genotype>());
+    let error = refused("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|avg_pool_3x3~2|");
+    assert!(error.message.contains("NAS-Bench-201") && error.hint.unwrap().contains("reduction cell"));
+    let two = format!("A = {DARTS_V2}\nB = {DARTS_V2}");
+    assert!(refused(&two).message.contains("more than one Genotype"));
+    let error = refused(&DARTS_V2.replacen("range(2, 6)", "sorted([2, 3])", 1));
+    assert!(error.message.contains("in place of sorted("), "{error}");
+    assert!(refused(&DARTS_V2.replacen("range(2, 6)", "int(range(2, 6))", 1)).message.contains("what int(…) takes"));
+    assert!(refused("PC_DARTS = Genotypes()").message.contains("expected \"Genotype(\""));
+}
+
+#[test]
 fn the_order_within_a_node_does_not_make_another_genotype() {
     let genotype: Genotype = DARTS_V2.parse().unwrap();
     let swapped =
