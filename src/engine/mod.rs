@@ -12,4 +12,4 @@ pub use bridge::{Engine, Target};
 pub use cpu::{CpuOptions, Isa};
 pub use draws::Draws;
 pub use executor::{Mode, Pass, Report, Wanted};
-pub use statistics::RunningStatistics;
+pub use statistics::{RunningStatistics, STATISTICS_MOMENTUM};

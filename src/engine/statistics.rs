@@ -4,6 +4,9 @@ use crate::graph::Graph;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The share of a training pass's own statistics in the running ones that it leaves.
+pub const STATISTICS_MOMENTUM: f64 = 0.1;
+
 /// One flat vector, laid out as [`Graph::norms`] says; shared by all clones. Single-precision executors keep
 /// single-precision values in it.
 #[derive(Clone, Default)]

@@ -2,8 +2,7 @@
 
 use super::loss::cross_entropy;
 use crate::batch::Batch;
-use crate::engine::Mode;
-use crate::space::Network;
+use crate::space::{Network, Statistics};
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
 
@@ -21,24 +20,39 @@ pub struct Score {
     pub classes: Vec<(usize, usize)>,
 }
 
-/// The network's loss and accuracy over `batches`, by running statistics and without gradients. `p`: the mixing weights
-/// of every slot block (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
+/// [`evaluate_by`] running statistics.
+///
+/// # Errors
+/// As [`evaluate_by`].
 pub fn evaluate(
     network: &Network,
     batches: impl IntoIterator<Item = Result<Batch>>,
     p: Option<&[Tensor]>,
 ) -> Result<Score> {
-    let p: Vec<Tensor> = match p {
-        Some(p) => p.iter().map(Tensor::detach).collect(),
-        None => network.relax(network.alphas())?.iter().map(Tensor::detach).collect(),
+    evaluate_by(network, batches, p, Statistics::Running)
+}
+
+/// The network's loss and accuracy over `batches`, without gradients. `p`: the mixing weights of every slot block (none: the
+/// default relaxation of the alphas). Hears Ctrl-C between batches.
+///
+/// # Errors
+/// No examples, labels beyond the classes; those of the batches and of the passes.
+pub fn evaluate_by(
+    network: &Network,
+    batches: impl IntoIterator<Item = Result<Batch>>,
+    p: Option<&[Tensor]>,
+    statistics: Statistics,
+) -> Result<Score> {
+    let p = match p {
+        Some(p) => p.to_vec(),
+        None => network.relax(network.alphas())?,
     };
-    let w = network.weights().detached();
     let (mut loss, mut first, mut five, mut examples) = (0.0, 0, 0, 0);
     let mut classes = vec![(0, 0); network.classes()];
     for batch in batches {
         interrupt::check()?;
         let Batch { images, labels, .. } = batch?;
-        let logits = network.forward_at(&images, &w, &p, Mode::Evaluation, None)?.detach();
+        let logits = network.score(&images, &p, statistics)?;
         let mean = cross_entropy(&logits, &labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
         loss += mean * labels.len() as f64;

@@ -15,7 +15,7 @@ mod vector;
 pub use crate::batch::Batch;
 pub use bilevel::{Order, Relax, Unroll, With};
 pub use classify::{alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
-pub use evaluate::{Score, evaluate};
+pub use evaluate::{Score, evaluate, evaluate_by};
 pub use exact::{ExactGradient, Near, Parts, exact};
 pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};

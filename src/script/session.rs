@@ -1,6 +1,6 @@
 //! One script from file to finish: read, compiled, checked against `--set`, run.
 
-use super::binding::{Catalogue, Library, STACK_BYTES, Sources, engine, locate};
+use super::binding::{Catalogue, Library, STACK_BYTES, Sources, engine, locate, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
 use super::pages::{Page, check, unkept};
@@ -40,6 +40,7 @@ impl Script {
 
     /// Compiles `text` for an engine with other declarations than the usual ones.
     pub fn compile_with(host: Arc<Host>, text: String, declare: fn(&mut Library)) -> Result<Self, Box<Page>> {
+        let text = unmarked(text);
         let file = host.setup.script.display().to_string();
         let sources = Sources::default();
         sources.add(&file, &text);
@@ -95,7 +96,7 @@ impl Script {
 
     fn module(&self, name: &str) -> Result<AST, Box<Page>> {
         let path = locate(&self.host, name).map_err(Page::from)?;
-        let text = std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?;
+        let text = unmarked(std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?);
         let file = path.display().to_string();
         self.sources.add(&file, &text);
         let ast = self.engine.compile_with_scope(&self.catalogue.scope(), text);

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use std::sync::{Mutex, PoisonError};
 
+/// The number of the first pass that scores; training's stay below it.
+const SCORING: u64 = 1 << 63;
+
 /// The draws of one network, shared by its clones.
 pub struct Chance {
     seed: Seed,
@@ -15,28 +18,39 @@ pub struct Chance {
 
 #[derive(Clone, Copy)]
 struct Next {
-    /// Passes taken with batch statistics.
+    /// Training's passes.
     passes: u64,
+    /// Passes that scored.
+    scored: u64,
     drop_path: f64,
 }
 
 impl Chance {
     pub fn new(seed: Seed) -> Self {
-        Self { seed, next: Mutex::new(Next { passes: 0, drop_path: 0.0 }) }
+        Self { seed, next: Mutex::new(Next { passes: 0, scored: 0, drop_path: 0.0 }) }
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Next) -> R) -> R {
         f(&mut self.next.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The draws of the next pass. Scoring drops nothing and never shifts what training draws.
+    /// The draws of the next pass of a mode.
     pub fn draws(&self, mode: Mode) -> Draws {
-        self.with(|next| match mode {
-            Mode::Evaluation => Draws { seed: self.seed, pass: u64::MAX, drop_path: 0.0 },
-            Mode::Training | Mode::Trial => {
+        match mode {
+            Mode::Evaluation => self.scoring(),
+            Mode::Training | Mode::Trial => self.with(|next| {
                 next.passes += 1;
                 Draws { seed: self.seed, pass: next.passes - 1, drop_path: next.drop_path }
-            }
+            }),
+        }
+    }
+
+    /// The draws of the next pass that scores: no path is dropped, noise is drawn anew in every pass, and what training
+    /// draws is not shifted.
+    pub fn scoring(&self) -> Draws {
+        self.with(|next| {
+            next.scored += 1;
+            Draws { seed: self.seed, pass: SCORING + next.scored - 1, drop_path: 0.0 }
         })
     }
 
@@ -54,21 +68,21 @@ impl Chance {
         Ok(())
     }
 
-    /// [passes, probability], for a checkpoint.
+    /// [passes, probability, scoring passes], for a checkpoint.
     pub fn state(&self) -> Result<Tensor> {
-        let Next { passes, drop_path } = self.with(|next| *next);
-        Ok(Tensor::new(&[passes as f64, drop_path], &Device::Cpu)?)
+        let Next { passes, scored, drop_path } = self.with(|next| *next);
+        Ok(Tensor::new(&[passes as f64, drop_path, scored as f64], &Device::Cpu)?)
     }
 
     /// Puts back what [`state`](Self::state) gave.
     pub fn restore(&self, state: &Tensor) -> Result<()> {
         match state.to_vec1::<f64>()?[..] {
-            [passes, drop_path] => {
+            [passes, drop_path, scored] => {
                 self.set_drop_path(drop_path)?;
-                self.with(|next| next.passes = passes as u64);
+                self.with(|next| (next.passes, next.scored) = (passes as u64, scored as u64));
                 Ok(())
             }
-            _ => Err(Error::user("the saved network's draws are not a pair of numbers")),
+            _ => Err(Error::user("the saved network's draws are not three numbers")),
         }
     }
 }

@@ -29,7 +29,7 @@ pub use cell::{CellKind, Mask};
 pub use densenet::{DenseNetOptions, densenet};
 pub use discrete::{Discrete, DiscreteOptions, DiscreteRecipe, Stem};
 pub use genotype::{Genotype, Pair};
-pub use network::{NamedMixing, Network};
+pub use network::{NamedMixing, Network, Statistics};
 pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Target};
 pub use recipe::Recipe;
 pub use sample::random_genotype;

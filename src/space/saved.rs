@@ -68,8 +68,10 @@ impl SavedNetwork {
     /// that cannot be written.
     pub fn write(path: &Path, network: &Network, legend: &Legend, about: &Map<String, Value>) -> Result<()> {
         let Some(recipe) = network.recipe() else {
-            return Err(Error::user("only networks that discrete(…) or densenet(…) made can be saved whole")
-                .hint("save_tensors(path, net.named(net.weights)) keeps any network's weights"));
+            return Err(Error::user("only networks that discrete(…) or densenet(…) made can be saved whole").hint(
+                "save_tensors(path, net.state()) keeps any network's weights, running statistics and alphas, and \
+                     net.set_state(load_tensors(path)) puts them back into one made with the same options",
+            ));
         };
         legend.check(network.classes(), recipe.input().channels)?;
         let header = Header {

@@ -13,7 +13,7 @@ fn run(text: &str) -> Result<(), String> {
 }
 
 #[track_caller]
-fn runs(text: &str) {
+pub fn runs(text: &str) {
     if let Err(page) = run(text) {
         panic!("{page}");
     }
@@ -21,7 +21,7 @@ fn runs(text: &str) {
 
 /// The page of a script that fails, which must hold each of `parts`.
 #[track_caller]
-fn refused(text: &str, parts: &[&str]) {
+pub fn refused(text: &str, parts: &[&str]) {
     let Err(page) = run(text) else { panic!("this should have been refused: {text}") };
     for part in parts {
         assert!(page.contains(part), "no \"{part}\" in\n{page}");

@@ -3,9 +3,11 @@
 mod discrete;
 mod in_scripts;
 mod learning;
+mod masks;
 mod norms;
 mod passes;
 mod saved;
+mod scoring;
 mod space;
 
 #[path = "../support/require.rs"]

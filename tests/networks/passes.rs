@@ -153,7 +153,7 @@ fn weights_have_the_same_gradient_whether_or_not_others_are_wanted() {
 
 /// The logits of a pass, and with `train` the gradients of weights and alphas, to the bit.
 fn bits(network: &Network, images: &Tensor, mode: Mode, active: Option<Arc<[bool]>>, train: bool) -> Vec<u32> {
-    let p = network.relax(network.alphas()).unwrap();
+    let p = network.relax_among(network.alphas(), active.as_deref()).unwrap();
     let (w, p) = match train {
         true => (network.weights().tensor(), p),
         false => (network.weights().detached(), p.iter().map(Tensor::detach).collect()),

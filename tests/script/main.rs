@@ -3,6 +3,7 @@
 
 mod errors;
 mod examples;
+mod limits;
 mod moves;
 mod network_errors;
 mod tensors;

@@ -188,7 +188,7 @@ fn a_loss_that_is_no_number_names_the_step_and_leaves_the_run() {
     let folder = folder_with(script);
     let ended = candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]);
     ended.shows(2, &["error: train_loss is NaN at step 1 of epoch 0", "hint:"]);
-    ended.points_at(script, 7, 9);
+    ended.points_at(script, 7, 39);
     let run = folder.path().join("run");
     let journal = whole_journal(&run);
     assert!(

@@ -16,12 +16,11 @@
 //! ```
 
 use super::maps::Maps;
+use crate::engine::STATISTICS_MOMENTUM;
 use rayon::prelude::*;
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
-/// How far running statistics move towards the batch's.
-const MOMENTUM: f64 = 0.1;
 
 /// What a channel is normalised with.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +62,8 @@ pub(super) fn follow(x: &Maps, moments: &[Moments], mean: &mut [f64], variance: 
     let m = values_per_channel(x);
     let unbiased = m / (m - 1.0).max(1.0);
     for ((moments, mean), variance) in moments.iter().zip(mean).zip(variance) {
-        *mean += MOMENTUM * (moments.mean - *mean);
-        *variance += MOMENTUM * (moments.variance * unbiased - *variance);
+        *mean += STATISTICS_MOMENTUM * (moments.mean - *mean);
+        *variance += STATISTICS_MOMENTUM * (moments.variance * unbiased - *variance);
     }
 }
 

@@ -9,6 +9,7 @@ mod sgd;
 pub use adam::{Adam, AdamOptions};
 pub use sgd::{Sgd, SgdOptions};
 
+use crate::learn::vector::norm;
 use crate::{Error, Parameter, Result};
 use candle_core::{DType, Device, Tensor};
 
@@ -32,8 +33,11 @@ pub trait Optimizer: Send {
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 
-/// Checks that the gradients fit the parameters.
-fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<()> {
+/// Checks that the gradients fit the parameters and are finite; gives their norm, all taken as one vector.
+///
+/// # Errors
+/// Another number or other shapes; values that are not finite, with which a step would lose the parameters.
+fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<f64> {
     if parameters.len() != gradients.len() {
         return Err(Error::user(format!(
             "the optimiser holds {} parameters but was given {} gradients",
@@ -51,7 +55,19 @@ fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<()>
             )));
         }
     }
-    Ok(())
+    let norm = norm(gradients)?;
+    match norm.is_finite() {
+        true => Ok(norm),
+        false => {
+            Err(Error::user(format!("the norm of the gradient is {}: the step would lose the parameters", shown(norm)))
+                .hint("a smaller learning rate or clipping before this step may help; so may a look at the loss"))
+        }
+    }
+}
+
+/// A number that is not finite, as the journal writes it.
+fn shown(value: f64) -> &'static str {
+    if value.is_nan() { "NaN" } else { "inf" }
 }
 
 /// Checks that an option is a finite number within bounds, the upper one excluded.

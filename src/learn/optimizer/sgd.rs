@@ -2,7 +2,6 @@
 
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
 use crate::learn::bilevel::Unroll;
-use crate::learn::vector::norm;
 use crate::{Error, Parameter, Result};
 use candle_core::Tensor;
 
@@ -82,12 +81,9 @@ pub fn clip_factor(norm: f64, limit: f64) -> Option<f64> {
 
 impl Optimizer for Sgd {
     fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
-        check_gradients(&self.parameters, gradients)?;
+        let norm = check_gradients(&self.parameters, gradients)?;
         let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
-        let factor = match clip {
-            Some(limit) => clip_factor(norm(gradients)?, limit),
-            None => None,
-        };
+        let factor = clip.and_then(|limit| clip_factor(norm, limit));
         for ((parameter, buffer), gradient) in self.parameters.iter().zip(&mut self.buffers).zip(gradients) {
             let mut g = gradient.detach();
             if let Some(factor) = factor {

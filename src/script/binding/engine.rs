@@ -13,9 +13,9 @@ use std::sync::Arc;
 pub const CALL_DEPTH: usize = 128;
 /// Elements of one array with all that is nested in it. rhai counts them anew at each change: larger things are
 /// tensors.
-pub const ARRAY_SIZE: usize = 65_536;
+pub const ARRAY_SIZE: usize = 1 << 20;
 /// Keys of one map with all that is nested in it.
-pub const MAP_SIZE: usize = 16_384;
+pub const MAP_SIZE: usize = 1 << 17;
 /// Bytes of one string.
 pub const STRING_SIZE: usize = 16 << 20;
 /// Stack of the thread a script runs on: rhai's calls nest, and candle walks and drops its graphs by recursion.

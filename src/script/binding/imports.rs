@@ -47,6 +47,14 @@ impl Sources {
     }
 }
 
+/// A script's text without the byte-order mark that some editors put before it.
+pub fn unmarked(text: String) -> String {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
+    }
+}
+
 /// Where `import` looks.
 pub struct Imports {
     host: Arc<Host>,
@@ -121,6 +129,7 @@ impl ModuleResolver for Imports {
         let file = path.display().to_string();
         let load = || -> Result<Shared<Module>, Box<EvalAltResult>> {
             let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
+            let text = unmarked(text);
             self.sources.add(&file, &text);
             let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
             let mut ast = engine.compile_with_scope(&self.constants, &text).map_err(|e| within(e.into()))?;

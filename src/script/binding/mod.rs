@@ -15,7 +15,7 @@ mod value;
 pub use engine::{ARRAY_SIZE, CALL_DEPTH, MAP_SIZE, STACK_BYTES, STRING_SIZE, engine};
 pub use entry::{Entry, Face, Parameter};
 pub use failure::{Failure, carried};
-pub use imports::{Sources, locate};
+pub use imports::{Sources, locate, unmarked};
 pub use library::{Catalogue, Declaration, Library, Noun, TypeEntry};
 pub use native::{Call, Native, quiet_panics};
 pub use options::{Options, Spec, literal, unknown_option};

@@ -71,11 +71,15 @@ pub struct Notes(Mutex<WeakRun>);
 impl Notes {
     /// Shows a line: between those of the run's progress, where a run is on.
     pub fn show(&self, line: &str) {
-        let run = lock(&self.0).upgrade();
-        match run {
+        match self.run() {
             Some(run) => run.note(line),
             None => drop(writeln!(std::io::stderr(), "{line}")),
         }
+    }
+
+    /// The run that is on.
+    pub fn run(&self) -> Option<Run> {
+        lock(&self.0).upgrade()
     }
 
     /// The run between whose lines notes belong from now on.

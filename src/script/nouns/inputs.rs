@@ -149,10 +149,11 @@ impl Blocks {
         }
     }
 
-    /// One matrix for every block, in order: the given ones, and the default relaxation for the others.
-    pub fn complete(net: &Network, given: &Map) -> Result<Vec<candle_core::Tensor>> {
+    /// One matrix for every block, in order: the given ones, and for the others the default relaxation among the slots that
+    /// run (none: all).
+    pub fn complete(net: &Network, given: &Map, active: Option<&[bool]>) -> Result<Vec<candle_core::Tensor>> {
         Self::check_names(net, given)?;
-        let mut p = net.relax(net.alphas())?;
+        let mut p = net.relax_among(net.alphas(), active)?;
         for (block, p) in net.graph().slot_blocks().iter().zip(&mut p) {
             if let Some(value) = given.get(block.name.as_str()) {
                 *p = Self::tensor(&block.name, value)?;

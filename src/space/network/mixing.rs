@@ -23,21 +23,30 @@ impl Network {
     /// over the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge
     /// without candidates.
     pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
-        let relaxed =
-            alphas.tensors().into_iter().zip(self.presence.iter()).enumerate().map(|(block, (alpha, presence))| {
-                let softmax = |alpha: &Tensor| match self.edge_weights() {
-                    Some(nodes) if block >= CellKind::BOTH.len() => softmax_by_node(alpha, nodes),
-                    _ => Ok(candle_nn::ops::softmax(alpha, 1)?),
-                };
-                match presence {
-                    None => softmax(&alpha),
-                    Some(presence) => {
-                        let absent = presence.affine(1e30, -1e30)?;
-                        // The product clears edges that carry nothing at all, whose softmax would be uniform.
-                        Ok((softmax(&(alpha + absent)?)? * presence)?)
-                    }
+        self.relax_among(alphas, None)
+    }
+
+    /// The default relaxation over the slots of `active` (none: all that there are), as a pass that runs only these takes
+    /// it: each edge's weights sum to 1 over the candidates that run.
+    ///
+    /// # Errors
+    /// Another number of slots than the network has; nothing that runs at all, or a node of a cell without a candidate.
+    pub fn relax_among(&self, alphas: &Alphas, active: Option<&[bool]>) -> Result<Vec<Tensor>> {
+        let present = self.present(active)?;
+        let relaxed = alphas.tensors().into_iter().zip(present.iter()).enumerate().map(|(block, (alpha, present))| {
+            let softmax = |alpha: &Tensor| match self.edge_weights() {
+                Some(nodes) if block >= CellKind::BOTH.len() => softmax_by_node(alpha, nodes),
+                _ => Ok(candle_nn::ops::softmax(alpha, 1)?),
+            };
+            match present {
+                None => softmax(&alpha),
+                Some(present) => {
+                    let absent = present.affine(1e30, -1e30)?;
+                    // The product clears edges that carry nothing at all, whose softmax would be uniform.
+                    Ok((softmax(&(alpha + absent)?)? * present)?)
                 }
-            });
+            }
+        });
         relaxed.collect()
     }
 
@@ -79,9 +88,10 @@ impl Network {
         Ok(())
     }
 
-    /// The blocks' mixing weights as the one flat vector that the engine takes.
-    pub(super) fn flat_mixing(&self, p: &[Tensor]) -> Result<Tensor> {
+    /// The blocks' mixing weights as the one flat vector that the engine takes. `active`: the slots that run (none: all).
+    pub(super) fn flat_mixing(&self, p: &[Tensor], active: Option<&[bool]>) -> Result<Tensor> {
         self.check_mixing(p)?;
+        self.check_left_out(p, &self.present(active)?)?;
         if p.is_empty() {
             return Ok(Tensor::zeros(1, self.weights.dtype(), self.weights.device())?);
         }
@@ -93,14 +103,14 @@ impl Network {
 
     /// The default relaxation's mixing weights as the flat vector that the engine takes, tracked back to the alphas.
     pub fn mixing_weights(&self) -> Result<Tensor> {
-        self.flat_mixing(&self.relax(&self.alphas)?)
+        self.flat_mixing(&self.relax(&self.alphas)?, None)
     }
 
     /// The mixing weights that the alphas lead to, slot by slot; none where nothing is mixed.
     pub fn mixing(&self) -> Result<Vec<f32>> {
         match self.graph().slot_count() {
             0 => Ok(vec![]),
-            _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?)?.detach().to_dtype(DType::F32)?.to_vec1()?),
+            _ => Ok(self.flat_mixing(&self.relax(&self.alphas)?, None)?.detach().to_dtype(DType::F32)?.to_vec1()?),
         }
     }
 
@@ -135,6 +145,7 @@ impl Network {
             }
         };
         self.check_mixing(p)?;
+        self.check_left_out(p, &self.presence)?;
         let p = self.weighted_by_edge(p)?;
         let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
             Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)

@@ -4,10 +4,14 @@
 //! shape. How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates
 //! that an edge carries.
 
+mod masks;
 mod mixing;
 mod precision;
+mod scoring;
+mod state;
 
 pub use mixing::NamedMixing;
+pub use scoring::Statistics;
 
 use super::alphas::{Alphas, alpha};
 use super::cell::CellKind;
@@ -202,7 +206,10 @@ impl Network {
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
         match p {
             Some(p) => self.forward_at(x, &self.weights.tensor(), p, mode, active),
-            None => self.forward_at(x, &self.weights.tensor(), &self.relax(&self.alphas)?, mode, active),
+            None => {
+                let p = self.relax_among(&self.alphas, active.as_deref())?;
+                self.forward_at(x, &self.weights.tensor(), &p, mode, active)
+            }
         }
     }
 
@@ -216,9 +223,10 @@ impl Network {
         mode: Mode,
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
+        let p = self.flat_mixing(p, active.as_deref())?;
         let pass = Pass { mode, statistics: self.statistics.clone(), active, draws: self.chance.draws(mode) };
         let dtype = self.engine.dtype();
-        let (x, w, p) = (x.to_dtype(dtype)?, w.to_dtype(dtype)?, self.flat_mixing(p)?.to_dtype(dtype)?);
+        let (x, w, p) = (x.to_dtype(dtype)?, w.to_dtype(dtype)?, p.to_dtype(dtype)?);
         let output = self.engine.forward(&x, &w, &p, &pass)?;
         match self.auxiliary && mode == Mode::Evaluation {
             true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
@@ -306,11 +314,15 @@ impl Network {
     }
 
     /// Puts back what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// The state of another network; this one is unchanged then.
     pub fn restore(&self, state: &[(String, Tensor)]) -> Result<()> {
         let find = |name: &str| {
             let found = state.iter().find(|(known, _)| known == name);
             found.map(|(_, tensor)| tensor).ok_or_else(|| Error::user(format!("the saved network has no \"{name}\"")))
         };
+        self.check_state(state)?;
         let statistics = find("statistics")?;
         self.set_weights(find("weights")?)?;
         self.statistics.set(&statistics.to_dtype(DType::F64)?.to_vec1()?)?;

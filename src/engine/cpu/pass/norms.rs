@@ -5,16 +5,14 @@
 //! dy = scale·g + B·y + D, B = −scale·s²·(S2 − m·S1)/n, D = −scale·S1/n − B·m. So nothing is stored but y.
 
 use super::{Image, Run, locked, write};
-use crate::engine::Mode;
 use crate::engine::cpu::kernels::moments::{Moments, add_moments};
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::cpu::memory::tables::MOMENTS;
+use crate::engine::{Mode, STATISTICS_MOMENTUM};
 use crate::graph::plan::{Gradient, LANES, NormId, NormPart, RawId, StageId, ValueId};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;
-/// How far running statistics move towards the batch's.
-const MOMENTUM: f32 = 0.1;
 
 impl Run<'_> {
     /// Where an image's group sums a norm's lanes from `lane` on, `len` of them.
@@ -226,5 +224,5 @@ impl Run<'_> {
 /// Running statistics move in single precision, as they are kept in files.
 fn move_towards(running: &mut f64, batch: f64) {
     let old = *running as f32;
-    *running = f64::from(old + MOMENTUM * (batch as f32 - old));
+    *running = f64::from(old + STATISTICS_MOMENTUM as f32 * (batch as f32 - old));
 }

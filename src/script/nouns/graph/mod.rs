@@ -137,7 +137,7 @@ fn declare_structure(library: &mut Library) {
         .doc(
             r#"
             Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn anew for every image of
-            every pass. No gradient flows through it.
+            every pass, in evaluation and in an exported file too. No gradient flows through it.
             "#,
         )
         .example(

@@ -1,20 +1,20 @@
 //! The noun `learn`: optimisers, the two gradients of a bilevel search, schedules, and scores.
 
+mod finite;
 mod optimizer;
+mod scores;
 
 pub use optimizer::Optimizer;
 
 use super::inputs::{AnyBatch, relaxation};
 use super::network::SMALL;
-use crate::batch::Batch;
-use crate::data::ImageSet;
-use crate::learn::{self, Loss, Order, Unroll, With, evaluate, schedule};
-use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, ScriptType};
+use crate::learn::{self, Loss, Order, Unroll, With, schedule};
+use crate::script::binding::{Call, Library, Options, ScriptType};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
-use crate::script::nouns::network::saved::as_seen_by;
 use crate::space::Network;
 use crate::{Error, Result};
+use finite::finite;
 use rhai::{Dynamic, FnPtr, Map};
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub fn declare(library: &mut Library) {
     declare_gradients(library);
     optimizer::declare(library);
     declare_schedules(library);
-    declare_evaluation(library);
+    scores::declare(library);
 }
 
 fn declare_gradients(library: &mut Library) {
@@ -40,13 +40,15 @@ fn declare_gradients(library: &mut Library) {
                 let of =
                     Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.find("auxiliary")? };
                 let (loss, flat) = learn::loss_gradient(&net, &batch, relax.as_deref(), of)?;
+                let loss = finite(&host, "train_loss", loss)?;
                 Ok(Gradient::new(&host, loss, vec![("weights".into(), flat)]))
             },
         )
         .doc(
             r#"
             The cross-entropy of a batch in training mode and its gradient with respect to the network's weights.
-            `batch` is a batch of a data set or `#{ x: images, y: labels }`.
+            `batch` is a batch of a data set or `#{ x: images, y: labels }`. A loss that is NaN or infinite ends the
+            script.
             "#,
         )
         .option("label_smoothing", 0.0, "ε: labels are 1 − ε at the right class plus ε/classes at every class")
@@ -72,6 +74,7 @@ fn declare_gradients(library: &mut Library) {
                 let relax = relaxation(call, &net, &options)?;
                 let (loss, parts) = learn::alpha_gradient(&net, &train, &valid, relax.as_deref(), &order)?;
                 let named = net.alphas().names().map(String::from).zip(parts);
+                let loss = finite(&host, "valid_loss", loss)?;
                 Ok(Gradient::new(&host, loss, named.collect()))
             },
         )
@@ -80,7 +83,7 @@ fn declare_gradients(library: &mut Library) {
             The validation loss and its gradient with respect to the network's alphas (Liu et al. 2019, equations 5 to
             8). Order 1: at the weights as they are. Order 2: at the weights after the coming SGD step on `train`,
             through which it differentiates (momentum buffer and weight decay included, clipping not). All passes run in
-            training mode.
+            training mode. A loss that is NaN or infinite ends the script.
             "#,
         )
         .option("order", 1_usize, "1, or 2: one unrolled weight step")
@@ -104,7 +107,7 @@ fn declare_gradients(library: &mut Library) {
             "hessian_vector",
             &["net", "batch", "v", "options"],
             move |call: &Call<'_>, net: Network, batch: AnyBatch, v: Tensor, options: Options| {
-                let with = match options.get::<String>("with")?.as_str() {
+                let with = match options.get::<String>("wrt")?.as_str() {
                     "alphas" => With::Alphas,
                     "weights" => With::Weights,
                     other => return Err(Error::unknown("second derivative", other, ["alphas", "weights"])),
@@ -130,7 +133,7 @@ fn declare_gradients(library: &mut Library) {
             running statistics.
             "#,
         )
-        .option("with", "alphas".to_string(), r#""alphas" or "weights""#)
+        .option("wrt", "alphas".to_string(), r#"the second derivative's: "alphas" or "weights""#)
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
         .example_after(
             SMALL,
@@ -191,55 +194,6 @@ fn declare_schedules(library: &mut Library) {
         .example("assert(step(0.1, 0.5, 7, 4) == 0.05);");
 }
 
-fn declare_evaluation(library: &mut Library) {
-    library
-        .function(
-            "evaluate",
-            &["net", "data", "options"],
-            |call: &Call<'_>, net: Network, data: Scored, options: Options| {
-                let device = net.weights().device();
-                let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
-                let batches: Box<dyn Iterator<Item = Result<Batch>>> = match data {
-                    Scored::Set(set) => {
-                        let batches = as_seen_by(&net, &set)?.batches_in_order(options.get("batch")?)?;
-                        Box::new(batches.map(|batch| batch?.to_device(device)))
-                    }
-                    Scored::Batches(batches) => Box::new(batches.into_iter().map(|batch| batch.on(device))),
-                };
-                let score = evaluate(&net, batches, p.as_deref())?;
-                let share = |&(all, right): &(usize, usize)| match all {
-                    0 => Dynamic::UNIT,
-                    _ => Dynamic::from_float(right as f64 / all as f64),
-                };
-                let entries = [
-                    ("loss", Dynamic::from_float(score.loss)),
-                    ("accuracy", Dynamic::from_float(score.accuracy)),
-                    ("top5", Dynamic::from_float(score.top5)),
-                    ("examples", Dynamic::from_int(score.examples as i64)),
-                    ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
-                ];
-                Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
-            },
-        )
-        .doc(
-            r#"
-            Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the
-            mean `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`,
-            the accuracy on each class's examples (`()` where it has none). By running statistics. A set is scaled as
-            the images that the network was made for.
-            "#,
-        )
-        .option("batch", 256_usize, "images at once, where `data` is a set")
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
-        .example_after(
-            SMALL,
-            r#"
-            let score = evaluate(net, images("digits").test.take(32));
-            assert(score.examples == 32 && score.accuracy <= 1.0);
-            "#,
-        );
-}
-
 /// The options `order`, `optimizer` and `eta` of an alpha gradient.
 fn order(options: &Options) -> Result<Order> {
     let optimizer = options.find::<Optimizer>("optimizer")?;
@@ -278,27 +232,5 @@ impl fmt::Display for Gradient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.0.parts.iter().map(|(name, _)| name.as_str()).collect();
         write!(f, "gradient for {} of the loss {}", names.join(", "), self.0.loss)
-    }
-}
-
-/// What a network is scored on.
-enum Scored {
-    Set(ImageSet),
-    Batches(Vec<AnyBatch>),
-}
-
-impl Argument for Scored {
-    fn describe() -> String {
-        "image_set, batch or [batch]".into()
-    }
-
-    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        if let Some(set) = value.read_lock::<ImageSet>() {
-            return Ok(Self::Set(set.clone()));
-        }
-        if value.is_array() {
-            return List::<AnyBatch>::read(value).map(|list| Self::Batches(list.0));
-        }
-        AnyBatch::read(value).map(|batch| Self::Batches(vec![batch]))
     }
 }

@@ -1,5 +1,6 @@
 //! Optimisers in a script's hands.
 
+use super::finite::at_step;
 use super::{Gradient, SMALL};
 use crate::learn::{Adam, AdamOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
 use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
@@ -79,12 +80,16 @@ pub fn declare(library: &mut Library) {
             assert(all_close(a, tensor([0.5])));
             "#,
         );
+    let host = library.host();
     library
-        .method("step", &["optimizer", "gradient"], |optimizer: Optimizer, gradient: Dynamic| optimizer.step(&gradient))
+        .method("step", &["optimizer", "gradient"], move |optimizer: Optimizer, gradient: Dynamic| {
+            optimizer.step(&gradient).map_err(|error| at_step(&host, error))
+        })
         .doc(
             r#"
             One step. `gradient` comes from `weight_gradient` or `alpha_gradient` (then the loss is given back) or from
-            `gradient`: a tensor, an array or a map as the optimizer's parameters were.
+            `gradient`: a tensor, an array or a map as the optimizer's parameters were. A gradient that is NaN or
+            infinite ends the script.
             "#,
         )
         .example_after(

@@ -7,6 +7,7 @@ mod genotype;
 mod memory;
 pub mod onnx;
 pub mod saved;
+mod state;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{Blocks, EdgeMask, Pictures, alphas_by_name};
@@ -38,6 +39,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     catalogue::declare(library);
     discrete::declare(library, registry);
     saved::declare(library, registry);
+    state::declare(library);
     onnx::declare(library);
     exact::declare(library);
 }
@@ -70,7 +72,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .optional::<Map>(
             "mask",
             "every op on every edge",
-            "`#{ normal: …, reduce: … }`: for every edge an array of the names of its ops, or a bool for each op",
+            "`#{ normal: …, reduce: … }`: for every edge an array of the names of its ops, or a bool for each op; see \
+             `net.mask`",
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
@@ -149,6 +152,28 @@ fn declare_properties(library: &mut Library) {
             net.alphas.normal = zeros([2, 8]);
             assert_equal(net.alphas.normal.shape, [2, 8]);
             assert_equal(sum(net.alphas.normal ** 2).item(), 0.0);
+            "#,
+        );
+    let host = library.host();
+    library
+        .property("mask", move |net: Network| {
+            let mask = net.mask()?.into_iter().map(|mask| Dynamic::from(Tensor::new(&host.meter, mask)));
+            Ok(net.alphas().names().map(Into::into).zip(mask).collect::<Map>())
+        })
+        .doc(
+            r#"
+            By the alphas' names, 1 where there is a candidate and 0 where the option `mask` of `supernet` left it out,
+            in the alphas' shapes. A relaxation of one's own has to give 0 there:
+            `softmax(alphas.normal, 1, #{ mask: net.mask.normal })`.
+            "#,
+        )
+        .example(
+            r#"
+            let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1,
+                mask: #{ normal: [["skip_connect", "sep_conv_3x3"], DARTS_OPS] } });
+            assert(sum(net.mask.normal[0]).item() == 2.0 && sum(net.mask.reduce).item() == 16.0);
+            let p = softmax(net.alphas.normal, 1, #{ mask: net.mask.normal });
+            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
             "#,
         );
     let host = library.host();
@@ -252,9 +277,9 @@ fn declare_passes(library: &mut Library) {
         .doc(
             r#"
             Logits, [batch, classes], of images [batch, channels, height, width]; in training an auxiliary head's stand
-            behind them. Mixing weights that are not given are the softmax of the alphas. Gradients flow to weights,
-            mixing weights and images. An op whose mask is 0 wherever it stands is not run, and its mixing weight gets
-            no gradient.
+            behind them. Mixing weights that are not given are the softmax of the alphas, over the ops that run.
+            Gradients flow to weights, mixing weights and images. An op whose mask is 0 is not run, and its mixing
+            weight gets no gradient; a weight that is given for it must be 0.
             "#,
         )
         .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
@@ -375,11 +400,11 @@ fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<
             given.insert(name.into(), Dynamic::from(p));
         }
     }
-    let p = Blocks::complete(net, &given)?;
     let active: Option<Arc<[bool]>> = match options.find::<Map>("mask")? {
         Some(mask) => Some(Blocks::active(net, &mask)?),
         None => None,
     };
+    let p = Blocks::complete(net, &given, active.as_deref())?;
     let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
     let logits = net.forward(&x.float()?, Some(&p), mode, active)?;
     Ok(Tensor::new(&host.meter, logits))

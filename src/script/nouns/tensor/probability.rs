@@ -3,7 +3,7 @@
 
 use super::Tensor;
 use super::arguments::{Indices, axis};
-use crate::script::binding::Library;
+use crate::script::binding::{Library, Options};
 use crate::{Error, Result};
 use candle_core::Tensor as Candle;
 
@@ -23,14 +23,40 @@ pub(super) fn log_softmax(x: &Candle, axis: usize) -> Result<Candle> {
     Ok(x.broadcast_sub(&x.exp()?.sum_keepdim(axis)?.log()?)?)
 }
 
+/// The softmax over the elements whose mask is not 0; the others, and all of a row without any, are 0.
+fn masked_softmax(x: &Candle, axis: usize, mask: &Tensor) -> Result<Candle> {
+    if mask.dims() != x.dims() {
+        return Err(Error::user(format!("softmax: the mask is {:?}, but the numbers are {:?}", mask.dims(), x.dims())));
+    }
+    let present = mask.float()?.to_dtype(x.dtype())?.detach().ne(0.0)?;
+    let absent = Candle::full(-1e30, x.dims(), x.device())?.to_dtype(x.dtype())?;
+    // Whatever stands where the mask is 0, NaN and inf among it, has no say.
+    let weights = softmax(&present.where_cond(x, &absent)?, axis)?;
+    Ok((weights * present.to_dtype(x.dtype())?)?)
+}
+
 pub fn declare(library: &mut Library) {
     library
-        .function("softmax", &["t", "axis"], |t: Tensor, along: Option<i64>| {
+        .function("softmax", &["t", "axis", "options"], |t: Tensor, along: Option<i64>, options: Options| {
             let axis = axis(along.unwrap_or(-1), t.dims())?;
-            t.with(softmax(&t.float()?, axis)?)
+            match options.find::<Tensor>("mask")? {
+                Some(mask) => t.with(masked_softmax(&t.float()?, axis, &mask)?),
+                None => t.with(softmax(&t.float()?, axis)?),
+            }
         })
-        .doc("exp(x) over the sum of exp(x) along an axis, the last by default.")
-        .example("assert_equal(softmax(zeros([2, 4]), 1), full([2, 4], 0.25));");
+        .doc(
+            r#"
+            exp(x) over the sum of exp(x) along an axis, the last by default. With a mask the sum is over the elements
+            whose mask is not 0; the others are 0, and so is a row without any.
+            "#,
+        )
+        .optional::<Tensor>("mask", "all take part", "a tensor of the shape of `t`; 0: the element takes no part")
+        .example(
+            r#"
+            assert_equal(softmax(zeros([2, 4]), 1), full([2, 4], 0.25));
+            assert_equal(softmax(tensor([1, 7, 1]), 0, #{ mask: tensor([1, 0, 1]) }), tensor([0.5, 0, 0.5]));
+            "#,
+        );
     library
         .function("log_softmax", &["t", "axis"], |t: Tensor, along: Option<i64>| {
             let axis = axis(along.unwrap_or(-1), t.dims())?;
