@@ -8,6 +8,7 @@ pub mod bounds;
 mod builder;
 mod combine;
 mod counts;
+mod live;
 mod op;
 pub mod plan;
 mod weights;

@@ -396,3 +396,13 @@ fn noise_has_the_keys_that_it_always_had() {
         assert_eq!(draws.noise(id, image).take(20).collect::<Vec<f32>>(), expected, "noise {id} of image {image}");
     }
 }
+
+#[test]
+fn a_bias_behind_a_depthwise_and_a_pointwise_convolution_has_its_gradient() {
+    for size in [(9, 5), (6, 20)] {
+        check("biased pointwise", 3, size, 3, |g, x| {
+            let deep = g.depthwise("deep", x, 3, 1, 1).unwrap();
+            g.conv("narrow", deep, Conv::square(20, 1).bias()).unwrap()
+        });
+    }
+}

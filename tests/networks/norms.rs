@@ -176,3 +176,22 @@ fn a_mean_of_a_thousand_and_a_spread_of_one_are_normalised_to_a_ten_thousandth()
         assert_close(&network.statistics().values(), &[0.1 * mean, 0.9 + 0.1 * unbiased], 1e-5);
     }
 }
+
+#[test]
+fn a_norm_that_a_mask_leaves_out_keeps_its_running_statistics() {
+    // The images are normalised for the masked term alone, but read by the other one too.
+    let mut graph = Graph::new(2, 4, 4);
+    let slots = graph.slots("mix", 1, 2).unwrap();
+    let input = graph.input();
+    let normed = graph.batch_norm("norm", input, false).unwrap();
+    let mixed = graph.mixed(&[(input, slots.slot(0, 0)), (normed, slots.slot(0, 1))]).unwrap();
+    let pooled = graph.global_pool(mixed);
+    graph.set_output(pooled);
+    let network = Network::new(graph, Seed(1), &Device::Cpu).unwrap();
+    let x = Tensor::from_vec(scattered(3 * 32, 2), (3, 2, 4, 4), &Device::Cpu).unwrap();
+    let before = network.statistics().values();
+    network.forward(&x, None, Mode::Training, Some([true, false].into())).unwrap();
+    assert_eq!(network.statistics().values(), before);
+    network.forward(&x, None, Mode::Training, Some([true, true].into())).unwrap();
+    assert_ne!(network.statistics().values(), before);
+}

@@ -92,7 +92,7 @@ impl Shared {
             if agendas.len() >= KINDS {
                 agendas.remove(0);
             }
-            let agenda = Agenda::new(&self.cpu.plan, &training.backward, active, wanted);
+            let agenda = Agenda::new(&self.cpu.plan, &self.graph, &training.backward, active, wanted);
             agendas.push((Arc::downgrade(training), Arc::new(agenda)));
         }
         agendas[agendas.len() - 1].1.clone()

@@ -90,7 +90,7 @@ fn a_pass_after_the_first_allocates_nothing() {
     let (mut out, dy) = (vec![0.0; batch * 10], vec![0.1; batch * 10]);
     let training = cpu.plan.training.clone();
     let agendas: Vec<Agenda> = [(true, true, true), (false, false, true), (false, true, false)]
-        .map(|(x, w, p)| Agenda::new(&cpu.plan, &training.backward, None, Wanted { x, w, p }))
+        .map(|(x, w, p)| Agenda::new(&cpu.plan, &graph, &training.backward, None, Wanted { x, w, p }))
         .into();
     let mut gradients = Flat { x: vec![0.0; x.len()], w: vec![0.0; w.len()], p: vec![0.0; p.len()] };
     let (draws, options) = (Draws::default(), CpuOptions::choose().unwrap());

@@ -3,6 +3,7 @@
 use super::live::Live;
 use crate::engine::Wanted;
 use crate::graph::plan::{BackStage, BackStep, Plan, RawId, StageId, Step, StepId, SumId, Table, UnitId, ValueId};
+use crate::graph::{Graph, Op};
 
 /// The steps that run, by stage, forward and backward.
 pub(in crate::engine::cpu) struct Agenda {
@@ -12,6 +13,8 @@ pub(in crate::engine::cpu) struct Agenda {
     /// By raw tensor: whether a wanted gradient depends on its gradient.
     pub needs: Table<RawId, bool>,
     pub backward: Vec<BackAgenda>,
+    /// By norm of the graph: whether the output depends on it, so that its running statistics follow.
+    pub norms: Vec<bool>,
 }
 
 /// One stage of the backward pass.
@@ -23,12 +26,19 @@ pub(in crate::engine::cpu) struct BackAgenda {
 
 impl Agenda {
     /// `backward` is the plan's backward pass, with or without tensors that are recomputed.
-    pub fn new(plan: &Plan, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
+    pub fn new(plan: &Plan, graph: &Graph, backward: &[BackStage], active: Option<&[bool]>, wanted: Wanted) -> Self {
         let live = Live::new(plan, active);
         let steps_of = |steps: &[StepId]| steps.iter().copied().filter(|&step| live.steps[step]).collect();
         let forward = plan.forward.map(|(_, stage)| steps_of(&stage.steps));
         let needs = live.needs(plan, wanted);
-        let mut agenda = Self { live, wanted, forward, needs, backward: Vec::new() };
+        let of_graph = graph.live(active);
+        let mut norms = vec![false; graph.norms().len()];
+        for node in graph.nodes().filter(|node| of_graph[node.index()]) {
+            if let Op::Norm { norm, .. } = graph.op(node) {
+                norms[*norm] = true;
+            }
+        }
+        let mut agenda = Self { live, wanted, forward, needs, backward: Vec::new(), norms };
         // From the end: only what is still read needs to be recomputed.
         let mut read = plan.raws.beside(false);
         for stage in backward.iter().rev() {

@@ -66,6 +66,10 @@ impl Run<'_> {
                 self.statistics.update(|values| {
                     for channel in 0..positions.len() {
                         let Some((part, within)) = self.norm_part(index, channel) else { continue };
+                        // Siblings run together, those that a mask leaves out too; a tensor may have other readers.
+                        if !self.agenda.norms[part.info] {
+                            continue;
+                        }
                         // The statistics of a norm that siblings share move once.
                         let first = norm.parts.iter().flatten().find(|p| p.info == part.info);
                         if first.is_some_and(|p| !std::ptr::eq(p, part)) {

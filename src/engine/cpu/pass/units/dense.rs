@@ -125,6 +125,24 @@ impl Run<'_> {
         unsafe { dense_gradient(self.isa, gradient, x, strides, filled, dy, strides, blocks, n) };
     }
 
+    /// Adds the bias's gradient over n pixels of the output's gradient.
+    ///
+    /// # Safety
+    /// `gradient` must be good for a float per output lane, `dy` for n pixels in each output block.
+    pub(super) unsafe fn bias_gradient(
+        &self,
+        unit: UnitView,
+        gradient: *mut f32,
+        dy: *const f32,
+        strides: Strides,
+        n: usize,
+    ) {
+        for block in 0..unit.shape.output_blocks {
+            // SAFETY: the caller's promise.
+            unsafe { dots(self.isa, dy.add(block * strides.block), n, &[], gradient.add(block * LANES), &[]) };
+        }
+    }
+
     /// From the gradient plane through the taps and the activation into the input's gradient, row by row, one class of
     /// columns after another.
     pub(super) fn dense_input_gradient(

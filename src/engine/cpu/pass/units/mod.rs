@@ -128,6 +128,9 @@ impl Run<'_> {
                 unsafe {
                     let to = gradient.add(unit.packing.depthwise_len);
                     self.pointwise_weights(unit, to, middle, dy, strides, pixels);
+                    if unit.bias.is_some() {
+                        self.bias_gradient(unit, to.add(unit.packing.dense_len), dy, strides, pixels);
+                    }
                 }
             }
             // SAFETY: `dy` is good for the strip.
