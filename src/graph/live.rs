@@ -16,9 +16,25 @@ impl Graph {
             match self.op(node) {
                 Op::Sum { terms } => stack.extend(terms.iter().filter(runs).map(|term| term.node)),
                 Op::Zero { .. } => {}
+                Op::Select { input, channels } => stack.extend(self.parts_read(*input, channels)),
                 op => stack.extend(op.inputs()),
             }
         }
         live
+    }
+
+    /// The nodes behind a selection: of a concatenation only the parts that have a selected channel.
+    fn parts_read(&self, input: Node, channels: &[u32]) -> Vec<Node> {
+        let Op::Concat { inputs } = self.op(input) else { return vec![input] };
+        let mut first = 0;
+        let mut read = Vec::new();
+        for &part in inputs {
+            let end = first + self.shape(part).channels;
+            if channels.iter().any(|&channel| (first..end).contains(&(channel as usize))) {
+                read.push(part);
+            }
+            first = end;
+        }
+        read
     }
 }

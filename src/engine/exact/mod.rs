@@ -143,10 +143,16 @@ impl Exact {
             of_batch: !matches!(norms, Norms::Evaluation(_)),
             output: self.output.index(),
         };
+        let live = graph.live(active);
         for node in graph.nodes().filter(|node| runs[node.index()]) {
             interrupt::check()?;
             if let Op::Norm { input, norm, .. } = graph.op(node) {
-                let moments = self.moments(record.value(input.index()), *norm, &mut norms);
+                let x = record.value(input.index());
+                let moments = match (&mut norms, live[node.index()]) {
+                    // Of a norm whose channels nobody reads nothing follows.
+                    (Norms::Training(_), false) => Moments::of_batch(x),
+                    _ => self.moments(x, *norm, &mut norms),
+                };
                 record.moments[node.index()] = Some(moments);
             }
             let mut maps = self.primitive(node, &record, x, draws);

@@ -37,6 +37,8 @@ pub(super) enum Touch {
     /// While gradients are already being written.
     ReadsLate(RawId),
     ReadsGradient(ValueId),
+    /// While other gradients are being written already.
+    ReadsGradientLate(ValueId),
     WritesGradient(ValueId),
 }
 
@@ -93,7 +95,7 @@ impl Lives {
                 let owner = self.owner(plan, value).0;
                 widen(&mut self.gradients[owner], now);
             }
-            Touch::WritesGradient(value) => {
+            Touch::WritesGradient(value) | Touch::ReadsGradientLate(value) => {
                 let owner = self.owner(plan, value).0;
                 widen(&mut self.gradients[owner], now + 1);
             }
@@ -138,12 +140,13 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
             plan.sums[*sum].dots.iter().filter(read).for_each(|&raw| note(Touch::Reads(raw)));
         }
         BackStep::SumTerm { sum, term, .. } => {
-            reads_gradient(plan, plan.sums[*sum].value, note);
+            reads_gradient_throughout(plan, plan.sums[*sum].value, note);
             note(Touch::WritesGradient(plan.sums[*sum].terms[*term].value));
         }
         BackStep::Norm { value, into, .. } => {
-            reads_gradient(plan, *value, note);
+            reads_gradient_throughout(plan, *value, note);
             note(Touch::Reads(plan.values[*value].raw));
+            note(Touch::ReadsLate(plan.values[*value].raw));
             note(Touch::WritesGradient(*into));
         }
         BackStep::Recompute { step } => {
@@ -185,7 +188,17 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
     }
 }
 
-fn reads_gradient(plan: &Plan, value: ValueId, note: &mut impl FnMut(Touch)) {
+/// For steps that write pixel by pixel what they read pixel by pixel: the one must not lie on the other.
+fn reads_gradient_throughout(plan: &Plan, value: ValueId, note: &mut impl FnMut(Touch)) {
+    reads_gradient(plan, value, &mut |touch| {
+        if let Touch::ReadsGradient(value) = touch {
+            note(Touch::ReadsGradientLate(value));
+        }
+        note(touch);
+    });
+}
+
+fn reads_gradient(plan: &Plan, value: ValueId, note: &mut dyn FnMut(Touch)) {
     match &plan.values[value].gradient {
         Gradient::Buffer => note(Touch::ReadsGradient(value)),
         Gradient::Terms(terms) => {

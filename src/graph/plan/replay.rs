@@ -51,17 +51,17 @@ fn replay(plan: &Plan, training: &Training) {
         let mut writes = Vec::new();
         touches(plan, step, &mut |touch| match touch {
             Touch::Reads(raw) | Touch::ReadsLate(raw) => raw_at(&mut region, backward, raw, false),
-            Touch::ReadsGradient(value) => gradient_at(&mut region, value, false),
+            Touch::ReadsGradient(value) | Touch::ReadsGradientLate(value) => gradient_at(&mut region, value, false),
             Touch::WritesGradient(value) => writes.push(value),
         });
         if let BackStep::Recompute { step } = step {
             raw_at(&mut region, backward, plan.output_of(*step), true);
         }
         writes.into_iter().for_each(|value| gradient_at(&mut region, value, true));
-        touches(plan, step, &mut |touch| {
-            if let Touch::ReadsLate(raw) = touch {
-                raw_at(&mut region, backward, raw, false);
-            }
+        touches(plan, step, &mut |touch| match touch {
+            Touch::ReadsLate(raw) => raw_at(&mut region, backward, raw, false),
+            Touch::ReadsGradientLate(value) => gradient_at(&mut region, value, false),
+            _ => {}
         });
     }
 }
