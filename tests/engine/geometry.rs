@@ -62,6 +62,20 @@ fn every_convolution_padded_beyond_its_kernel_has_the_right_gradients() {
     }
 }
 
+#[test]
+fn gradient_planes_of_one_size_with_other_halos_keep_their_zeros() {
+    // With their halos both planes of gradients are 10 × 10: 6 × 6 and two pixels around, 8 × 8 and one. The second
+    // convolution comes first in the backward pass, and one thread has both planes in the same place.
+    let conv = |kernel, padding| Conv { padding: (padding, padding), ..Conv::square(4, kernel) };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        check("halos 2 and 1", 3, (8, 8), 2, |graph, x| {
+            let inner = graph.conv("inner", x, conv(3, 0)).unwrap();
+            graph.conv("outer", inner, conv(5, 3)).unwrap()
+        });
+    });
+}
+
 /// The message with which a builder refuses.
 fn refused<T>(build: impl FnOnce(&mut Graph, Node) -> candlewick::Result<T>) -> String {
     let mut graph = Graph::new(4, 8, 8);

@@ -12,7 +12,7 @@ mod executor;
 pub(crate) mod kernels;
 pub(crate) mod memory;
 #[cfg(test)]
-mod no_allocation;
+mod allocations;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod profile;

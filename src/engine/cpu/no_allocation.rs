@@ -1,4 +1,5 @@
-//! The kernels' part of a pass allocates nothing after the first pass: its memory is kept for the next one.
+//! What passes ask the allocator for: the first one what a memory limit counts, the kernels' part of those after it
+//! nothing, as all its memory is kept for the next one.
 
 use super::executor::CpuOptions;
 use super::memory::Tapes;
@@ -20,9 +21,12 @@ static ASKED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static WATCHED: Cell<bool> = const { Cell::new(false) };
+    /// What this thread has asked for so far.
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(bytes: usize) {
+    let _ = BYTES.try_with(|all| all.set(all.get() + bytes));
     if WATCHED.try_with(Cell::get).unwrap_or(false) {
         ASKED.fetch_add(1, Ordering::Relaxed);
     }
@@ -31,15 +35,15 @@ fn count() {
 // SAFETY: passes everything on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, len: usize) -> *mut u8 {
-        count();
+        count(len);
         unsafe { System.realloc(old, layout, len) }
     }
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -133,4 +137,41 @@ fn a_pass_after_the_first_allocates_nothing() {
     drop(std::hint::black_box(vec![1u8]));
     assert_eq!(ASKED.load(Ordering::Relaxed) - before, 1);
     WATCHED.set(false);
+}
+
+/// Wide enough that every kind of table is far larger than what the allocations themselves cost.
+fn wide() -> Graph {
+    let mut g = Graph::new(3, 6, 6);
+    let slots = g.slots("mix", 1, 2).unwrap();
+    let slot = |column| Slot(slots.slot(0, column).0);
+    let stem = g.pointwise("stem", g.input(), 512).unwrap();
+    let stem = g.batch_norm("stem_norm", stem, true).unwrap();
+    let smooth = g.activate(stem, Activation::Silu);
+    let deep = g.depthwise("deep", smooth, 3, 1, 1).unwrap();
+    let deep = g.pointwise("wide", deep, 512).unwrap();
+    let deep = g.batch_norm("norm", deep, false).unwrap();
+    let mixed = g.mixed(&[(stem, slot(0)), (deep, slot(1))]).unwrap();
+    let pooled = g.global_pool(mixed);
+    let logits = g.linear("head", pooled, 2048).unwrap();
+    g.set_output(logits);
+    g
+}
+
+#[test]
+fn a_limit_counts_the_bytes_that_a_pass_asks_for() {
+    let cpu = CpuPlan::new(Plan::new(&wide()).unwrap());
+    let region = cpu.plan.training.memory.forward.len;
+    for (threads, batch) in [(1, 1), (1, 40), (3, 5)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (asked, counted) = pool.install(|| {
+            let before = BYTES.get();
+            let tape = Tapes::default().take(&cpu, region, batch, true).unwrap();
+            let asked = BYTES.get() - before;
+            drop(tape);
+            (asked, size_of::<f32>() * region * batch + cpu.table_bytes(batch))
+        });
+        // Not counted: aligning a buffer, and what a thread's lists are beside their entries.
+        let slack = 2048 + 2048 * threads;
+        assert!(asked.abs_diff(counted) < slack, "{threads} threads, {batch} images: {counted} of {asked} bytes");
+    }
 }
