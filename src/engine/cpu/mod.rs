@@ -7,12 +7,12 @@
 //! `executor.rs` is what the engine sees, `plan.rs` what is worked out once, `pass/` what runs, `memory/` where it all
 //! lies, `kernels/` the arithmetic.
 
+#[cfg(test)]
+mod allocations;
 mod budget;
 mod executor;
 pub(crate) mod kernels;
 pub(crate) mod memory;
-#[cfg(test)]
-mod allocations;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod profile;

@@ -160,7 +160,7 @@ fn wide() -> Graph {
 #[test]
 fn a_limit_counts_the_bytes_that_a_pass_asks_for() {
     let cpu = CpuPlan::new(Plan::new(&wide()).unwrap());
-    let region = cpu.plan.training.memory.forward.len;
+    let region = cpu.plan.training.placement.forward.len;
     for (threads, batch) in [(1, 1), (1, 40), (3, 5)] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let (asked, counted) = pool.install(|| {
