@@ -17,9 +17,9 @@ use std::sync::Arc;
 /// The error that is always allowed, by the largest magnitude in its tensor.
 const ROUNDING: f64 = 5e-6;
 /// How much further than the exact executor does when it rounds the engine may move. It rounds within primitives too.
-const FURTHER: f64 = 300.0;
+const FURTHER: f64 = 200.0;
 /// The largest tolerance, by the largest magnitude in its tensor, at which a comparison still says something.
-const LOOSEST: f64 = 2e-3;
+const LOOSEST: f64 = 1e-2;
 /// Kinks and ties must be further away, by the largest magnitude in their map.
 const NEAREST: f64 = 2e-6;
 /// How often the exact executor rounds.

@@ -22,7 +22,7 @@ fn a_path_of_a_supernet_is_scored_by_statistics_of_its_own() {
         let running = evaluate(net, test, #{{ relax: path }});
         let batch = evaluate(net, test, #{{ relax: path, statistics: \"batch\" }});
         let apart = abs(batch.loss - running.loss);
-        assert(apart > 0.05, `${{running.loss}} by running, ${{batch.loss}} by the batch`);
+        assert(apart > 0.01, `${{running.loss}} by running, ${{batch.loss}} by the batch`);
 
         // Batch statistics move nothing.
         assert(evaluate(net, test, #{{ relax: path }}).loss == running.loss);

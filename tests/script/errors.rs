@@ -66,8 +66,10 @@ fn a_wrong_type_or_arity_shows_the_declared_signature() {
         .shows(2, &["zeros: `shape` must be [int], not the string \"x\"", "hint: zeros(shape: [int]) -> tensor"]);
     run("let t = zeros([1, \"x\"]);").shows(2, &["element 1 is not the string \"x\""]);
     run("let t = linspace(1, 2);").shows(2, &["`linspace` was called with 2 arguments", "count: int"]);
-    run("let t = softmax(3, 1);")
-        .shows(2, &["`softmax` does not take (int, int)", "declared as softmax(t: tensor, axis?: int)"]);
+    run("let t = softmax(3, 1);").shows(
+        2,
+        &["`softmax` does not take (int, int)", "declared as softmax(t: tensor, axis?: int, options?: options)"],
+    );
     run("let t = zeros([2]).softmax(0, 1, 2);")
         .shows(2, &["`softmax` was called with 4 arguments", "declared as softmax"]);
     run("let t = zeros([2]) + true;").shows(2, &["`+` cannot be applied to tensor and bool", "s.rhai:1:20"]);

@@ -230,7 +230,7 @@ fn gradient_returns_the_structure_it_was_given() {
     }
     fails("let a = parameter(ones([2])); gradient(a, a);", "the loss has shape [2]");
     fails("let a = parameter(ones([2])); gradient(sum(a), [a, a * 2]);", "element 1 is not a parameter");
-    fails("gradient(tensor(1), [3]);", "element 0 is not a tensor but the int 3");
+    fails("let a = parameter(tensor(1)); gradient(a, [3]);", "element 0 is not a tensor but the int 3");
 }
 
 #[test]

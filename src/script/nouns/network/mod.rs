@@ -170,7 +170,7 @@ fn declare_properties(library: &mut Library) {
         .example(
             r#"
             let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1,
-                mask: #{ normal: [["skip_connect", "sep_conv_3x3"], DARTS_OPS] } });
+                mask: #{ normal: [["skip_connect", "sep_conv_3x3"], ["max_pool_3x3"]] } });
             assert(sum(net.mask.normal[0]).item() == 2.0 && sum(net.mask.reduce).item() == 16.0);
             let p = softmax(net.alphas.normal, 1, #{ mask: net.mask.normal });
             let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
