@@ -222,6 +222,26 @@ fn sums_concatenations_and_selections() {
     });
 }
 
+/// Norms and sums pass one gradient straight on into another, which must not lie over what is still read.
+#[test]
+fn gradients_are_not_written_over_while_they_are_read() {
+    check("images read by a pool, a norm and a concatenation", 4, (9, 17), 2, |g, x| {
+        let slots = g.slots("mixed", 1, 3).unwrap();
+        let pool = Pool { kind: PoolKind::Average { count_padding: true }, kernel: 2, stride: 1, padding: 1 };
+        let pool = g.pool(x, pool).unwrap();
+        let mixed = g.mixed(&[0, 1, 2].map(|column| (pool, slots.slot(0, column)))).unwrap();
+        let pool = g.batch_norm("pool", pool, false).unwrap();
+        let normed = g.batch_norm("images", x, false).unwrap();
+        let relu = g.relu(normed);
+        let both = g.concat(&[x, relu]).unwrap();
+        let probes = [("a", mixed), ("b", pool), ("c", both)].map(|(name, node)| {
+            let shape = g.shape(node);
+            g.conv(name, node, Conv { kernel: (shape.height, shape.width), ..Conv::square(4, 1) }).unwrap()
+        });
+        g.concat(&probes).unwrap()
+    });
+}
+
 #[test]
 fn one_image_one_channel_and_many_images() {
     for batch in [1, 3, 37] {
