@@ -13,7 +13,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 pub struct Loss {
     /// ε (Szegedy et al. 2016): labels are 1 − ε at the right class plus ε/classes at every class.
     pub label_smoothing: f64,
-    /// What an auxiliary head's loss is multiplied by; none: by [`AUXILIARY`] where the network has such a head.
+    /// What an auxiliary head's loss is multiplied by; none: by 0.4 (the paper's) where the network has such a head.
     pub auxiliary: Option<f64>,
 }
 
