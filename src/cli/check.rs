@@ -1,5 +1,6 @@
 //! `candlewick check SCRIPT…`: what is wrong with scripts, as far as reading tells.
 
+use super::lines::print;
 use super::{Outcome, Pages};
 use crate::script::{Host, Page, Script, Setup, on_script_thread};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub fn check(arguments: Arguments) -> Outcome {
     for path in &arguments.scripts {
         let pages = on_script_thread(|| findings(path))?;
         if pages.is_empty() {
-            println!("{}: nothing wrong found", path.display());
+            print(&format!("{}: nothing wrong found\n", path.display()))?;
         }
         found.extend(pages);
     }

@@ -1,6 +1,7 @@
 //! `candlewick doc [NAME]`: what scripts can call, with examples; `--write DIR` writes it as files.
 
 use super::Outcome;
+use super::lines::print;
 use crate::script::{self, Catalogue, reference};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -21,11 +22,10 @@ pub fn doc(arguments: Arguments) -> Outcome {
         write(folder, "candlewick.d.rhai", &reference::definitions(&catalogue))?;
     }
     match arguments.name {
-        Some(name) => print!("{}", about(&catalogue, &name)?),
-        None if arguments.write.is_none() => print!("{}", reference::overview(&catalogue)),
-        None => {}
+        Some(name) => print(&about(&catalogue, &name)?),
+        None if arguments.write.is_none() => print(&reference::overview(&catalogue)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {

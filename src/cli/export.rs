@@ -1,10 +1,12 @@
 //! `candlewick export RUN --onnx FILE`: a trained network for other runtimes.
 
 use super::Outcome;
+use super::lines::print;
 use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
 use crate::script::{Exported, legend_of};
 use crate::space::SavedNetwork;
 use crate::{Error, Result};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// What scripts save in a run's folder, in the order in which they are looked for.
@@ -34,18 +36,19 @@ pub fn export(arguments: Arguments) -> Outcome {
     let legend = legend_of(network);
     let exported = Exported { network, legend: &legend, about: &saved.about, fold_norms, normalise };
     let size = exported.write(&onnx)?;
-    println!("{}: {size} bytes, opset {OPSET}, IR version {IR_VERSION}", onnx.display());
-    println!("from {}", from.display());
+    let mut told = format!("{}: {size} bytes, opset {OPSET}, IR version {IR_VERSION}\n", onnx.display());
+    let _ = writeln!(told, "from {}", from.display());
     if let Some(recipe) = network.recipe() {
-        println!("{recipe}");
+        let _ = writeln!(told, "{recipe}");
     }
     let shape = network.graph().shape(network.graph().input());
     let scale = match normalise {
         true => "pixels from 0 to 1".to_string(),
         false => format!("pixels from 0 to 1, less {:?}, divided by {:?}", legend.mean, legend.std),
     };
-    println!("input {INPUT}: batch × {} × {} × {}, {scale}", shape.channels, shape.height, shape.width);
-    println!("output {OUTPUT}: batch × {}", network.classes());
+    let _ = writeln!(told, "input {INPUT}: batch × {} × {} × {}, {scale}", shape.channels, shape.height, shape.width);
+    let _ = writeln!(told, "output {OUTPUT}: batch × {}", network.classes());
+    print(&told)?;
     if network.graph().noise_count() > 0 {
         eprintln!(
             "note: the genotype holds noise, so the logits are others at every run, and not every runtime has it"

@@ -1,4 +1,4 @@
-//! Results on stdout: a table where somebody reads it at a terminal, one JSON object a line where a program does.
+//! Results on stdout: text, or a table where somebody reads it at a terminal, one JSON object a line where a program does.
 
 use crate::bench::{Line, table};
 use anyhow::{Context, Result};
@@ -18,6 +18,11 @@ pub(super) fn print_lines(lines: &[impl Line]) -> Result<()> {
             lines.iter().map(object).collect::<Result<String>>()?
         }
     };
+    print(&text)
+}
+
+/// Prints text on stdout.
+pub(super) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // A reader that has gone away wants no more.

@@ -1,6 +1,7 @@
 //! `candlewick run SCRIPT`: runs a script, or with `--help` says what it is and which parameters it has.
 
 use super::device::DeviceName;
+use super::lines::print;
 use super::precision::Precision;
 use super::workers::start_workers;
 use super::{Outcome, memory, subcommand};
@@ -65,17 +66,17 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 pub fn run(arguments: Arguments) -> Outcome {
     let Some(path) = arguments.script.clone() else {
-        println!("{}", subcommand("run").render_long_help());
-        return Ok(());
+        return print(&format!("{}\n", subcommand("run").render_long_help()));
     };
     if arguments.help {
-        return Ok(script::on_script_thread(|| help(&path))??);
+        return print(&script::on_script_thread(|| help(&path))??);
     }
     script::quiet_panics();
     listen_for_ctrl_c()?;
     let host = host(arguments, path)?;
     let ended = script::on_script_thread(|| Script::load(host.clone())?.run())?;
-    Ok(ended.map_err(|page| way_on(page, &host))?)
+    ended.map_err(|page| way_on(page, &host))?;
+    Ok(host.printed()?)
 }
 
 /// Adds to the page of a run that was interrupted or failed how to go on with it.
@@ -151,8 +152,8 @@ fn listen_for_ctrl_c() -> Result<()> {
     ctrlc::set_handler(handler).context("no handler for Ctrl-C")
 }
 
-/// Prints what the script's leading comment says and its parameters.
-fn help(path: &Path) -> Result<(), Box<Page>> {
+/// What the script's leading comment says, and its parameters.
+fn help(path: &Path) -> Result<String, Box<Page>> {
     let script = Script::load(Host::new(Setup { script: path.into(), ..Setup::default() }))?;
     let mut text = format!("{}\n", script.about());
     let listing = script.params();
@@ -168,8 +169,7 @@ fn help(path: &Path) -> Result<(), Box<Page>> {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text.push_str("\n`candlewick run --help` lists the options of the command itself.\n");
-    print!("{text}");
-    Ok(())
+    Ok(text)
 }
 
 fn head(param: &Param) -> String {

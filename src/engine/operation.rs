@@ -20,11 +20,16 @@ impl Operation {
     pub fn run(executor: Arc<dyn Executor>, inputs: Inputs<'_>, pass: &Pass) -> Result<Tensor> {
         let Inputs { x, w, p } = inputs;
         let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
-        let (output, tape) = executor.forward(inputs, pass, wanted)?;
         if !wanted.any() {
-            return Ok(output);
+            return Ok(executor.forward(inputs, pass, wanted)?.0);
         }
-        let operation = Self { executor, pass: pass.clone(), wanted, output, tape: Mutex::new(tape) };
+        let mut pass = pass.clone();
+        if pass.mode == Mode::Evaluation {
+            // Gradients are of the output that was computed, even if the network's statistics move on before they are.
+            pass.statistics = pass.statistics.copy();
+        }
+        let (output, tape) = executor.forward(inputs, &pass, wanted)?;
+        let operation = Self { executor, pass, wanted, output, tape: Mutex::new(tape) };
         Ok(x.apply_op3(w, p, operation)?)
     }
 

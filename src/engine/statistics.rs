@@ -29,6 +29,11 @@ impl RunningStatistics {
         self.update(|values| values.clone())
     }
 
+    /// Statistics of their own, with the same values.
+    pub(crate) fn copy(&self) -> Self {
+        Self { values: Arc::new(Mutex::new(self.values())) }
+    }
+
     /// Replaces all values; as many as [`Graph::statistics_len`].
     ///
     /// # Errors

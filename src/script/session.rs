@@ -1,6 +1,6 @@
 //! One script from file to finish: read, compiled, checked against `--set`, run.
 
-use super::binding::{Catalogue, Library, STACK_BYTES, Sources, engine, locate, unmarked};
+use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
 use super::pages::{Page, check, unkept};
@@ -43,13 +43,9 @@ impl Script {
         let text = unmarked(text);
         let file = host.setup.script.display().to_string();
         let sources = Sources::default();
-        sources.add(&file, &text);
         let (engine, catalogue) = engine(&host, &sources, declare);
-        match engine.compile_with_scope(&catalogue.scope(), &text) {
-            Ok(mut ast) => {
-                ast.set_source(file.as_str());
-                Ok(Self { host, engine, catalogue, sources, file, text, ast })
-            }
+        match compile(&engine, &catalogue.scope(), &sources, &file, &text) {
+            Ok(ast) => Ok(Self { host, engine, catalogue, sources, file, text, ast }),
             Err(error) => Err(Page::from_rhai(&error.into(), &file, &sources, &catalogue).into()),
         }
     }
@@ -98,11 +94,8 @@ impl Script {
         let path = locate(&self.host, name).map_err(Page::from)?;
         let text = unmarked(std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?);
         let file = path.display().to_string();
-        self.sources.add(&file, &text);
-        let ast = self.engine.compile_with_scope(&self.catalogue.scope(), text);
-        let mut ast = ast.map_err(|e| Page::from_rhai(&e.into(), &file, &self.sources, &self.catalogue))?;
-        ast.set_source(file);
-        Ok(ast)
+        compile(&self.engine, &self.catalogue.scope(), &self.sources, &file, &text)
+            .map_err(|e| Page::from_rhai(&e.into(), &file, &self.sources, &self.catalogue).into())
     }
 
     /// Runs the script.

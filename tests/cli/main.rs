@@ -2,6 +2,7 @@
 
 mod bench;
 mod devices;
+mod output;
 mod search;
 mod training;
 

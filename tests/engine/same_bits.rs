@@ -3,7 +3,12 @@
 
 use crate::binary::{command, finish, folder_with};
 use crate::simd::simd_paths;
+use candle_core::{Device, Var};
+use candlewick::engine::{CpuOptions, Engine, Isa, Pass, Target};
+use candlewick::graph::Shape;
 use candlewick::run::{Entry, difference, read};
+use candlewick::space::{Supernet, SupernetOptions};
+use std::sync::Arc;
 
 /// A search in which everything that could differ takes part: augmentation, shuffling, a sampled relaxation, the
 /// unrolled step, evaluation; with channels that fill no vector and batches that no number of threads divides.
@@ -82,6 +87,37 @@ fn runs_with_partial_channels_are_equal_with_any_number_of_threads() {
         let one = search_of(&script, simd, 1, 7);
         equal(&one, &search_of(&script, simd, 2, 7), &format!("{simd}, 1 and 2 threads"));
         equal(&one, &search_of(&script, simd, 5, 7), &format!("{simd}, 1 and 5 threads"));
+    }
+}
+
+/// Large stages write past the cache and small ones do not: where the line is drawn changes no bit.
+#[test]
+fn results_are_the_same_whether_a_stage_fits_in_the_cache_or_not() {
+    let options =
+        SupernetOptions { channels: 5, layers: 3, nodes: 3, ..SupernetOptions::new(Shape::new(3, 12, 12), 10) };
+    let graph = Arc::new(Supernet::build(&options).expect("a supernet").graph);
+    let noise = |count: usize, scale: f32| -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 % 1013) as f32 / 506.5 - 1.0) * scale).collect()
+    };
+    let var = |values: Vec<f32>, shape: &[usize]| Var::from_vec(values, shape, &Device::Cpu).expect("a variable");
+    let x = var(noise(3 * 3 * 144, 1.0), &[3, 3, 12, 12]);
+    let w = var(noise(graph.parameters(), 0.3), &[graph.parameters()]);
+    let p = var(noise(graph.slot_count(), 0.2), &[graph.slot_count()]);
+    let bits = |isa: Isa, cache: usize| -> Vec<u32> {
+        let engine = Engine::compile_for(graph.clone(), Target::Cpu(CpuOptions { isa, cache })).expect("it compiles");
+        let logits = engine.forward(&x, &w, &p, &Pass::default()).expect("a pass");
+        let store = logits.sqr().and_then(|y| y.sum_all()).and_then(|loss| loss.backward()).expect("gradients");
+        let gradients = [&x, &w, &p].map(|of| store.get(of).expect("a gradient").clone());
+        let values = [logits]
+            .into_iter()
+            .chain(gradients)
+            .flat_map(|t| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values"));
+        values.map(f32::to_bits).collect()
+    };
+    for isa in Isa::available() {
+        let never = bits(isa, 0);
+        assert!(never.len() > graph.parameters());
+        assert!(never == bits(isa, usize::MAX), "{}", isa.name());
     }
 }
 

@@ -52,6 +52,21 @@ fn only_training_passes_move_running_statistics() {
     assert_ne!(network.statistics().values(), start);
 }
 
+#[test]
+fn gradients_at_running_statistics_are_of_the_output_that_was_computed() {
+    let network = small(1, Masks::default());
+    network.forward(&batch().images, None, Mode::Training, None).unwrap();
+    let w = network.weights().tensor();
+    let loss =
+        network.forward(&batch().images, None, Mode::Evaluation, None).unwrap().sqr().unwrap().sum_all().unwrap();
+    let first = values(loss.backward().unwrap().get(&w).unwrap());
+    // The second time the pass runs again, after the network's own statistics have moved.
+    for _ in 0..3 {
+        network.forward(&batch().images.affine(3.0, 1.0).unwrap(), None, Mode::Training, None).unwrap();
+    }
+    assert_eq!(values(loss.backward().unwrap().get(&w).unwrap()), first);
+}
+
 /// No unit loads a map here, so the scratch plane is the activation's alone.
 #[test]
 fn an_activation_needs_no_convolution_beside_it() {

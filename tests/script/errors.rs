@@ -128,6 +128,41 @@ fn what_a_script_throws_fails_the_run() {
 }
 
 #[test]
+fn whatever_is_caught_has_a_message_and_a_hint() {
+    let tell = "print(`${type_of(e)}: ${e.message} (${e.hint})`);";
+    let told = |wrong: &str| {
+        let ended = run(&format!("try {{ {wrong} }} catch (e) {{ {tell} }}"));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    assert!(told("zeros([2]) + zeros([3]);").starts_with("failure: cannot add [2] and [3] (shapes fit"));
+    assert_eq!(told("throw \"diverged\";"), "failure: diverged ()\n");
+    assert!(told("let a = [1]; a[7];").starts_with("failure: Array index 7 out of bounds"));
+    assert!(told("let m = #{}; m.key;").starts_with("failure: Property not found: key"));
+    assert!(told("let a = 1; a / 0;").starts_with("failure: "));
+    // In a closure, in a function, in a module, and two on one line.
+    let ended = run("fn f() { try { throw \"a\"; } catch (e) { return e.message; } }\n\
+         let g = || { try { throw \"b\"; } catch (e) { return e.message; } }; print(f() + g.call());");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "ab\n"));
+    // Thrown values that are not text, and a catch without a name.
+    let ended =
+        run("try { throw #{ code: 7 }; } catch (e) { print(e.code); } try { throw 1; } catch { print(\"x\"); }");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "7\nx\n"));
+    run("try { throw \"gone\"; } catch (e) { throw e; }").shows(1, &["error: gone"]);
+}
+
+#[test]
+fn an_error_behind_a_catch_is_shown_where_it_was_written() {
+    run("try { throw 1; } catch (e) { print(`é`); } try { throw 2; } catch (e) { nothing(e); } let z = 1;")
+        .shows(2, &["no function `nothing`", "s.rhai:1:73"]);
+    run("try { throw 1; } catch (e) {\n  nothing(e);\n}").shows(2, &["no function `nothing`", "s.rhai:2:3"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("s.rhai"), "try { throw 1; } catch (e) { print(e.mesage, 1, 2); }")
+        .expect("written");
+    candlewick(folder.path(), &["check", "s.rhai"]).shows(2, &["s.rhai:1:30"]);
+}
+
+#[test]
 fn endless_recursion_and_endless_values_end() {
     run("fn f(n) { f(n + 1) }\nf(0);").shows(2, &["more than 128 levels deep", "s.rhai:"]);
     run("let s = \"x\"; loop { s += s; }").shows(2, &["grew past its limit"]);

@@ -1,5 +1,6 @@
 //! Sets the rhai engine up: its limits, its strictness, where it prints, and how it hears Ctrl-C.
 
+use super::caught;
 use super::failure::Failure;
 use super::imports::{Imports, Sources};
 use super::library::{Catalogue, Library};
@@ -45,6 +46,7 @@ pub fn engine(host: &Arc<Host>, sources: &Sources, declare: fn(&mut Library)) ->
     engine.on_debug(|text, source, position| {
         eprintln!("debug: {}{position:?} {text}", source.map_or(String::new(), |s| format!("{s} ")));
     });
+    caught::install(&mut engine);
     let mut library = Library::new(host.clone());
     declare(&mut library);
     let catalogue = library.install(&mut engine);

@@ -1,33 +1,64 @@
 //! `import "name" as alias`: modules come from the script's own folder and from nowhere else.
 
+use super::caught::compile;
 use super::failure::into_rhai;
 use crate::Error;
 use crate::script::host::{Host, is_inside};
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The texts of the script and of every module it imported, for error pages.
 #[derive(Clone, Default)]
-pub struct Sources(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct Sources(Arc<Mutex<BTreeMap<String, Source>>>);
+
+/// A file as it was written.
+struct Source {
+    text: String,
+    /// Where characters were put in before it was parsed, and how many; in the order of the text.
+    shifts: Vec<(Position, usize)>,
+}
 
 impl Sources {
     pub fn add(&self, file: &str, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(file.into(), text.into());
+        self.lock().insert(file.into(), Source { text: text.into(), shifts: vec![] });
+    }
+
+    /// Notes where characters were put into a file before it was parsed: behind each position, so many.
+    pub fn shift(&self, file: &str, shifts: Vec<(Position, usize)>) {
+        if let Some(source) = self.lock().get_mut(file) {
+            source.shifts = shifts;
+        }
+    }
+
+    /// The column (from 1) of a parsed position in the file as it was written.
+    pub fn column(&self, file: &str, position: Position) -> Option<usize> {
+        let mut column = position.position()?;
+        let sources = self.lock();
+        let shifts = sources.get(file).map_or(&[][..], |source| &source.shifts);
+        for (from, by) in shifts.iter().filter(|(from, _)| from.line() == position.line()) {
+            // Earlier shifts of the line are taken off by now, so both columns are those of the file.
+            if column > from.position()? {
+                column = column.saturating_sub(*by).max(from.position()?);
+            }
+        }
+        Some(column)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The `line`th line (from 1) of a file.
     pub fn line(&self, file: &str, line: usize) -> Option<String> {
-        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.get(file)?.lines().nth(line.checked_sub(1)?).map(str::to_string)
+        self.lock().get(file)?.text.lines().nth(line.checked_sub(1)?).map(str::to_string)
     }
 
     /// The head of the function `name` in any of the files, as it is written.
     pub fn function(&self, name: &str) -> Option<String> {
-        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let start = format!("fn {name}(");
-        sources.values().find_map(|text| {
+        self.lock().values().find_map(|Source { text, .. }| {
             let from = text.find(&start)?;
             let length = text[from..].find(')')?;
             Some(text[from..=from + length].to_string())
@@ -36,8 +67,8 @@ impl Sources {
 
     /// Every identifier written in any of the files: what a misspelt name may have meant.
     pub fn identifiers(&self) -> Vec<String> {
-        let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = sources.values().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        let sources = self.lock();
+        let words = sources.values().flat_map(|source| source.text.split(|c: char| !c.is_alphanumeric() && c != '_'));
         let mut words: Vec<String> =
             words.filter(|w| w.starts_with(|c: char| c.is_alphabetic() || c == '_')).map(str::to_string).collect();
         words.retain(|word| rhai::Token::lookup_symbol_from_syntax(word).is_none());
@@ -130,10 +161,8 @@ impl ModuleResolver for Imports {
         let load = || -> Result<Shared<Module>, Box<EvalAltResult>> {
             let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
             let text = unmarked(text);
-            self.sources.add(&file, &text);
             let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
-            let mut ast = engine.compile_with_scope(&self.constants, &text).map_err(|e| within(e.into()))?;
-            ast.set_source(file.as_str());
+            let ast = compile(engine, &self.constants, &self.sources, &file, &text).map_err(|e| within(e.into()))?;
             Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Shared::new).map_err(|e| within(e).into())
         };
         match load() {

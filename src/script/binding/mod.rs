@@ -1,6 +1,7 @@
 //! From a Rust closure to a function of a script: declarations, their argument and result types, their options, and the
 //! rhai engine that they are installed in.
 
+mod caught;
 mod copies;
 mod engine;
 mod entry;
@@ -12,6 +13,7 @@ mod options;
 mod text;
 mod value;
 
+pub use caught::compile;
 pub use engine::{ARRAY_SIZE, CALL_DEPTH, MAP_SIZE, STACK_BYTES, STRING_SIZE, engine};
 pub use entry::{Entry, Face, Parameter};
 pub use failure::{Failure, carried};

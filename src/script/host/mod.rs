@@ -13,10 +13,10 @@ use crate::{Error, Result};
 use candle_core::{DType, Device};
 use rhai::Dynamic;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What the command line decides before a script runs.
 pub struct Setup {
@@ -94,6 +94,8 @@ pub struct Host {
     pub meter: Arc<Meter>,
     pub notes: Arc<Notes>,
     sink: Mutex<Box<dyn Write + Send>>,
+    /// The first failure to print.
+    unprinted: OnceLock<String>,
     params: Mutex<Vec<ParamValue>>,
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
@@ -113,6 +115,7 @@ impl Host {
             setup,
             meter,
             sink: Mutex::new(sink),
+            unprinted: OnceLock::new(),
             params: Mutex::default(),
             draws: Mutex::default(),
             run_folder,
@@ -139,10 +142,27 @@ impl Host {
         folder_of(&self.setup.script)
     }
 
-    /// Writes one line of results. A closed pipe is no error: whoever reads has read enough.
+    /// Writes one line of results. A closed pipe is not an error: whoever reads has read enough. Of anything else a
+    /// script cannot hear in the middle of a print, so [`printed`](Self::printed) tells it in the end.
     pub fn print(&self, line: &str) {
         let mut sink = lock(&self.sink);
-        let _ = writeln!(sink, "{line}").and_then(|()| sink.flush());
+        if let Err(error) = writeln!(sink, "{line}").and_then(|()| sink.flush())
+            && error.kind() != ErrorKind::BrokenPipe
+            && self.unprinted.set(error.to_string()).is_ok()
+        {
+            self.notes.show(&format!("warning: nothing can be printed: {error}"));
+        }
+    }
+
+    /// Checks that everything printed so far was written.
+    ///
+    /// # Errors
+    /// A full disk or another failure of stdout.
+    pub fn printed(&self) -> Result<()> {
+        match self.unprinted.get() {
+            Some(error) => Err(Error::run(format!("not everything could be printed: {error}"))),
+            None => Ok(()),
+        }
     }
 
     /// Notes a parameter's value as the script read it.

@@ -72,9 +72,15 @@ pub fn declare(library: &mut Library) {
         })
         .doc("A number as text, with so many digits after the point.")
         .example(r#"assert(fixed(100.0 / 3, 2) == "33.33" && fixed(5, 1) == "5.0");"#);
-    library.kind::<Failure>("An error as `catch` gets it.");
+    library.kind::<Failure>(
+        "What `catch` gives: an error of the library or of the language, or text that a script threw. It can be compared \
+         with text. Any other thrown value is caught as it is.",
+    );
     library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
-        r#"try { param(1, 2); } catch (error) { assert_equal(type_of(error), "failure"); print(error.message); }"#,
+        r#"
+        try { param(1, 2); } catch (error) { assert_equal(type_of(error), "failure"); print(error.message); }
+        try { throw "no progress"; } catch (error) { assert(error.message == "no progress" && error == "no progress"); }
+        "#,
     );
     library
         .property("hint", |failure: Failure| Ok(failure.0.hint.unwrap_or_default()))

@@ -146,5 +146,5 @@ fn locus(location: &Location) -> String {
 /// The location of a rhai position in `file`.
 pub fn location(file: &str, position: Position, sources: &Sources) -> Option<Location> {
     let line = position.line()?;
-    Some(Location { file: file.into(), line, column: position.position(), text: sources.line(file, line) })
+    Some(Location { file: file.into(), line, column: sources.column(file, position), text: sources.line(file, line) })
 }
