@@ -3,8 +3,8 @@
 use super::{Graph, Node, Op, Term};
 
 impl Graph {
-    /// By node: whether the output depends on its values in a pass. `active`: by slot of `p`, whether its terms run (none:
-    /// all do). Zeros have their input's size, not its values.
+    /// By node: whether the output depends on its values in a pass. `active`: by slot of `p`, whether its terms run
+    /// (none: all do). Zeros have their input's size, not its values.
     pub fn live(&self, active: Option<&[bool]>) -> Vec<bool> {
         let runs = |term: &&Term| term.slot.is_none_or(|slot| active.is_none_or(|active| active[slot.0 as usize]));
         let mut live = vec![false; self.nodes().count()];

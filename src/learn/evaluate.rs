@@ -32,8 +32,8 @@ pub fn evaluate(
     evaluate_by(network, batches, p, Statistics::Running)
 }
 
-/// The network's loss and accuracy over `batches`, without gradients. `p`: the mixing weights of every slot block (none: the
-/// default relaxation of the alphas). Hears Ctrl-C between batches.
+/// The network's loss and accuracy over `batches`, without gradients. `p`: the mixing weights of every slot block
+/// (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
 ///
 /// # Errors
 /// No examples, labels beyond the classes; those of the batches and of the passes.

@@ -31,8 +31,9 @@ pub struct ExactGradient {
     pub near: Vec<Near>,
 }
 
-/// The gradient of a batch's cross-entropy in double precision, and the decisions that lie too near, at weights `w` (none: the network's own) and the default relaxation.
-/// `within`: how near counts, as a share of the largest magnitude in a map.
+/// The gradient of a batch's cross-entropy in double precision, and the decisions that lie too near, at weights `w`
+/// (none: the network's own) and the default relaxation. `within`: how near counts, as a share of the largest magnitude
+/// in a map.
 ///
 /// # Errors
 /// Those of a pass; an interruption.

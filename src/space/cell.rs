@@ -1,7 +1,7 @@
 //! One search cell: every node is the weighted sum of all candidates on all edges from the states before it.
 //!
-//! States 0 and 1 are the cell's inputs, node i makes state i + 2 (`docs/darts.md` A2). Edges run node by node, predecessors
-//! in order, so node i owns a contiguous run of rows in the slot block that all cells of its kind share.
+//! States 0 and 1 are the cell's inputs, node i makes state i + 2 (`docs/darts.md` A2). Edges run node by node,
+//! predecessors in order, so node i owns a contiguous run of rows in the slot block that all cells of its kind share.
 
 use super::operations::{NormStyle, Operation, Target, factorized_reduce, relu_conv_norm};
 use crate::graph::{Graph, Node, Pool, PoolKind, Slot, SlotBlock};

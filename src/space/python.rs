@@ -1,8 +1,8 @@
 //! Just enough of Python's literals to read a genotype out of a paper's repository or log.
 //!
 //! A call with keyword arguments whose values are lists, tuples, strings, whole numbers (`2`, `np.int64(2)`) and
-//! `range(a, b)` (`list(range(a, b))`). What stands around the call (an assignment, a line of a log, another name for the
-//! same) and comments are passed over. The result is JSON, so that one definition of the fields serves both forms.
+//! `range(a, b)` (`list(range(a, b))`). What stands around the call (an assignment, a line of a log, another name for
+//! the same) and comments are passed over. The result is JSON, so that one definition of the fields serves both forms.
 
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -46,8 +46,8 @@ fn call_of(text: &str, name: &str) -> Option<usize> {
     names.find(is_call).map(|(_, end)| end)
 }
 
-/// The states of a cell one by one, `[[('sep_conv_3x3', 0), …], …]`, as the one list that the fields have: pairs where every
-/// state has two edges, and triples (op, state, input) otherwise.
+/// The states of a cell one by one, `[[('sep_conv_3x3', 0), …], …]`, as the one list that the fields have: pairs where
+/// every state has two edges, and triples (op, state, input) otherwise.
 pub fn flatten_nodes(edges: &mut Value) {
     let Some(nodes) = edges.as_array() else { return };
     let is_edge = |edge: &Value| edge.as_array().is_some_and(|edge| edge.first().is_some_and(Value::is_string));

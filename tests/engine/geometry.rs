@@ -1,11 +1,12 @@
-//! Sizes: convolutions that make their input larger keep within their buffers, and what is out of bounds is refused by name.
+//! Sizes: convolutions that make their input larger keep within their buffers, and what is out of bounds is refused by
+//! name.
 
 use crate::check::check;
 use candlewick::graph::bounds::{MOST, MOST_KERNEL};
 use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind};
 
-/// A wide depthwise convolution, padded far beyond its input, that a pointwise one takes in: what lies between the two is
-/// larger than any tensor that is stored.
+/// A wide depthwise convolution, padded far beyond its input, that a pointwise one takes in: what lies between the two
+/// is larger than any tensor that is stored.
 fn padded_beyond(graph: &mut Graph, x: Node, padding: usize, kernel: (usize, usize), stride: (usize, usize)) -> Node {
     let wide = graph.pointwise("wide", x, 48).unwrap();
     let conv = Conv { kernel, stride, padding: (0, padding), groups: 48, ..Conv::square(48, 1) };

@@ -5,10 +5,13 @@ use crate::files::{File, files, none, paths, rust};
 /// The most lines of a file.
 const LINES: usize = 450;
 
+/// The most characters of a line.
+const COLUMNS: usize = 120;
+
 /// What people write: Rust, scripts, and the programs of other languages beside the benches.
 fn written() -> Vec<File> {
     let others = files(&["scripts", "benches", "tests", ".ci"], &[".rhai", ".py", ".sh", "run"]);
-    // Made by `candlewick doc --write scripts`.
+    // Written by `candlewick doc --write scripts`.
     rust().into_iter().chain(others).filter(|file| file.path != "scripts/candlewick.d.rhai").collect()
 }
 
@@ -24,6 +27,26 @@ fn every_file_opens_with_what_it_is() {
 fn no_file_is_long() {
     let long = written().into_iter().map(|file| (file.text.lines().count(), file.path));
     none(long.filter(|(lines, _)| *lines > LINES).map(|(lines, path)| format!("{path}: {lines} lines")));
+}
+
+/// The lines of a page that can be broken: a table's rows cannot, and a fenced block is what a program takes or prints.
+fn prose(page: &File) -> impl Iterator<Item = (String, &str)> {
+    let mut fenced = false;
+    page.lines().filter(move |(_, line)| {
+        let line = line.trim_start();
+        let fence = line.starts_with("```");
+        fenced ^= fence;
+        !(fenced || fence || line.starts_with('|'))
+    })
+}
+
+#[test]
+fn no_line_is_long() {
+    let (files, pages) = (written(), files(&[""], &[".md"]));
+    // Written by `candlewick doc --write scripts`.
+    let pages = pages.iter().filter(|page| page.path != "scripts/reference.md");
+    let lines = files.iter().flat_map(File::lines).chain(pages.flat_map(prose));
+    none(lines.filter(|(_, line)| line.chars().count() > COLUMNS).map(|(place, _)| place));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Genotypes survive being written and read, are read as people paste them, and are refused where they describe nothing.
+//! Genotypes survive being written and read, are read as people paste them, and are refused where they describe
+//! nothing.
 
 use super::space::failure;
 use crate::shared::reference;

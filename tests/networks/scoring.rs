@@ -1,11 +1,12 @@
-//! Scores that can be trusted: by the statistics that belong to them, with noise as documented, the same from a state that
-//! was kept in a file, and never of a training that has come apart.
+//! Scores that can be trusted: by the statistics that belong to them, with noise as documented, the same from a state
+//! that was kept in a file, and never of a training that has come apart.
 
 use super::in_scripts::{refused, runs};
 
 const DIGITS: &str = r#"
 let data = images("digits");
-let net = supernet(data, #{ channels: 4, layers: 3, nodes: 2, ops: ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"] });
+let ops = ["none", "skip_connect", "max_pool_3x3", "sep_conv_3x3"];
+let net = supernet(data, #{ channels: 4, layers: 3, nodes: 2, ops: ops });
 let w_opt = sgd(net.weights, #{ lr: 0.05, momentum: 0.9, clip: 5 });
 fn train(net, w_opt, data) {
     for batch in data.train.take(96).batches(16).epoch(0) { w_opt.step(weight_gradient(net, batch)); }
@@ -92,7 +93,10 @@ fn the_state_of_another_network_is_refused_and_changes_nothing() {
     runs(&format!(
         "{two} let before = one.clone_weights();
         let s = one.state(); s.weights = s.weights + 1.0; s.statistics = zeros([3]);
-        try {{ one.set_state(s); throw \"it was taken\"; }} catch (error) {{ assert(`${{error.message}}`.contains(\"statistics\")); }}
+        try {{
+            one.set_state(s);
+            throw \"it was taken\";
+        }} catch (error) {{ assert(`${{error.message}}`.contains(\"statistics\")); }}
         assert_equal(one.clone_weights(), before);"
     ));
 }

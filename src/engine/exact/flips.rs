@@ -1,9 +1,9 @@
 //! Decisions that rounding may turn round, and what each would change.
 //!
-//! Where the input of a ReLU lies nearer to zero than single precision can tell, an executor in single precision takes one
-//! side or the other, and the gradient jumps by what flows through there. The jump of one decision is a backward pass of
-//! its own: from the decision's input, with the difference between the two sides' gradients. A gradient in single precision
-//! differs from the exact one by the jumps of some of these decisions, and by rounding.
+//! Where the input of a ReLU lies nearer to zero than single precision can tell, an executor in single precision takes
+//! one side or the other, and the gradient jumps by what flows through there. The jump of one decision is a backward
+//! pass of its own: from the decision's input, with the difference between the two sides' gradients. A gradient in
+//! single precision differs from the exact one by the jumps of some of these decisions, and by rounding.
 
 use super::margin::two_largest;
 use super::{Exact, Gradients, Record, Wanted, activation, fits, pool};
@@ -22,9 +22,9 @@ pub struct Flip {
 }
 
 impl Exact {
-    /// The decisions of a pass that lie nearer than `within` times the largest magnitude in their map, images and channels
-    /// taken together. Values exactly on a kink and exact ties come from constants, which every executor holds exactly:
-    /// they are not among them. `dy`: the gradient of the pass's output.
+    /// The decisions of a pass that lie nearer than `within` times the largest magnitude in their map, images and
+    /// channels taken together. Values exactly on a kink and exact ties come from constants, which every executor holds
+    /// exactly: they are not among them. `dy`: the gradient of the pass's output.
     ///
     /// # Errors
     /// A gradient of another length than the output; an interruption.

@@ -149,8 +149,8 @@ impl Blocks {
         }
     }
 
-    /// One matrix for every block, in order: the given ones, and for the others the default relaxation among the slots that
-    /// run (none: all).
+    /// One matrix for every block, in order: the given ones, and for the others the default relaxation among the slots
+    /// that run (none: all).
     pub fn complete(net: &Network, given: &Map, active: Option<&[bool]>) -> Result<Vec<candle_core::Tensor>> {
         Self::check_names(net, given)?;
         let mut p = net.relax_among(net.alphas(), active)?;

@@ -1,7 +1,7 @@
 //! Which candidates take part in a pass: those that the space has, less those that the pass leaves out.
 //!
-//! A candidate that does not take part has the mixing weight 0. The default relaxation shares an edge's whole weight out
-//! among the others; mixing weights that a caller gives must do so themselves, and are refused where they do not.
+//! A candidate that does not take part has the mixing weight 0. The default relaxation shares an edge's whole weight
+//! out among the others; mixing weights that a caller gives must do so themselves, and are refused where they do not.
 
 use super::Network;
 use crate::space::cell::{CellKind, incoming};
@@ -79,8 +79,8 @@ impl Network {
         blocks.iter().map(tensor).collect()
     }
 
-    /// Checks that mixing weights are 0 for whoever takes no part: a softmax over all candidates would give them a share
-    /// that nobody gets.
+    /// Checks that mixing weights are 0 for whoever takes no part: a softmax over all candidates would give them a
+    /// share that nobody gets.
     ///
     /// # Errors
     /// One that is not, named.

@@ -26,8 +26,8 @@ impl Network {
         self.relax_among(alphas, None)
     }
 
-    /// The default relaxation over the slots of `active` (none: all that there are), as a pass that runs only these takes
-    /// it: each edge's weights sum to 1 over the candidates that run.
+    /// The default relaxation over the slots of `active` (none: all that there are), as a pass that runs only these
+    /// takes it: each edge's weights sum to 1 over the candidates that run.
     ///
     /// # Errors
     /// Another number of slots than the network has; nothing that runs at all, or a node of a cell without a candidate.
@@ -88,7 +88,8 @@ impl Network {
         Ok(())
     }
 
-    /// The blocks' mixing weights as the one flat vector that the engine takes. `active`: the slots that run (none: all).
+    /// The blocks' mixing weights as the one flat vector that the engine takes. `active`: the slots that run (none:
+    /// all).
     pub(super) fn flat_mixing(&self, p: &[Tensor], active: Option<&[bool]>) -> Result<Tensor> {
         self.check_mixing(p)?;
         self.check_left_out(p, &self.present(active)?)?;

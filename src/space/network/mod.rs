@@ -213,8 +213,8 @@ impl Network {
         }
     }
 
-    /// [`forward`](Self::forward) at other weights than the network's own, in the network's precision. Gradients flow to whichever of `x`, `w` and
-    /// `p` candle tracks.
+    /// [`forward`](Self::forward) at other weights than the network's own, in the network's precision. Gradients flow
+    /// to whichever of `x`, `w` and `p` candle tracks.
     pub fn forward_at(
         &self,
         x: &Tensor,

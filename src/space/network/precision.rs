@@ -13,8 +13,8 @@ impl Network {
         self.engine.shared_graph()
     }
 
-    /// The same network with all that it holds and computes in `f64`, by the exact executor. It starts at the same values:
-    /// those of single precision, widened.
+    /// The same network with all that it holds and computes in `f64`, by the exact executor. It starts at the same
+    /// values: those of single precision, widened.
     ///
     /// # Errors
     /// A network on a device on which double precision does not run.

@@ -31,8 +31,8 @@ impl Statistics {
 }
 
 impl Network {
-    /// Logits without gradients, images × classes: nothing is dropped, an auxiliary head's are cut off, running statistics
-    /// stay. `x`: images × channels × height × width; `p`: the mixing weights of every block, in order.
+    /// Logits without gradients, images × classes: nothing is dropped, an auxiliary head's are cut off, running
+    /// statistics stay. `x`: images × channels × height × width; `p`: the mixing weights of every block, in order.
     ///
     /// # Errors
     /// As [`forward_at`](Self::forward_at).
@@ -44,9 +44,9 @@ impl Network {
         self.scoring_pass(x, p, mode, self.statistics.clone())
     }
 
-    /// Replaces the running statistics by those of `images` (each images × channels × height × width) at the mixing weights
-    /// `p`: the mean of the batches' means and unbiased variances, each batch by the number of its images. Gives that
-    /// number. Weights stay.
+    /// Replaces the running statistics by those of `images` (each images × channels × height × width) at the mixing
+    /// weights `p`: the mean of the batches' means and unbiased variances, each batch by the number of its images.
+    /// Gives that number. Weights stay.
     ///
     /// # Errors
     /// No images at all; as [`forward_at`](Self::forward_at). The running statistics are the old ones then.

@@ -4,8 +4,8 @@ use crate::run::{Entry, number};
 use crate::script::host::Host;
 use crate::{Error, Result};
 
-/// Checks that a loss is finite; it is a number on the processor anyway. In a run, what it came to is the journal's last
-/// line.
+/// Checks that a loss is finite; it is a number on the processor anyway. In a run, what it came to is the journal's
+/// last line.
 ///
 /// # Errors
 /// A loss that is NaN or infinite, with the step where a run counts steps.

@@ -13,12 +13,14 @@ pub fn declare(library: &mut Library) {
     library
         .method("exact_gradient", &["net", "batch", "options"], exact_gradient)
         .doc(
-            "The gradient of a batch's cross-entropy in double precision, whatever the network runs in: `gradient` is a map \
-             with `weights` and a tensor for every alpha. `near` lists the decisions that rounding may turn round, inputs of \
-             ReLUs too near to zero and windows of max pools whose two largest values are too near to each other: each \
-             is such a map of what the gradient changes by if the decision falls the other way, and its `kind` is \"kink\" \
-             or \"winner\". A gradient in single precision differs from the exact one by the changes of some of them, and by \
-             rounding.",
+            r#"
+            The gradient of a batch's cross-entropy in double precision, whatever the network runs in: `gradient` is a
+            map with `weights` and a tensor for every alpha. `near` lists the decisions that rounding may turn: inputs
+            of ReLUs too near to zero, and windows of max pools whose two largest values are too close. Each is such a
+            map too, of what the gradient changes by if the decision falls the other way; its `kind` is "kink" or
+            "winner". A gradient in single precision differs from the exact one by the changes of some of them, and by
+            rounding.
+            "#,
         )
         .option("within", 2e-6, "how near counts, as a share of the largest magnitude in a map")
         .optional::<Tensor>("weights", "the network's own", "flat weights to look at instead")

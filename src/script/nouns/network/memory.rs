@@ -40,8 +40,8 @@ impl Argument for Bytes {
     }
 }
 
-/// The network in the host's precision and within the memory that the script gives it; what a limit costs is told when it is
-/// known.
+/// The network in the host's precision and within the memory that the script gives it; what a limit costs is told when
+/// it is known.
 pub fn settled(call: &Call<'_>, options: &Options, network: Network) -> Result<Network> {
     let network = in_precision(call.host(), network)?;
     let Some(Bytes(bytes)) = options.find::<Bytes>("memory")? else { return Ok(network) };
