@@ -1,4 +1,4 @@
-//! The engine's kernels one at a time, for whoever changes one: compares with the run before.
+//! The engine's kernels one at a time, for changes to one: compares with the run before.
 //!
 //!     cargo bench --bench kernels                     all of them
 //!     cargo bench --bench kernels -- 'depthwise 5x5'  some of them

@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench script_loop
 //!
-//! Prints one JSON line of microseconds a turn, the fastest of several rounds. `empty` is the loop with functions that
-//! do nothing, as declared and checked as the real ones. `script` and `rust` are the same first-order search on a
+//! Prints one JSON line of microseconds per turn, the fastest of several rounds. `empty` is the loop with functions
+//! that do nothing, as declared and checked as the real ones. `script` and `rust` are the same first-order search on a
 //! network so small that the loop shows; their difference is what the script adds to a step of any size.
 
 use anyhow::Result;
@@ -71,7 +71,7 @@ fn scripted(setup: &str, turns: usize, declare: fn(&mut Library)) -> Result<f64>
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Microseconds a turn: what `turns` turns take longer than none, in the fastest round.
+/// Microseconds per turn: what `turns` turns take longer than none, in the fastest round.
 fn turn(turns: usize, mut seconds: impl FnMut(usize) -> Result<f64>) -> Result<f64> {
     let mut fastest = f64::INFINITY;
     for _ in 0..ROUNDS {

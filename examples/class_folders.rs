@@ -1,4 +1,4 @@
-//! Writes a data set out as PNG files, one folder a class, under `train/` and `test/`: the form in which people have
+//! Writes a data set out as PNG files, one folder per class, under `train/` and `test/`: the form in which people have
 //! images of their own.
 //!
 //!     cargo run --release --example class_folders -- ~/fashion-mnist pictures 10000 2000
@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     let data = images(&Source::parse(source), &ImageOptions::default())?;
     for (index, (name, set)) in [("train", data.train), ("test", data.test)].into_iter().enumerate() {
         let set = match counts.get(index) {
-            Some(count) => set.take(count.parse().with_context(|| format!("{count} is no number of images"))?)?,
+            Some(count) => set.take(count.parse().with_context(|| format!("{count} is not a number of images"))?)?,
             None => set,
         };
         write(&set, &folder.join(name))?;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Who can mend it; decides the process's exit code.
+/// Who can fix it; decides the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The input was wrong (a script, an option, a file): exit code 2.
@@ -16,7 +16,7 @@ pub enum Blame {
     Interrupt,
 }
 
-/// What went wrong, who can mend it and, where known, what would be right.
+/// What went wrong, who can fix it and, where known, what would be right.
 #[derive(Clone, Debug)]
 pub struct Error {
     pub blame: Blame,

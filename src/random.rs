@@ -1,6 +1,6 @@
 //! Random numbers: one counter-based generator keyed by (seed, stream, step).
 //!
-//! Nothing in the project holds a running generator. Whoever needs randomness names the stream ("weights", "crop",
+//! Nothing in the project holds a running generator. Code that needs randomness names the stream ("weights", "crop",
 //! "gumbel" …) and the step it is at, so a resumed run draws what the run that was never stopped would have drawn, and
 //! one consumer's appetite never shifts another's numbers.
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct Arithmetic {
     /// Multiply-adds of one image's forward pass, in convolutions and linear layers.
     pub macs: usize,
-    /// Of a step: two operations a multiply-add; a forward pass, input gradients and weights' gradients count alike.
+    /// Of a step: two operations per multiply-add; a forward pass, input gradients and weights' gradients count alike.
     pub gflop_per_step: f64,
     /// At the median of the seconds.
     pub gflops: f64,

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// Trials of a measurement; the fastest counts, for a limit is what was reached once.
 const TRIALS: usize = 12;
-/// Rounds of multiply-adds a trial: a few milliseconds.
+/// Rounds of multiply-adds per trial: a few milliseconds.
 const ROUNDS: usize = 1 << 20;
 /// Bytes that a trial reads or writes in a cache, however small that is.
 const TRAFFIC: usize = 1 << 27;

@@ -37,7 +37,7 @@ impl Line for ProfileSummary {
     fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::count("threads", self.threads),
-            Cell::number("recorded s a step", self.seconds_per_step, 4),
+            Cell::number("recorded s per step", self.seconds_per_step, 4),
             Cell::number("peak GFLOP/s", self.peak_gflops, 1),
             Cell::number("GFLOP a step in kernels", self.kernel_gflop, 2),
         ]

@@ -44,7 +44,7 @@ impl SearchStep {
     pub fn run(&self, seed: Seed, profile: bool) -> Result<Measured<StepResult>> {
         let Self { order, partial, steps } = *self;
         if order != 1 && order != 2 {
-            return Err(Error::user(format!("the order is 1 or 2, not {order}")));
+            return Err(Error::user(format!("the order must be 1 or 2, not {order}")));
         }
         let options = SupernetOptions {
             channels: steps.channels,

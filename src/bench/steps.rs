@@ -59,7 +59,7 @@ impl Timed {
             Cell::count("threads", self.arithmetic.threads),
             Cell::word("simd", self.arithmetic.simd),
             Cell::number("median s", median(&self.seconds), 4),
-            Cell::number("ms an image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
+            Cell::number("ms per image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
             Cell::number("GFLOP/s", self.arithmetic.gflops, 1),
             Cell::count("peak MB", self.peak_rss_mb),
             Cell::number("training MB", self.arithmetic.training_mb, 1),

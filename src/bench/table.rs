@@ -73,7 +73,7 @@ impl Line for Row {
             Cell::count("layers", self.layers),
             Cell::count("threads", self.threads),
             Cell::number("median s", median(&self.seconds), 4),
-            Cell::number("ms an image", self.ms_per_image, 2),
+            Cell::number("ms per image", self.ms_per_image, 2),
             Cell::number("GFLOP/s", self.gflops, 1),
             Cell::count("% of peak", self.share_of_peak.map_or(String::new(), |share| format!("{:.1}", 100.0 * share))),
             Cell::number("time / arithmetic", self.time_to_arithmetic, 2),
@@ -193,7 +193,7 @@ impl Grid {
 
     /// One row, by this program in a process of its own.
     fn measure(&self, sizes: Sizes) -> Result<Measurement> {
-        let own = std::env::current_exe().map_err(|e| Error::run(format!("this program is not to be found: {e}")))?;
+        let own = std::env::current_exe().map_err(|e| Error::run(format!("this program cannot be found: {e}")))?;
         let options = [
             ("--batch", sizes.batch),
             ("--channels", sizes.channels),
@@ -217,9 +217,8 @@ impl Grid {
             return Err(match output.status.code() {
                 Some(2) => Error::user(format!("{row}: {said}")),
                 Some(_) => Error::run(format!("{row}: {said}")),
-                None => Error::run(format!("{row}: the system ended the process ({})", output.status)).hint(
-                    "if it was for want of memory, leave large rows out: --batches 16,32 --channels 8,16 --layers 5,8",
-                ),
+                None => Error::run(format!("{row}: the system ended the process ({})", output.status))
+                    .hint("if memory ran out, leave large rows out: --batches 16,32 --channels 8,16 --layers 5,8"),
             });
         }
         serde_json::from_slice(&output.stdout)

@@ -1,4 +1,4 @@
-//! Alphas over time: a small panel an edge, one line an op, so that a search can be watched deciding.
+//! Alphas over time: a small panel per edge, one line per op, so that a search can be watched deciding.
 //!
 //! The panels stand as a matrix where they can: a row for each node, a column for each state it may read, as the edges
 //! of a cell are numbered. The legend goes into the empty corner of that triangle, or below.
@@ -22,7 +22,7 @@ pub struct Alphas {
     pub edges: Vec<Edge>,
     /// When each record was taken, ascending.
     pub times: Vec<f64>,
-    /// One record a time: edges × ops, softmax or whatever relaxation the search uses.
+    /// One record per time: edges × ops, softmax or whatever relaxation the search uses.
     pub values: Vec<Vec<Vec<f64>>>,
 }
 
@@ -75,7 +75,7 @@ impl Alphas {
         Rect::new(left, top, grid.plot.0, grid.plot.1)
     }
 
-    /// A row a target and a column a source if that fills at least half of the matrix, else rows filled in order.
+    /// A row per target and a column per source if that fills at least half of the matrix, else rows filled in order.
     fn grid(&self) -> Grid {
         let sources = distinct(self.edges.iter().map(|e| e.from.as_str()));
         let targets = distinct(self.edges.iter().map(|e| e.to.as_str()));

@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontTransform, ShapeStyle, TextStyle};
 use std::f64::consts::{FRAC_PI_2, TAU};
 
-/// Backend units a logical pixel.
+/// Backend units per logical pixel.
 pub const SCALE: f64 = 4.0;
 
 /// A point in logical pixels, y downwards.

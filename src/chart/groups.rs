@@ -8,7 +8,7 @@ use super::text::Align;
 use crate::Result;
 use plotters::backend::DrawingBackend;
 
-/// A chart of one row a group.
+/// A chart of one row per group.
 #[derive(Clone, Debug, Default)]
 pub struct Groups {
     /// Empty for none.

@@ -17,7 +17,7 @@ pub struct CellLayout {
     pub size: Point,
     /// The inputs, the nodes that exist, and the output if the cell has one, in this order.
     pub nodes: Vec<Mark>,
-    /// One an op that is drawn.
+    /// One per op that is drawn.
     pub labels: Vec<Mark>,
     pub paths: Vec<Path>,
 }

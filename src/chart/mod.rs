@@ -1,7 +1,7 @@
 //! Charts: losses and accuracy, alphas over time and at the end, and cells as graphs, from plain numbers and names.
 //!
 //! A [`Figure`] is data; [`save`] draws it to an SVG and a PNG through the same calls. Nothing here knows a network, a
-//! tensor or a run: whoever holds those turns them into numbers first.
+//! tensor or a run: its callers turn those into numbers first.
 
 mod alphas;
 mod axis;

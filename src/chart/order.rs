@@ -183,7 +183,7 @@ fn spaced(wishes: &[(f64, f64)], distances: &[f64]) -> Vec<f64> {
         offset += distance;
         offsets.push(offset);
     }
-    // Without its offset each height only has to be no less than the one before it: isotonic regression.
+    // Without its offset each height only has to be at least the one before it: isotonic regression.
     let mut blocks: Vec<(f64, f64, usize)> = Vec::new();
     for (&(value, weight), offset) in wishes.iter().zip(&offsets) {
         let mut block = (value - offset, weight, 1);

@@ -37,7 +37,7 @@ struct Step {
     /// 1: first order, 2: one unrolled weight step
     #[arg(long, default_value_t = 1)]
     order: usize,
-    /// Images a batch
+    /// Images per batch
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
@@ -55,7 +55,7 @@ struct Step {
 
 #[derive(Args)]
 struct Eval {
-    /// Images a batch
+    /// Images per batch
     #[arg(long, default_value_t = 32, value_parser = at_least_one)]
     batch: usize,
     /// Channels of the first cell
@@ -77,7 +77,7 @@ struct Timing {
     /// Steps to time, after one that warms up
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     steps: usize,
-    /// The most memory that training may take, "6GB" or "800MiB"; outputs that do not fit are computed again
+    /// The most memory that training may take, "6GB" or "800MiB"; outputs that do not fit are recomputed
     #[arg(long, value_name = "AMOUNT", value_parser = memory)]
     memory: Option<u64>,
     /// Threads; by default all cores

@@ -35,7 +35,7 @@ impl DeviceName {
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::user("this build of candlewick knows no CUDA")
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::user("this build of candlewick has no CUDA")
                 .hint("build it with `cargo build --release --features cuda`, or run with --device cpu")),
             Self::Cuda(number) => Device::new_cuda(number.into()).map_err(|error| {
                 Error::user(format!("cuda:{number} cannot be used: {}", Error::from(error)))

@@ -1,4 +1,4 @@
-//! Results on stdout: text, or a table where somebody reads it at a terminal, one JSON object a line where a program does.
+//! Results on stdout: text, or a table at a terminal and one JSON object per line where a program reads them.
 
 use crate::bench::{Line, table};
 use anyhow::{Context, Result};

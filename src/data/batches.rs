@@ -95,7 +95,7 @@ impl Settings {
         let start = position.index * self.size;
         let indices = order[start..(start + self.size).min(order.len())].to_vec();
         let shape = self.set.shape();
-        // An epoch of 2³² batches is beyond anybody's patience, so the two numbers never meet.
+        // No epoch has 2³² batches, so the two numbers never overlap.
         let mut rng = self.seed.rng(&self.augment_stream, (position.epoch << 32) | position.index as u64);
         let mut values = vec![0.0; indices.len() * shape.len()];
         let mut labels = Vec::with_capacity(indices.len());
@@ -166,7 +166,7 @@ impl Batches {
     /// A size of zero, a set smaller than one whole batch under `drop_last`, padding or a cutout larger than the image.
     pub fn new(set: &ImageSet, size: usize, options: &BatchOptions, seed: Seed, stream: &str) -> Result<Self> {
         if size == 0 || set.is_empty() {
-            return Err(Error::user(format!("batches of {size} out of {} images", set.len()))
+            return Err(Error::user(format!("{} images cannot be cut into batches of {size}", set.len()))
                 .hint("a batch needs at least one image"));
         }
         let standard = match options.augment {
@@ -179,15 +179,15 @@ impl Batches {
             cutout: options.cutout,
         };
         let (height, width) = (set.shape().height, set.shape().width);
-        for (what, value) in [("padding", augmentation.pad), ("a cutout", augmentation.cutout)] {
+        for (what, value) in [("padding", augmentation.pad), ("cutout", augmentation.cutout)] {
             if value > height.min(width) {
-                return Err(Error::user(format!("{what} of {value} on images of {height}×{width}"))
+                return Err(Error::user(format!("{what} must fit into images of {height}×{width}, but it is {value}"))
                     .hint(format!("at most {}, the image's shorter side", height.min(width))));
             }
         }
         let count = if options.drop_last { set.len() / size } else { set.len().div_ceil(size) };
         if count == 0 {
-            return Err(Error::user(format!("no whole batch of {size} in {} images", set.len()))
+            return Err(Error::user(format!("there is no whole batch of {size} in {} images", set.len()))
                 .hint("a smaller batch, or without drop_last"));
         }
         let settings = Settings {
@@ -275,7 +275,7 @@ impl Batches {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing inside can be left half done, so a panic elsewhere is no reason to stop.
+        // Nothing inside can be left half done, so a panic elsewhere does not matter here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

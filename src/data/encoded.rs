@@ -133,7 +133,7 @@ pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Re
     let one = unless_interrupted(|image: &&Encoded| image.probe());
     let shapes: Vec<Result<Shape, String>> = images.par_iter().map(one).collect();
     if shapes.iter().any(Result::is_err) && !skip_unreadable {
-        // Something has to be mended, so say everything there is to mend, not only what headers give away.
+        // Something has to be repaired, so list all that is damaged, not only what headers give away.
         let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.open())).collect();
         if let Some(bad) = unreadable(images, &whole)? {
             return Err(refusal(bad, images.len()));
@@ -184,7 +184,8 @@ fn refusal(bad: Vec<String>, all: usize) -> Error {
         1 => first(&bad),
         n => format!("{n} of {all} images cannot be read: {}", first(&bad)),
     };
-    Error::user(message).hint("mend or remove what is damaged; for class folders skip_unreadable: true leaves it out")
+    Error::user(message)
+        .hint("repair or remove the damaged files; for class folders skip_unreadable: true leaves them out")
 }
 
 /// Zeroed memory for `count` images.

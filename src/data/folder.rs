@@ -1,4 +1,4 @@
-//! Image files in one folder a class: `cat/1.png`, `dog/1.jpg` …, under `train/` and `test/` where they are divided
+//! Image files in one folder per class: `cat/1.png`, `dog/1.jpg` …, under `train/` and `test/` where they are divided
 //! already.
 
 use super::encoded::{Encoded, Files, decode};
@@ -33,8 +33,8 @@ pub(super) fn display_name(folder: &Path) -> String {
     folder.file_name().map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-/// Reads one folder a class. Without a test folder, a share of each class (`ImageOptions::test`) is held out, chosen by
-/// `ImageOptions::seed`.
+/// Reads one folder per class. Without a test folder, a share of each class (`ImageOptions::test`) is held out, chosen
+/// by `ImageOptions::seed`.
 pub(super) fn load(folder: &Path, options: &ImageOptions) -> Result<Loaded> {
     let (classes, train, test) = files(folder, options)?;
     let decoded = decode(train, test, options)?;
@@ -82,7 +82,7 @@ fn subfolders(folder: &Path, least: usize) -> Result<Vec<String>> {
     names.retain(|name| folder.join(name).is_dir());
     if names.len() < least && !names.iter().any(|name| name.eq_ignore_ascii_case("train")) {
         return Err(Error::user(format!("{}: {} class folder(s)", folder.display(), names.len()))
-            .hint("put the images into one folder a class, at least two of them"));
+            .hint("put the images into one folder per class, at least two of them"));
     }
     if names.iter().all(|name| name.parse::<u64>().is_ok()) {
         names.sort_by_key(|name| name.parse::<u64>().ok());

@@ -1,7 +1,7 @@
 //! IDX, the form of MNIST and of its many successors: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same
 //! for `t10k`, plain or gzipped.
 //!
-//! A file is a magic number, as many big-endian 32-bit sizes as it has dimensions, then one byte a value.
+//! A file is a magic number, as many big-endian 32-bit sizes as it has dimensions, then one byte per value.
 //! candle-datasets reads the plain form alone, and trusts the sizes that a damaged header promises.
 
 use super::folder::display_name;

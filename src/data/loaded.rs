@@ -30,7 +30,7 @@ impl Loaded {
     /// Brings the images to one shape, settles classes and normalisation, and shuffles what came class by class.
     ///
     /// # Errors
-    /// Labels out of range, a class without training images, classes that the network of `like` does not tell apart.
+    /// Labels out of range, a class without training images, classes that the network of `like` does not know.
     pub fn settle(mut self, options: &ImageOptions) -> Result<Images> {
         let shape = options.shape(self.train.shape);
         let levels = self.levels;
@@ -99,10 +99,8 @@ impl Loaded {
     fn rename(&mut self, classes: &[String]) -> Result<()> {
         let number = |class: &String| {
             classes.iter().position(|known| known == class).map(|number| number as u32).ok_or_else(|| {
-                let error = Error::user(format!(
-                    "{} has a class \"{class}\", which the network does not tell apart",
-                    self.name
-                ));
+                let error =
+                    Error::user(format!("{} has a class \"{class}\", which the network does not know", self.name));
                 match closest(class, classes.iter().map(String::as_str)) {
                     Some(near) => error.hint(format!("did you mean \"{near}\"? Its classes: {}", classes.join(", "))),
                     None => error.hint(format!("its classes: {}", classes.join(", "))),

@@ -41,15 +41,15 @@ impl ImageOptions {
                 | !(1..=Self::LARGEST_SIDE).contains(&height.max(width))
         {
             let limit = Self::LARGEST_SIDE;
-            return Err(Error::user(format!("an image size of {height}×{width}"))
-                .hint(format!("height and width lie between 1 and {limit}")));
+            return Err(Error::user(format!("images cannot have a size of {height}×{width}"))
+                .hint(format!("height and width must be from 1 to {limit}")));
         }
         if let Some(channels) = self.channels
             && channels != 1
             && channels != 3
         {
             return Err(Error::user(format!("images cannot have {channels} channels"))
-                .hint("channels is 1 (grey) or 3 (colour)"));
+                .hint("channels must be 1 (grey) or 3 (colour)"));
         }
         if self.like.is_some() && (self.size.is_some() || self.channels.is_some()) {
             return Err(Error::user("`like` says which size and channels images get, so neither can be given")
@@ -58,8 +58,8 @@ impl ImageOptions {
         if let Some(test) = self.test
             && !(test > 0.0 && (test < 1.0 || (test == 1.0 && self.like.is_some())))
         {
-            return Err(Error::user(format!("a test share of {test}"))
-                .hint("test lies between 0 and 1: 0.2 holds out a fifth of each class"));
+            return Err(Error::user(format!("test must be between 0 and 1, not {test}"))
+                .hint("test: 0.2 holds out a fifth of each class"));
         }
         Ok(())
     }

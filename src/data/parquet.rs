@@ -91,11 +91,11 @@ struct Table {
 }
 
 impl Table {
-    /// The parquet crate asserts some of what a file promises instead of checking it; a damaged file is no reason to
-    /// die.
+    /// The parquet crate asserts some of what a file promises instead of checking it; a damaged file must not end the
+    /// program.
     fn read(path: &Path) -> Result<Self> {
         catch_unwind(|| Self::read_columns(path)).unwrap_or_else(|_| {
-            Err(Error::user(format!("{}: what it says of itself is impossible", path.display())).hint(DAMAGED))
+            Err(Error::user(format!("{}: its metadata contradict one another", path.display())).hint(DAMAGED))
         })
     }
 
@@ -211,7 +211,7 @@ impl Columns {
         for leaf in [image, label] {
             if schema.column(leaf).max_rep_level() > 0 {
                 return Err(Error::user(format!("{}: column {} holds lists", path.display(), leaves[leaf]))
-                    .hint("wanted is one image and one label a row"));
+                    .hint("each row needs one image and one label"));
             }
         }
         Ok(Self { image, image_name, label, label_name })

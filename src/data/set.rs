@@ -25,7 +25,7 @@ pub(super) struct Facts {
     pub mirrors: bool,
 }
 
-/// A set of labelled images, or a part of one: views share the bytes and cost four bytes an image.
+/// A set of labelled images, or a part of one: views share the bytes and cost four bytes per image.
 #[derive(Clone, Debug)]
 pub struct ImageSet {
     pixels: Arc<Pixels>,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// W].
 ///
 /// # Errors
-/// A file that is not there or is no image, named.
+/// A file that is not there or is not an image; the error names it.
 pub fn single(path: &Path, expected: &Expected) -> Result<Vec<f32>> {
     let shape = expected.shape;
     let mut bytes = vec![0; shape.len()];

@@ -19,7 +19,7 @@ pub enum Source {
     Digits,
     /// A data set to be fetched once and kept in the Hugging Face cache.
     Download(Download),
-    /// A folder; whoever opens it has checked that it may be read.
+    /// A folder; the caller has checked that it may be read.
     Folder(PathBuf),
 }
 
@@ -39,7 +39,7 @@ impl Source {
 /// Reads a data set into memory.
 ///
 /// A folder may hold CIFAR-10 or the like as parquet (`train-*.parquet`, `test-*.parquet`), CIFAR-10's six binary
-/// batches, IDX files (plain or gzipped), or images in one folder a class, with or without `train/` and `test/`.
+/// batches, IDX files (plain or gzipped), or images in one folder per class, with or without `train/` and `test/`.
 ///
 /// # Errors
 /// A folder that is not there or holds none of these; a damaged file (named, with the record); labels out of range or a

@@ -147,7 +147,7 @@ impl Writer<'_> {
         ))
     }
 
-    /// A batch norm as one affine map a channel.
+    /// A batch norm as one affine map per channel.
     fn affine(&self, node: Node) -> Vec<Affine> {
         let graph = self.source.graph;
         let Op::Norm { norm, affine, .. } = graph.op(node) else { unreachable!("only norms are folded") };

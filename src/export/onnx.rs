@@ -26,7 +26,7 @@ const BATCH: &str = "batch";
 /// Protobuf's limit for a message.
 const MOST_BYTES: usize = i32::MAX as usize;
 
-/// What pixels from 0 to 1 go through before they enter a network: (pixel − mean) / std, a number a channel.
+/// What pixels from 0 to 1 go through before they enter a network: (pixel − mean) / std, one number per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     pub mean: Vec<f32>,
@@ -107,7 +107,7 @@ fn check(source: &Source<'_>) -> Result<()> {
     let shape = graph.shape(logits);
     match shape.pixels() {
         1 => Ok(()),
-        _ => Err(Error::user(format!("a network ends in one number a class, but this one ends in {shape}"))
+        _ => Err(Error::user(format!("a network ends in one number per class, but this one ends in {shape}"))
             .hint("end with a global pool and a linear layer")),
     }
 }
@@ -124,7 +124,7 @@ fn normalise(sheet: &mut Sheet, normalisation: &Normalisation, images: Shape) ->
         )));
     }
     if let Some(bad) = std.iter().find(|&&std| !(std > 0.0 && std.is_finite())) {
-        return Err(Error::user(format!("a standard deviation is above 0, not {bad}")));
+        return Err(Error::user(format!("a standard deviation must be above 0, not {bad}")));
     }
     let dims = [1, channels, 1, 1];
     let mean = sheet.floats("normalise.mean", &dims, mean.iter().copied());

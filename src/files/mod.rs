@@ -1,4 +1,4 @@
-//! Files that are never half written: whoever reads one sees the old content or the new, after a power cut too.
+//! Files that are never half written: a reader sees the old content or the new, after a power cut too.
 
 #[cfg(test)]
 pub(crate) mod faults;

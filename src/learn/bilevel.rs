@@ -7,7 +7,7 @@
 //!
 //! Each pass is asked only for what it must give: the weights are detached where α alone is wanted and the other way
 //! round. The model's own weights are never moved: w', w + Rv and w − Rv are tensors of their own, so there is nothing
-//! to restore and no rounding drift. The relaxation runs once a gradient, so one sample of a stochastic relaxation
+//! to restore and no rounding drift. The relaxation runs once per gradient, so one sample of a stochastic relaxation
 //! serves all of its passes.
 
 use super::vector::{gradients, norm};
@@ -19,7 +19,7 @@ use candle_core::{Tensor, Var};
 /// Length of the step that the finite differences take, as a vector in weight space (`docs/darts.md` A5).
 const DIFFERENCE_STEP: f64 = 0.01;
 
-/// Turns alphas into mixing weights, one matrix a slot block.
+/// Turns alphas into mixing weights, one matrix per slot block.
 pub type Relax<'a> = dyn Fn(&Alphas) -> Result<Vec<Tensor>> + 'a;
 
 /// The examples that a loss is taken over.
@@ -151,7 +151,7 @@ pub fn alpha_gradient(
 /// Which second derivative of the training loss a Hessian product multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum With {
-    /// (∂²L / ∂α∂w)·v: one tensor an alpha.
+    /// (∂²L / ∂α∂w)·v: one tensor per alpha.
     Alphas,
     /// (∂²L / ∂w²)·v: one flat vector, for implicit gradients.
     Weights,
@@ -172,7 +172,7 @@ pub fn hessian_vector(
 ) -> Result<Vec<Tensor>> {
     let w = w.detached();
     if v.dims() != w.dims() {
-        return Err(Error::user(format!("v is a vector in weight space, {:?}, not {:?}", w.dims(), v.dims())));
+        return Err(Error::user(format!("v must have the shape {:?} of the weights, not {:?}", w.dims(), v.dims())));
     }
     let v = v.detach();
     let p = relax(alphas)?;

@@ -33,7 +33,7 @@ pub fn evaluate(
 }
 
 /// The network's loss and accuracy over `batches`, without gradients. `p`: the mixing weights of every slot block
-/// (none: the default relaxation of the alphas). Hears Ctrl-C between batches.
+/// (none: the default relaxation of the alphas). Ctrl-C stops it between batches.
 ///
 /// # Errors
 /// No examples, labels beyond the classes; those of the batches and of the passes.
@@ -72,7 +72,7 @@ pub fn evaluate_by(
     Ok(Score { loss: loss / examples as f64, accuracy: mean(first), top5: mean(five), examples, classes })
 }
 
-/// How many classes come before `label` by falling logit, equal ones in index order. A logit that is no number comes
+/// How many classes come before `label` by falling logit, equal ones in index order. A logit that is NaN comes
 /// before every other, so a broken network scores nothing.
 fn rank(logits: &[f32], label: usize) -> usize {
     let own = logits[label];

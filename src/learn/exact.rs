@@ -17,9 +17,9 @@ pub struct Parts {
     pub alphas: Vec<Tensor>,
 }
 
-/// A decision that rounding may turn round.
+/// A decision that rounding may flip.
 pub struct Near {
-    /// The winner of a max pool's window, and not the side of a ReLU's (or another activation's) kink.
+    /// Whether it is the winner of a max pool's window, not the side of a kink of a ReLU (or another activation).
     pub is_winner: bool,
     /// How the gradient changes if it falls the other way.
     pub change: Parts,

@@ -28,7 +28,7 @@ impl Loss {
     pub fn check(&self, has_auxiliary: bool) -> Result<()> {
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(Error::user(format!(
-                "label_smoothing is at least 0 and below 1, not {}",
+                "label_smoothing must be at least 0 and below 1, not {}",
                 self.label_smoothing
             )));
         }
@@ -36,7 +36,7 @@ impl Loss {
             Some(_) if !has_auxiliary => Err(Error::user("this network has no auxiliary head")
                 .hint("discrete(…, #{ auxiliary: true }) gives it one")),
             Some(weight) if !(weight.is_finite() && weight >= 0.0) => {
-                Err(Error::user(format!("the auxiliary loss's weight is at least 0, not {weight}")))
+                Err(Error::user(format!("the weight of the auxiliary loss must be at least 0, not {weight}")))
             }
             _ => Ok(()),
         }
@@ -60,10 +60,8 @@ impl Loss {
         let labels = labels.to_dtype(DType::U32)?;
         let largest = labels.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
         if largest >= classes {
-            return Err(Error::user(format!(
-                "a label is {largest}, but the network tells only {classes} classes apart"
-            ))
-            .hint("labels count from 0"));
+            return Err(Error::user(format!("a label is {largest}, but the network has only {classes} classes"))
+                .hint("labels count from 0"));
         }
         let log_p = candle_nn::ops::log_softmax(logits, D::Minus1)?;
         let right = candle_nn::loss::nll(&log_p, &labels)?;

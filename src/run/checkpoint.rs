@@ -2,7 +2,7 @@
 //!
 //! `checkpoint/NUMBER-CRC32.safetensors`: the tensors of everything that lasts, named `INDEX.KIND.NAME` after their
 //! index in the run's list, and in the metadata's entry `candlewick` the rest as JSON ([`Header`]). A file's name says
-//! what its bytes add up to, so one that was damaged is passed over for the one before; two are kept.
+//! what its bytes add up to, so one that was damaged is skipped for the one before; two are kept.
 
 use super::plots::Plot;
 use crate::{Error, Result, files};
@@ -158,7 +158,7 @@ impl Checkpoints {
         let name = format!("{number:06}-{:08x}.safetensors", crc32fast::hash(&bytes));
         files::replace(&self.folder.join(name), &bytes)?;
         let old = files.into_iter().rev().skip(GENERATIONS - 1).map(|(_, path)| path);
-        // What was being written when a run was killed lies about half done.
+        // Leftovers of writes that were interrupted.
         let half = self.paths()?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "part"));
         for path in old.chain(half) {
             files::remove(&path).map_err(|e| Error::file(&path, &e))?;
@@ -167,7 +167,7 @@ impl Checkpoints {
     }
 
     /// The newest snapshot that is whole and whose part of the journal is, where the journal has `journal` bytes; and
-    /// the files that were passed over for it.
+    /// the files that were skipped for it.
     ///
     /// # Errors
     /// There is none.

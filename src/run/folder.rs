@@ -215,7 +215,7 @@ impl RunFolder {
         Checkpoints::new(self.path.join(CHECKPOINTS))
     }
 
-    /// Puts the journal aside as `journal-1.jsonl`, `journal-2.jsonl` …, for the run begins anew.
+    /// Puts the journal aside as `journal-1.jsonl`, `journal-2.jsonl` …, for the run starts over.
     ///
     /// # Errors
     /// The folder cannot be written.

@@ -1,4 +1,4 @@
-//! The journal: one JSON object a line, with what was logged, when and where in the loop.
+//! The journal: one JSON object per line, with what was logged, when and where in the loop.
 //!
 //! A line holds `epoch` and `step` (both count from 0; `step` over the whole run), the logged fields, and `time`
 //! (seconds since the run started). Each is handed to the system in one write, so a killed run leaves whole lines. JSON
@@ -52,7 +52,7 @@ impl Journal {
     /// The journal of a run that is to go on: it stays as it is until [`go_on`](Self::go_on).
     ///
     /// # Errors
-    /// There is no such file, it is no journal, or another process writes it.
+    /// There is no such file, it is not a journal, or another process writes it.
     pub fn reopen(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::file(path, &e))?;
         lock(&file, path)?;
@@ -74,7 +74,7 @@ impl Journal {
         self.file.seek(SeekFrom::End(0)).map_err(|e| Error::file(&self.path, &e))
     }
 
-    /// Sees what was written to the disk.
+    /// Makes sure that what was written is on the disk.
     pub fn sync(&self) -> Result<()> {
         files::sync(&self.file, &self.path).map_err(|e| Error::file(&self.path, &e))
     }
@@ -109,7 +109,7 @@ impl Journal {
             .iter()
             .find(|(name, value)| name.ends_with("loss") && value_of(value).is_some_and(|v| !v.is_finite()));
         match lost {
-            // The settings of the search are the cause, and the user's to mend.
+            // The settings of the search are the cause, and the user's to fix.
             Some((name, value)) => Err(Error::user(format!(
                 "{name} is {} at step {step} of epoch {epoch}",
                 value.as_str().unwrap_or_default()
@@ -132,7 +132,7 @@ impl Journal {
     }
 }
 
-/// Sees that no process writes the journal, if there is one.
+/// Checks that no process writes the journal, if there is one.
 ///
 /// # Errors
 /// One does.
@@ -140,7 +140,7 @@ pub fn check_free(path: &Path) -> Result<()> {
     File::open(path).map_or(Ok(()), |file| lock(&file, path))
 }
 
-/// Sees that no other process writes the run, and keeps others from it as long as the file is open.
+/// Checks that no other process writes the run, and keeps others from it as long as the file is open.
 fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {

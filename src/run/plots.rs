@@ -40,7 +40,7 @@ impl MixingWeights {
     /// Mixing weights of any graph.
     ///
     /// # Errors
-    /// Not one row an edge, or a row without one value an op.
+    /// Not one row per edge, or a row without one value per op.
     pub fn new(edges: Vec<(String, String)>, ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
         if values.len() != edges.len() || values.iter().any(|row| row.len() != ops.len()) {
             let widths: Vec<usize> = values.iter().map(Vec::len).collect();

@@ -140,7 +140,7 @@ impl Progress {
     fn line(&mut self, line: &str) {
         let line = line.trim_start();
         match &mut self.face {
-            // A closed stderr is no reason to stop a search.
+            // A closed stderr must not stop a search.
             Face::Lines { sink, .. } => drop(writeln!(sink, "{line}").and_then(|()| sink.flush())),
             Face::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
             Face::Hidden => {}

@@ -107,7 +107,7 @@ impl Script {
         for (name, position) in unkept(&self.ast) {
             let line = position.line().unwrap_or_default();
             self.host.notes.show(&format!(
-                "warning: {}:{line}: `{name}` changes in the loop over epochs: a resumed run would begin it anew, but \
+                "warning: {}:{line}: `{name}` changes in the loop over epochs: a resumed run would reset it, but \
                  finds run.kept.{name} again",
                 self.file
             ));

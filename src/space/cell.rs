@@ -68,7 +68,7 @@ pub struct SearchCell<'a> {
     pub edge_weights: Option<&'a SlotBlock>,
 }
 
-/// Sees that channels can be shared out between candidates and what passes by.
+/// Checks that channels can be divided between candidates and what passes by.
 ///
 /// # Errors
 /// A number of parts that does not divide them.

@@ -45,7 +45,7 @@ impl Chance {
         }
     }
 
-    /// The draws of the next pass that scores: no path is dropped, noise is drawn anew in every pass, and what training
+    /// The draws of the next pass that scores: no path is dropped, noise is redrawn in every pass, and what training
     /// draws is not shifted.
     pub fn scoring(&self) -> Draws {
         self.with(|next| {
@@ -61,7 +61,7 @@ impl Chance {
     pub fn set_drop_path(&self, probability: f64) -> Result<()> {
         if !(0.0..1.0).contains(&probability) {
             return Err(Error::user(format!(
-                "the probability of drop path is at least 0 and below 1, not {probability}"
+                "the probability of drop path must be at least 0 and below 1, not {probability}"
             )));
         }
         self.with(|next| next.drop_path = probability);

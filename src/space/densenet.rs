@@ -16,7 +16,7 @@ pub struct DenseNetOptions {
     /// One image.
     pub input: Shape,
     pub classes: usize,
-    /// L: layers with weights, 6n + 4 for n layers a block.
+    /// L: layers with weights, 6n + 4 for n layers per block.
     pub depth: usize,
     /// k: channels that each layer adds.
     pub growth: usize,
@@ -38,19 +38,19 @@ pub fn densenet(options: &DenseNetOptions) -> Result<Graph> {
     let &DenseNetOptions { input, classes, depth, growth, reduction } = options;
     if depth < 10 || depth % 6 != 4 || depth > 10_000 {
         return Err(Error::user(format!(
-            "a DenseNet-BC's depth is 6n + 4 for n layers in each of its blocks, not {depth}"
+            "the depth of a DenseNet-BC must be 6n + 4 for n layers in each block, not {depth}"
         ))
         .hint("the papers' depths are 40, 100, 190 and 250"));
     }
     if !(reduction > 0.0 && reduction <= 1.0) {
-        return Err(Error::user(format!("the reduction is above 0 and at most 1, not {reduction}")));
+        return Err(Error::user(format!("the reduction must be above 0 and at most 1, not {reduction}")));
     }
     if !(1..=1 << 16).contains(&growth) || classes == 0 {
-        return Err(Error::user(format!("{growth} channels of growth and {classes} classes make no network")));
+        return Err(Error::user(format!("growth and classes must be at least 1, not {growth} and {classes}")));
     }
     if !input.height.is_multiple_of(4) || !input.width.is_multiple_of(4) {
         return Err(Error::user(format!(
-            "a DenseNet halves its images twice, so height and width are multiples of 4, not {}×{}",
+            "a DenseNet halves its images twice, so height and width must be multiples of 4, not {}×{}",
             input.height, input.width
         )));
     }

@@ -242,7 +242,7 @@ impl Cell<'_> {
         graph.concat(&concat)
     }
 
-    /// The sum of a node's edges; those from nodes that do not exist are passed over.
+    /// The sum of a node's edges; those from nodes that do not exist are skipped.
     fn node(&self, graph: &mut Graph, node: usize, states: &[Option<Node>]) -> Result<Node> {
         // In a list of pairs each path is dropped alone, in a list of edges all paths of a node together.
         let alone = self.drop_path && self.genotype.is_paired(self.kind);

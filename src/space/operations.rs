@@ -170,7 +170,7 @@ impl<'a> Operations<'a> {
                 .hint("use letters, digits and underscores, for example \"my_conv_3x3\""));
         }
         if self.names().any(|known| known == name) {
-            return Err(Error::user(format!("there already is an operation \"{name}\"")).hint("choose another name"));
+            return Err(Error::user(format!("there is already an operation \"{name}\"")).hint("choose another name"));
         }
         self.known.push(operation);
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A call with keyword arguments whose values are lists, tuples, strings, whole numbers (`2`, `np.int64(2)`) and
 //! `range(a, b)` (`list(range(a, b))`). What stands around the call (an assignment, a line of a log, another name for
-//! the same) and comments are passed over. The result is JSON, so that one definition of the fields serves both forms.
+//! the same) and comments are skipped. The result is JSON, so that one definition of the fields serves both forms.
 
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -208,7 +208,7 @@ impl<'a> Reader<'a> {
         let name = self.name;
         let found: String = self.rest().chars().take(20).collect();
         let found = if found.is_empty() { "the text ends".to_string() } else { format!("there is \"{found}\"") };
-        Error::user(format!("this is no {}: expected {expected}, but {found}", name.to_lowercase())).hint(format!(
+        Error::user(format!("this is not a {}: expected {expected}, but {found}", name.to_lowercase())).hint(format!(
             "the form is {name}(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], \
              reduce_concat=range(2, 6))"
         ))

@@ -222,7 +222,7 @@ impl<'a> File<'a> {
         }
     }
 
-    /// The header, whose description of the network says nothing that this version would pass over.
+    /// The header, whose description of the network says nothing that this version does not know.
     fn known(value: Value) -> serde_json::Result<Header> {
         let header: Header = serde_json::from_value(value.clone())?;
         let understood = serde_json::to_value(&header.network)?;
@@ -255,7 +255,7 @@ impl<'a> File<'a> {
         }
         let strange = self.tensors.names().into_iter().filter(|name| parts.iter().all(|part| part.name != *name)).min();
         let strange = strange.unwrap_or_default();
-        Err(Error::user(format!("{} holds \"{strange}\", which the network has not", self.path.display())))
+        Err(Error::user(format!("{} holds \"{strange}\", which the network does not have", self.path.display())))
     }
 
     fn fill(&self, network: &Network) -> Result<()> {
@@ -272,11 +272,8 @@ impl<'a> File<'a> {
                 *to = f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
             }
             if to.iter().any(|value| !value.is_finite()) {
-                return Err(Error::user(format!(
-                    "{}: \"{name}\" holds values that are not numbers",
-                    self.path.display()
-                ))
-                .hint("the training had come apart when it was saved, or the file is damaged"));
+                return Err(Error::user(format!("{}: \"{name}\" holds NaN or infinite values", self.path.display()))
+                    .hint("the training had diverged when it was saved, or the file is damaged"));
             }
         }
         let count = weights.len();

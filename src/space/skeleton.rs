@@ -6,16 +6,21 @@ use crate::graph::Shape;
 use crate::graph::bounds::MOST;
 use crate::{Error, Result};
 
-/// Checks numbers of things by what options call them: at least one of each, and not more than [`MOST`].
+/// Checks numbers of things, each with the name that the option has.
+///
+/// # Errors
+/// A number that is 0 or above [`MOST`].
 pub fn check_counts(network: &str, counts: &[(&str, usize)]) -> Result<()> {
     match counts.iter().find(|(_, count)| !(1..=MOST).contains(count)) {
-        Some((name, 0)) => Err(Error::user(format!("{network} needs at least one of {name}, not 0"))),
-        Some((name, count)) => Err(Error::user(format!("{name} must be from 1 to {MOST}, not {count}"))),
+        Some((name, count)) => Err(Error::user(format!("{network}: {name} must be from 1 to {MOST}, not {count}"))),
         None => Ok(()),
     }
 }
 
 /// The kind of each cell, first to last. `reductions`: which ones reduce; none: a third and two thirds of the depth.
+///
+/// # Errors
+/// A reduction beyond the last cell.
 pub fn cell_kinds(layers: usize, reductions: Option<&[usize]>) -> Result<Vec<CellKind>> {
     let usual = [layers / 3, 2 * layers / 3];
     let chosen = reductions.unwrap_or(&usual);
@@ -27,7 +32,10 @@ pub fn cell_kinds(layers: usize, reductions: Option<&[usize]>) -> Result<Vec<Cel
     Ok((0..layers).map(kind).collect())
 }
 
-/// A reduction halves its input, so it must be even both ways. `images`: the network's own input.
+/// Checks that a reduction cell can halve its input. `images`: the network's own input, for the hint.
+///
+/// # Errors
+/// An odd height or width.
 pub fn even_size(input: Shape, cell: usize, kinds: &[CellKind], images: Shape) -> Result<()> {
     if input.height.is_multiple_of(2) && input.width.is_multiple_of(2) {
         return Ok(());

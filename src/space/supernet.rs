@@ -21,7 +21,7 @@ pub struct SupernetOptions<'a> {
     pub channels: usize,
     /// Cells.
     pub layers: usize,
-    /// Intermediate nodes a cell, all of them concatenated.
+    /// Intermediate nodes per cell, all of them concatenated.
     pub nodes: usize,
     /// Indices of the reduction cells; none given: a third and two thirds of the depth.
     pub reductions: Option<Vec<usize>>,
@@ -116,7 +116,7 @@ impl Supernet {
     /// former to be multiplied by the latter already.
     ///
     /// # Errors
-    /// Counts of zero, channels that partial channels do not divide, reductions that are no cells, masks of the wrong
+    /// Counts of zero, channels that partial channels do not divide, reductions that are not cells, masks of the wrong
     /// shape or that cut a node off, and odd sizes where a reduction needs even ones (the error names the cell).
     pub fn build(options: &SupernetOptions<'_>) -> Result<Supernet> {
         options.check()?;
@@ -176,7 +176,7 @@ impl Supernet {
 pub struct Space {
     /// Names of the candidates, in column order.
     pub operations: Vec<String>,
-    /// Intermediate nodes a cell.
+    /// Intermediate nodes per cell.
     pub nodes: usize,
     /// The kind of every cell, first to last.
     pub cells: Vec<CellKind>,
@@ -222,7 +222,7 @@ impl Costs {
 }
 
 impl Space {
-    /// Edges a cell.
+    /// Edges per cell.
     pub fn edges(&self) -> usize {
         edge_count(self.nodes)
     }

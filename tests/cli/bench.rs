@@ -51,7 +51,7 @@ fn a_search_step_reports_its_sizes_seconds_memory_and_arithmetic() {
     assert_eq!(seconds(line).len(), 2);
     assert!(seconds(line).iter().all(|&s| s > 0.0));
     all_positive(line, &SPEED);
-    // Two passes with input gradients, one of them with weights' gradients; two operations a multiply-add.
+    // Two passes with input gradients, one of them with weights' gradients; two operations per multiply-add.
     let gflop = 5.0 * 2.0 * 4.0 * number(line, "macs") / 1e9;
     assert!((number(line, "gflop_per_step") / gflop - 1.0).abs() < 1e-4, "{line}");
 }

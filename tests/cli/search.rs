@@ -91,7 +91,7 @@ fn the_first_search_leaves_a_cell_a_journal_and_charts() {
 #[test]
 fn the_first_search_as_it_is_finds_a_good_supernet() {
     if std::env::var_os("CANDLEWICK_SLOW").is_none_or(|value| value != "1") {
-        eprintln!("passed over: the whole search runs where CANDLEWICK_SLOW is 1");
+        eprintln!("skipped: the whole search runs where CANDLEWICK_SLOW is 1");
         return;
     }
     let search = Search::run("first_search.rhai", &[]);
@@ -142,7 +142,7 @@ fn nothing_is_wrong_with_any_script() {
     let scripts = std::fs::read_dir(shipped("")).expect("scripts can be listed");
     let names: Vec<String> =
         scripts.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
-    // The editor's definitions are no script to run.
+    // The editor's definitions are not a script.
     let runnable = |name: &&String| name.ends_with(".rhai") && !name.ends_with(".d.rhai");
     let checked: Vec<&String> = names.iter().filter(runnable).collect();
     assert!(checked.len() >= 5, "{names:?}");

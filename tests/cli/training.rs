@@ -208,9 +208,9 @@ fn classes_and_sizes_that_do_not_fit_are_refused() {
     let four = "let data = images(\"digits\");\n\
                 let net = discrete(genotype(\"DARTS_V1\"), #{ images: #{ channels: 1, size: 8, classes: 4 }, \
                 channels: 2, layers: 3 });\n";
-    run(&format!("{four}evaluate(net, data.test);")).shows(2, &["the network tells only 4 classes apart"]);
+    run(&format!("{four}evaluate(net, data.test);")).shows(2, &["the network has only 4 classes"]);
     run(&format!("{four}weight_gradient(net, data.train.batches(64).next());"))
-        .shows(2, &["the network tells only 4 classes apart"]);
+        .shows(2, &["the network has only 4 classes"]);
     run(&format!("{four}predict(net, \"a.png\");")).shows(2, &["does not know what its classes are called"]);
 
     // 10 is even, but 5 is not: the second reduction cannot halve it.
@@ -252,7 +252,7 @@ fn images_are_brought_to_what_a_saved_network_expects() {
     for text in [
         "the network's 2 classes are lying, upright; these images have 10: 0, 1, 2",
         "images(source, #{ like: net })",
-        "other has a class \"uprigth\", which the network does not tell apart",
+        "other has a class \"uprigth\", which the network does not know",
         "did you mean \"upright\"?",
         "`like` says which size and channels images get",
     ] {
@@ -311,7 +311,7 @@ fn a_folder_of_images_becomes_a_trained_network() {
         "the classes are unbalanced: from 24 to 72 training images",
         "    upright: 24",
         "size 12×12: resized: multiples of 4",
-        "batch 16: about 6 steps an epoch",
+        "batch 16: about 6 steps per epoch",
         "mirrored: colour images of named classes",
         "for other programs: run/network.onnx, input: pixels from 0 to 1, 3 × 12 × 12",
     ] {

@@ -42,7 +42,7 @@ fn a_folder_of_something_else_lists_what_was_looked_for() {
     let text = refusal(folder.path());
     says(
         &text,
-        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "one folder a class"],
+        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "folder per class"],
     );
 }
 
@@ -77,7 +77,7 @@ fn unreadable_images_are_counted_and_named() {
     let folder = tempdir().unwrap();
     class_folders(folder.path(), &[("ape", vec![grey_image(4, 4); 9]), ("bee", vec![grey_image(4, 4); 9])]);
     write(folder.path().join("ape/3.png"), "no png at all").unwrap();
-    says(&refusal(folder.path()), &["ape/3.png: ", "mend or remove"]);
+    says(&refusal(folder.path()), &["ape/3.png: ", "repair or remove"]);
     // The header is whole, the rest is missing.
     let whole = png(&colour_image(0, 30, 30));
     for k in 0..5 {

@@ -363,7 +363,7 @@ fn noise_is_added_and_has_no_gradient() {
 }
 
 #[test]
-fn passes_draw_anew_and_alike_for_equal_keys() {
+fn every_pass_draws_its_own_and_equal_keys_draw_alike() {
     let draws = |pass, seed| Draws { seed: Seed(seed), pass, drop_path: 0.25 };
     let factors = draws(3, 1).path_factors(50, 100);
     assert_eq!(factors, draws(3, 1).path_factors(50, 100));

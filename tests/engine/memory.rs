@@ -1,4 +1,4 @@
-//! Training within a limit on memory: the same bits, whatever is computed again; an error where the limit is too tight
+//! Training within a limit on memory: the same bits, whatever is recomputed; an error where the limit is too tight
 //! names one that will do; what it costs is told.
 
 use crate::binary::{candlewick, folder_with};
@@ -71,7 +71,7 @@ fn a_supernet_learns_the_same_with_less_memory() {
             found.extend(gradients.iter().map(values));
         }
         found.push(values(&weight_gradient(network, &batch, None).unwrap().1));
-        // Ops that are masked off are not run, on the way back neither.
+        // Ops that are masked off are not run, in the backward pass either.
         let active: Arc<[bool]> = (0..network.graph().slot_count()).map(|slot| slot % 3 != 1).collect();
         for (mode, everything) in [(Mode::Trial, true), (Mode::Trial, false), (Mode::Evaluation, true)] {
             let x = candle_core::Var::from_tensor(&batch.images).unwrap();

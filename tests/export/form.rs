@@ -12,7 +12,7 @@ fn folded() -> OnnxOptions {
     OnnxOptions { fold_norms: true, ..OnnxOptions::default() }
 }
 
-/// Encoded and decoded again; sees that every name is there before it is read, and only once.
+/// Encoded and decoded again; checks that every name is there before it is read, and only once.
 fn graph_of(network: &Network, options: &OnnxOptions) -> GraphProto {
     let bytes = encode(&onnx(network, options).unwrap()).unwrap();
     let model = ModelProto::decode(bytes.as_slice()).unwrap();

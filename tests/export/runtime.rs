@@ -31,7 +31,7 @@ fn python() -> Option<&'static Path> {
 
 fn environment(folder: &Path) -> Result<PathBuf, String> {
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // Written last, so an environment that was broken off is made again.
+    // Written last, so an unfinished environment is replaced.
     let ready = folder.join("ready");
     if ready.exists() {
         return Ok(python);
@@ -124,7 +124,7 @@ fn compare(cases: &[Case]) {
     }
 }
 
-/// Sees that logits agree to 1e-5 of the largest, which it gives.
+/// Checks that logits agree to 1e-5 of the largest, which it gives.
 #[track_caller]
 fn close(name: &str, expected: &[f32], got: &[f32]) -> f32 {
     assert_eq!(expected.len(), got.len(), "{name}");
@@ -309,7 +309,7 @@ fn networks_without_a_last_linear_layer_end_in_logits_too() {
 }
 
 #[test]
-fn noise_is_standard_normal_and_drawn_anew() {
+fn noise_is_standard_normal_and_redrawn_in_every_pass() {
     let Some(python) = python() else { return };
     let mut g = Graph::new(1, 40, 40);
     let noise = g.noise(g.input(), 1).unwrap();
@@ -330,7 +330,7 @@ fn noise_is_standard_normal_and_drawn_anew() {
 #[test]
 fn every_published_cell_has_the_engine_s_logits() {
     if std::env::var_os("CANDLEWICK_SLOW").is_none_or(|value| value != "1") {
-        eprintln!("passed over: all published cells are exported where CANDLEWICK_SLOW is 1");
+        eprintln!("skipped: all published cells are exported where CANDLEWICK_SLOW is 1");
         return;
     }
     let options = DiscreteOptions { channels: 4, ..small(Shape::new(3, 16, 16)) };

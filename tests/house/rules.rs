@@ -71,13 +71,30 @@ fn a_module_with_parts_is_a_folder_with_a_mod_rs() {
 }
 
 /// Turns of phrase that readers stumble over, each with what to write instead.
-const PHRASES: [(&str, &str); 1] = [("nought", "zero")];
+const PHRASES: [(&str, &str); 12] = [
+    ("nought", "zero"),
+    (" is no ", " is not a "),
+    (" has not \"", "does not have"),
+    ("anew", "again, re-"),
+    ("way back", "backward pass"),
+    ("passed over", "skipped"),
+    ("turned round", "flipped"),
+    ("made again", "recomputed, rebuilt"),
+    ("hears of", "is told, is updated"),
+    ("multiply-adds an image", "multiply-adds per image"),
+    ("floats an image", "floats per image"),
+    (" one at least", "at least one"),
+];
+
+/// Good English in which one of [`PHRASES`] occurs.
+const FINE: [&str; 3] = ["here is no ", "is no longer", "is no more"];
 
 #[test]
 fn text_is_plain() {
     let mut offenders = Vec::new();
     for file in written().into_iter().chain(files(&[""], &[".md"])).filter(|file| file.path != "tests/house/rules.rs") {
         for (place, line) in file.lines() {
+            let line = FINE.iter().fold(line.to_string(), |line, fine| line.replace(fine, ""));
             let found = PHRASES.iter().filter(|(phrase, _)| line.contains(phrase));
             offenders.extend(found.map(|(phrase, better)| format!("{place}\n    \"{phrase}\": write \"{better}\"")));
         }

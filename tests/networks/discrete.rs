@@ -260,7 +260,7 @@ fn paths_are_dropped_in_training_only_and_alike_after_a_resume() {
     dropping.set_drop_path(0.3).unwrap();
     let state = dropping.state().unwrap();
     let first = [logits(&dropping, Mode::Trial), logits(&dropping, Mode::Trial)];
-    assert_ne!(first[0], first[1], "every pass draws anew");
+    assert_ne!(first[0], first[1], "every pass draws its own");
     assert_ne!(first[0], logits(&plain, Mode::Trial));
     plain.restore(&state[..2]).unwrap();
     assert!(alike(logits(&dropping, Mode::Evaluation), logits(&plain, Mode::Evaluation)));

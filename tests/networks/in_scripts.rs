@@ -193,7 +193,7 @@ fn edges_have_weights_of_their_own() {
         a_opt.step(alpha_gradient(net, batch, batch));
         assert(!all_close(net.alphas.betas_normal, weak));
 
-        // An edge without ops is no edge, whatever its beta.
+        // An edge without ops does not exist, whatever its beta.
         let some = supernet(images, #{ channels: 4, layers: 3, nodes: 1, partial: 2, edge_weights: true,
             mask: #{ normal: [[], [\"skip_connect\"]] } });
         let one = some.forward(x, #{ training: false });
@@ -235,7 +235,7 @@ fn a_cell_of_ones_own_has_partial_channels_too() {
 fn what_does_not_fit_is_refused_with_what_would() {
     let images = "#{ channels: 1, size: 8, classes: 10 }";
     refused(&format!("supernet({images}, #{{ partial: 3 }});"), &["partial: 3", "16 channels", "partial: 4"]);
-    refused(&format!("supernet({images}, #{{ partial: 0 }});"), &["at least one of partial"]);
+    refused(&format!("supernet({images}, #{{ partial: 0 }});"), &["partial must be from 1 to"]);
     let own = |slots: &str, options: &str| {
         let body =
             format!("g.linear(g.global_pool(g.cell(x, x, #{{ channels: 6, nodes: 1, slots: p, {options} }})), 2)");

@@ -191,7 +191,7 @@ fn a_pass_is_the_same_whatever_passes_came_before_it() {
     };
     let slots = small(1, Masks::default()).graph().slot_count();
     let mask = |every: usize| -> Option<Arc<[bool]>> { Some((0..slots).map(|slot| slot % every != 1).collect()) };
-    // Masks that differ, so what is to do was worked out anew; tapes that were left by inference, by larger and smaller
+    // Masks that differ, so the agenda was worked out again; tapes that were left by inference, by larger and smaller
     // batches, with and without room for gradients.
     let passes = [
         (9, Mode::Evaluation, None, false),

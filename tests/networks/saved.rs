@@ -58,7 +58,7 @@ fn weights(network: &Network) -> Vec<f32> {
     network.weights().tensor().to_vec1().unwrap()
 }
 
-/// The error must be the user's to mend and hold all of `parts`.
+/// The error must be the user's to fix and hold all of `parts`.
 #[track_caller]
 fn refused<T>(result: candlewick::Result<T>, parts: &[&str]) {
     let error: Error = result.map(|_| ()).expect_err("this should be refused");
@@ -166,7 +166,7 @@ fn a_file_of_another_network_is_refused_and_both_are_named() {
     assert_eq!(weights(&dropping), weights(&SavedNetwork::read(&path).unwrap().network));
 }
 
-/// Writes the file anew with other tensors or another description.
+/// Writes the file again with other tensors or another description.
 fn tampered(
     path: &Path,
     change: impl Fn(&str, Vec<usize>, Vec<u8>) -> Option<(Vec<usize>, Vec<u8>)>,

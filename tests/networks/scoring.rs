@@ -102,7 +102,7 @@ fn the_state_of_another_network_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn noise_is_drawn_anew_in_every_pass_and_scoring_shifts_nothing() {
+fn noise_is_redrawn_in_every_pass_and_scoring_shifts_nothing() {
     runs(
         r#"
         let make = || network(#{ channels: 2, size: 4, classes: 2 }, |g, x| g.global_pool(g.add([x, g.noise(x)])));

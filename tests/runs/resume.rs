@@ -182,7 +182,7 @@ fn what_cannot_be_resumed_is_told() {
     write("let run = start_run([]);\nfor step in run.steps(2) {}\n");
     candlewick(folder, &["run", "s.rhai", "--out", "steps"]).shows(0, &[]);
     let ended = candlewick(folder, &["run", "s.rhai", "--out", "steps", "--resume"]);
-    ended.shows(0, &["steps has no checkpoint yet: the run begins anew"]);
+    ended.shows(0, &["steps has no checkpoint yet: the run starts over"]);
     assert!(folder.join("steps/journal-1.jsonl").is_file(), "what was logged is not lost");
 }
 

@@ -32,7 +32,7 @@ fn an_unknown_operation_names_the_closest() {
         &format!("^supernet({images}, #{{ ops: [\"none\", \"sep_conv_3x4\"] }});"),
         &["there is no operation \"sep_conv_3x4\"", "hint: did you mean \"sep_conv_3x3\"?"],
     );
-    refused(&format!("^supernet({images}, #{{ ops: [] }});"), &["needs at least one of ops"]);
+    refused(&format!("^supernet({images}, #{{ ops: [] }});"), &["ops must be from 1 to"]);
     refused(&format!("^supernet({images}, #{{ ops: [\"none\", \"none\"] }});"), &["\"none\" is listed twice"]);
     refused(
         "network(#{ channels: 1, size: 8, classes: 10 }, |g, x| g.^activate(x, \"rellu\"));",
@@ -84,7 +84,7 @@ fn images_mixing_weights_and_weights_of_another_shape_are_told_the_right_one() {
 #[test]
 fn labels_must_count_classes() {
     let labelled = |call: &str, y: &str| format!("^{call}(net, #{{ x: normal([2, 1, 8, 8]), y: {y} }});");
-    let beyond = ["a label is 10, but the network tells only 10 classes apart", "hint: labels count from 0"];
+    let beyond = ["a label is 10, but the network has only 10 classes", "hint: labels count from 0"];
     refused(&labelled("weight_gradient", "[0, 10]"), &beyond);
     refused(&labelled("evaluate", "tensor([0, 10])"), &beyond);
     refused("^alpha_gradient(net, batch, #{ x: normal([1, 1, 8, 8]), y: [10] });", &beyond);

@@ -30,7 +30,7 @@ pub(super) fn load(options: &ImageOptions) -> Result<Loaded> {
     Ok(Loaded { levels: LEVELS, ..Loaded::new("digits", classes, part(&train), part(&test)) })
 }
 
-/// A line an image: 64 levels row by row, then the digit.
+/// One line per image: 64 levels row by row, then the digit.
 fn read() -> Result<(Vec<u8>, Vec<u32>), csv::Error> {
     let mut table = csv::ReaderBuilder::new().has_headers(false).from_reader(GzDecoder::new(CSV));
     let (mut bytes, mut labels) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! Decisions that rounding may turn round, and what each would change.
+//! Decisions that rounding may flip, and what each would change.
 //!
 //! Where the input of a ReLU lies nearer to zero than single precision can tell, an executor in single precision takes
 //! one side or the other, and the gradient jumps by what flows through there. The jump of one decision is a backward

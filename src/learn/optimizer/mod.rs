@@ -36,7 +36,7 @@ pub trait Optimizer: Send {
 /// Checks that the gradients fit the parameters and are finite; gives their norm, all taken as one vector.
 ///
 /// # Errors
-/// Another number or other shapes; values that are not finite, with which a step would lose the parameters.
+/// Another number or other shapes; values that are not finite, with which a step would destroy the parameters.
 fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<f64> {
     if parameters.len() != gradients.len() {
         return Err(Error::user(format!(
@@ -59,7 +59,7 @@ fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<f64
     match norm.is_finite() {
         true => Ok(norm),
         false => {
-            Err(Error::user(format!("the norm of the gradient is {}: the step would lose the parameters", shown(norm)))
+            Err(Error::user(format!("the gradient's norm is {}: the step would destroy the parameters", shown(norm)))
                 .hint("a smaller learning rate or clipping before this step may help; so may a look at the loss"))
         }
     }

@@ -42,7 +42,7 @@ impl Sgd {
             return Err(Error::user(format!("clip must be above 0, not {clip}")));
         }
         if options.nesterov && options.momentum == 0.0 {
-            return Err(Error::user("nesterov needs a momentum").hint("for example momentum: 0.9"));
+            return Err(Error::user("nesterov needs momentum").hint("for example momentum: 0.9"));
         }
         let buffers = zeros(&parameters)?;
         Ok(Self { parameters, options, buffers })

@@ -161,7 +161,8 @@ impl Run {
         Epochs::new(self.clone(), count)
     }
 
-    /// The items of `items`, one a step; `count` of them if that is known. Ends with an error once Ctrl-C was pressed.
+    /// The items of `items`, one per step; `count` of them if that is known. Ends with an error once Ctrl-C was
+    /// pressed.
     pub fn steps<T, I: Iterator<Item = Result<T>>>(&self, items: I, count: Option<u64>) -> Steps<I> {
         Steps::new(self.clone(), items, count)
     }
@@ -192,7 +193,7 @@ impl Run {
         written
     }
 
-    /// Draws the fields `names` over time, and draws them anew at the end of the run.
+    /// Draws the fields `names` over time, and redraws them at the end of the run.
     ///
     /// # Errors
     /// A field of that name was never logged.
@@ -353,7 +354,7 @@ impl Drop for State {
         if let Err(error) = self.checkpoint() {
             eprintln!("warning: {error}");
         }
-        // Who presses Ctrl-C waits for nothing: the charts can be redrawn from the journal.
+        // Ctrl-C ends the run at once: the charts can be redrawn from the journal.
         if !interrupt::requested()
             && let Err(error) = self.finish()
         {

@@ -1,4 +1,4 @@
-//! Sets the rhai engine up: its limits, its strictness, where it prints, and how it hears Ctrl-C.
+//! Sets the rhai engine up: its limits, its strictness, where it prints, and how Ctrl-C stops it.
 
 use super::caught;
 use super::failure::Failure;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Calls of script functions inside one another. A search needs a handful.
 pub const CALL_DEPTH: usize = 128;
-/// Elements of one array with all that is nested in it. rhai counts them anew at each change: larger things are
+/// Elements of one array with all that is nested in it. rhai recounts them at each change: larger things are
 /// tensors.
 pub const ARRAY_SIZE: usize = 1 << 20;
 /// Keys of one map with all that is nested in it.

@@ -63,7 +63,7 @@ impl Declaration {
         self.spec(Spec::new::<T>(name, options::Default::Required, doc))
     }
 
-    /// An option whose absence means something that is no value; `absent` says what ("no clipping").
+    /// An option whose absence is not a value; `absent` says what it means ("no clipping").
     pub fn optional<T: Argument>(&mut self, name: &'static str, absent: &'static str, doc: &'static str) -> &mut Self {
         self.spec(Spec::new::<T>(name, options::Default::Absent(absent), doc))
     }

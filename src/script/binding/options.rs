@@ -25,7 +25,7 @@ pub enum Default {
     Value(Dynamic),
     /// It must be given.
     Required,
-    /// Something that is no value; in words ("no clipping").
+    /// Something other than a value, in words ("no clipping").
     Absent(&'static str),
 }
 

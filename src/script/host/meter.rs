@@ -24,7 +24,7 @@ impl Meter {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// Asks for room for a tensor of `dims` with `width` bytes an element, before it is made.
+    /// Asks for room for a tensor of `dims` with `width` bytes per element, before it is made.
     ///
     /// # Errors
     /// Where it would pass the limit, or its size passes any number.

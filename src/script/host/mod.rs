@@ -142,8 +142,8 @@ impl Host {
         folder_of(&self.setup.script)
     }
 
-    /// Writes one line of results. A closed pipe is not an error: whoever reads has read enough. Of anything else a
-    /// script cannot hear in the middle of a print, so [`printed`](Self::printed) tells it in the end.
+    /// Writes one line of results. A closed pipe is not an error: the reader has read enough. A script is not told of
+    /// any other failure in the middle of a print: [`printed`](Self::printed) reports it at the end.
     pub fn print(&self, line: &str) {
         let mut sink = lock(&self.sink);
         if let Err(error) = writeln!(sink, "{line}").and_then(|()| sink.flush())

@@ -35,11 +35,11 @@ fn declare_images(library: &mut Library) {
             Reads a data set into memory. `source` is "digits" (1,797 handwritten digits of 8×8 inside the binary; the
             last fifth of each class is the test set), "cifar10", "fashion-mnist" or "mnist" (fetched once and kept in
             the Hugging Face cache), or a folder that the script may read, which holds one of these: `train-*.parquet`
-            and `test-*.parquet` with an encoded image and a label a row; CIFAR-10's six binary batches; the four IDX
-            files of MNIST or its like, plain or gzipped; or image files in one folder a class, with or without `train/`
-            and `test/` around them. Images are normalised by the training images' mean and standard deviation per
-            channel (CIFAR-10: by the constants of the DARTS paper's code). Training images that come class by class are
-            shuffled once, as `split` cuts by order.
+            and `test-*.parquet` with an encoded image and a label per row; CIFAR-10's six binary batches; the four IDX
+            files of MNIST and its successors, plain or gzipped; or image files in one folder per class, with or without
+            `train/` and `test/` around them. Images are normalised by the training images' mean and standard deviation
+            per channel (CIFAR-10: by the constants of the DARTS paper's code). Training images that come class by class
+            are shuffled once, because `split` cuts by order.
             "#,
         )
         .optional::<Size>(
@@ -81,12 +81,12 @@ fn declare_images(library: &mut Library) {
         })
         .doc(
             r#"
-            What a data set is like, before it is decided how to read it: a map with `channels`, `size` (height and
-            width of most training images), `classes`, and the images of each class in `train` and `test`. Of class
-            folders only the images' headers are read.
+            What a data set is like, to decide how to read it: a map with `channels`, `size` (height and width of most
+            training images), `classes`, and the images of each class in `train` and `test`. For class folders only the
+            headers of the images are read.
             "#,
         )
-        .option("skip_unreadable", false, "pass over image files that cannot be read")
+        .option("skip_unreadable", false, "skip image files that cannot be read")
         .example(r#"assert(survey("digits").size == [8, 8]);"#);
     library.kind::<Images>("A data set: images to learn from and images to judge by.");
     library
@@ -111,7 +111,7 @@ fn declare_images(library: &mut Library) {
         .example(r#"assert(images("digits").size == [8, 8]);"#);
     library
         .property("name", |data: Images| Ok(data.name().to_string()))
-        .doc("The data set's name, for titles: a folder's own name unless the data are known better.")
+        .doc("The data set's name, for titles: that of the folder, unless the data are recognised.")
         .example(r#"assert(images("digits").name == "digits");"#);
 }
 
@@ -147,9 +147,7 @@ fn declare_sets(library: &mut Library) {
         .example(r#"assert(images("digits").train.subset([3, 1, 4]).len() == 3);"#);
     library
         .property("mirrors", |set: ImageSet| Ok(set.mirrors()))
-        .doc(
-            "Whether a mirror image keeps its class: taken for granted unless class names of one character show signs.",
-        )
+        .doc("Whether a mirror image keeps its class: assumed, unless class names of one character suggest writing.")
         .example(r#"assert(!images("digits").train.mirrors);"#);
     library
         .method("class_counts", &["set"], |set: ImageSet| Ok(List(set.class_counts())))
@@ -170,19 +168,19 @@ fn declare_batches(library: &mut Library) {
             r#"
             Batches of `size` images (an epoch's last may have fewer). Order and augmentation follow from the run's
             seed, the epoch and the batch's index in it. "standard" pads with black on each side by an eighth of the
-            image (4 of 32, 1 of 8), cuts a window of the image's size at random, and mirrors one image in two unless
-            class names of one character show that the classes are written signs.
+            image (4 of 32, 1 of 8), cuts a window of the image's size at random, and mirrors half of the images unless
+            class names of one character suggest written characters.
             "#,
         )
         .option("augment", "none".to_string(), r#""standard" or "none""#)
-        .optional::<usize>("pad", "as `augment` has it", "pixels of padding before the random cut")
-        .optional::<bool>("flip", "as `augment` has it", "whether to mirror one image in two")
+        .optional::<usize>("pad", "as `augment` says", "pixels of padding before the random cut")
+        .optional::<bool>("flip", "as `augment` says", "whether to mirror half of the images")
         .option(
             "cutout",
             0_usize,
             "side of a square set to zero at a random place after normalisation (16 for CIFAR-10); 0: none",
         )
-        .option("shuffle", true, "a fresh order each epoch; false: the set's own")
+        .option("shuffle", true, "a new order in each epoch; false: the order of the set")
         .option("drop_last", false, "leave out a last batch that is smaller than the rest")
         .example(
             r#"
@@ -196,7 +194,7 @@ fn declare_batches(library: &mut Library) {
         .example(r#"assert(images("digits").train.batches(100).len() == 15);"#);
     library
         .method("next", &["batches"], |batches: Batches| batches.next())
-        .doc("The next batch, without end: where an epoch is over, the next begins.")
+        .doc("The next batch; after the last batch of an epoch the next epoch begins.")
         .example(
             r#"
             let valid = images("digits").train.batches(1000);
@@ -209,7 +207,7 @@ fn declare_batches(library: &mut Library) {
         .method("epoch", &["batches", "number"], |batches: Batches, number: usize| {
             Ok(Epoch { batches, number: number as u64 })
         })
-        .doc("The batches of epoch `number` (from 0), to loop over. Where `next` stands does not change.")
+        .doc("The batches of epoch `number` (from 0), to loop over. The position of `next` does not change.")
         .example(
             r#"
             let train = images("digits").train.batches(64);
@@ -227,7 +225,7 @@ fn declare_batches(library: &mut Library) {
             [epoch, index] => batches.set_position(Position { epoch: epoch as u64, index }),
             _ => Err(Error::user("a position is [epoch, batch]").hint("for the very first batch: [0, 0]")),
         })
-        .doc("Where `next` stands: [epoch, batch] of the batch that it will give.")
+        .doc("The position of `next`: [epoch, batch] of the batch that it will give.")
         .example(
             r#"
             let train = images("digits").train.batches(64);

@@ -17,7 +17,7 @@ pub fn declare(library: &mut Library) {
                 Err(Error::run(message.unwrap_or_else(|| "the assertion does not hold".into())))
             }
         })
-        .doc("Stops the script with `message` where `condition` is false; the process then exits with code 1.")
+        .doc("Stops the script with `message` if `condition` is false; the process then exits with code 1.")
         .example(r#"assert(1 + 1 == 2, "arithmetic broke");"#);
     library
         .function("assert_equal", &["left", "right"], |call: &Call, left: Dynamic, right: Dynamic| {
@@ -28,8 +28,7 @@ pub fn declare(library: &mut Library) {
         })
         .doc(
             r#"
-            Stops the script, showing both values, where they are not equal. Arrays, maps and tensors compare by
-            content.
+            Stops the script, showing both values, unless they are equal. Arrays, maps and tensors compare by content.
             "#,
         )
         .example("assert_equal([1, 2].map(|x| 2 * x), [2, 4]);");
@@ -43,7 +42,7 @@ pub fn declare(library: &mut Library) {
             Ok(())
         })
         .only(&[&[TypeId::of::<f64>()], &[TypeId::of::<i64>()]])
-        .doc("Waits. rhai's own `sleep` would not hear Ctrl-C.")
+        .doc("Waits. Ctrl-C ends the wait, unlike that of rhai's own `sleep`.")
         .example("sleep(0.01);");
     library
         .function("refuse", &["message", "hint"], |message: String, hint: Option<String>| -> Result<()> {
@@ -70,7 +69,7 @@ pub fn declare(library: &mut Library) {
             0..=15 => Ok(format!("{number:.digits$}")),
             _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),
         })
-        .doc("A number as text, with so many digits after the point.")
+        .doc("A number as text, with this many digits after the decimal point.")
         .example(r#"assert(fixed(100.0 / 3, 2) == "33.33" && fixed(5, 1) == "5.0");"#);
     library.kind::<Failure>(
         "What `catch` gives: an error of the library or of the language, or text that a script threw. It can be compared \
@@ -84,7 +83,7 @@ pub fn declare(library: &mut Library) {
     );
     library
         .property("hint", |failure: Failure| Ok(failure.0.hint.unwrap_or_default()))
-        .doc("What would be right; empty where nobody knows.")
+        .doc("How to fix it; empty if that is not known.")
         .example("try { param(1, 2); } catch (error) { print(error.hint); }");
 }
 

@@ -51,10 +51,10 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
         EvalAltResult::ErrorDataTooLarge(kind, _) => {
             let kind = kind.to_lowercase().replace("size of ", "").replace("length of ", "");
             let hint = match kind.as_str() {
-                "string" => format!("a string holds {} MiB at most", STRING_SIZE >> 20),
-                "object map" => format!("a map holds {MAP_SIZE} keys at most, nested ones counted"),
+                "string" => format!("a string holds at most {} MiB", STRING_SIZE >> 20),
+                "object map" => format!("a map holds at most {MAP_SIZE} keys, nested ones counted"),
                 _ => {
-                    format!("an array holds {ARRAY_SIZE} elements at most, nested ones counted; use a tensor for more")
+                    format!("an array holds at most {ARRAY_SIZE} elements, nested ones counted; use a tensor for more")
                 }
             };
             let article = if kind.starts_with(['a', 'o']) { "an" } else { "a" };

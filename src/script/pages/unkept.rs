@@ -1,4 +1,4 @@
-//! Variables that a resumed run would begin anew: those that carry something from epoch to epoch, or out of the loop,
+//! Variables that a resumed run would reset: those that carry something from epoch to epoch, or out of the loop,
 //! and are not in `run.kept`.
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};

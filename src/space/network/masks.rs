@@ -36,7 +36,7 @@ impl Network {
         let blocks = self.graph().slot_blocks();
         if active.len() != self.graph().slot_count() {
             let slots = self.graph().slot_count();
-            return Err(Error::user(format!("a mask of {} for {slots} mixing weights", active.len())));
+            return Err(Error::user(format!("a mask of {} entries does not fit {slots} mixing weights", active.len())));
         }
         let mut runs = active.to_vec();
         for (block, presence) in blocks.iter().zip(self.presence.iter()) {
@@ -79,8 +79,8 @@ impl Network {
         blocks.iter().map(tensor).collect()
     }
 
-    /// Checks that mixing weights are 0 for whoever takes no part: a softmax over all candidates would give them a
-    /// share that nobody gets.
+    /// Checks that the mixing weights of candidates that take no part are 0: a softmax over all would give them a
+    /// share that is lost.
     ///
     /// # Errors
     /// One that is not, named.

@@ -68,11 +68,11 @@ impl Network {
         Ok(p)
     }
 
-    /// Sees that there is one matrix of mixing weights for every block, in its shape.
+    /// Checks that there is one matrix of mixing weights for every block, in its shape.
     fn check_mixing(&self, p: &[Tensor]) -> Result<()> {
         let blocks = self.graph().slot_blocks();
         if p.len() != blocks.len() {
-            return Err(Error::user(format!("{} blocks of mixing weights for {} slot blocks", p.len(), blocks.len())));
+            return Err(Error::user(format!("{} mixing weights were given for {} slot blocks", p.len(), blocks.len())));
         }
         for (block, p) in blocks.iter().zip(p) {
             if p.dims() != [block.rows, block.columns] {

@@ -127,7 +127,7 @@ impl Network {
         self.space.as_deref()
     }
 
-    /// How it was built, for networks that can be built again from a description.
+    /// How it was built, for networks that can be rebuilt from a description.
     pub fn recipe(&self) -> Option<&Recipe> {
         self.recipe.as_deref()
     }
@@ -342,7 +342,7 @@ impl Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "network of {} weights and {} multiply-adds an image", self.parameters(), self.macs())
+        write!(f, "network of {} weights and {} multiply-adds per image", self.parameters(), self.macs())
     }
 }
 

@@ -67,7 +67,7 @@ impl Network {
             sums.iter_mut().zip(passing.values()).for_each(|(sum, part)| *sum += part * weight);
         }
         if examples == 0 {
-            return Err(Error::user("there is nothing to recalibrate by: no images"));
+            return Err(Error::user("there is nothing to recalibrate with: no images"));
         }
         let means = sums.iter().map(|sum| sum / examples as f64);
         let means: Vec<f64> = match self.weights.dtype() {

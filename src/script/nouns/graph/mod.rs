@@ -34,7 +34,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             r#"
             Adds a candidate operation. `build` is a closure |g, x, channels, stride| that gives a node: `channels`
             channels at the size of `x` divided by the stride (1 or 2), rounded up. It runs once for every edge that
-            carries the operation. Batch norms made in it are without affine parameters in a supernet.
+            carries the operation. In a supernet its batch norms have no affine parameters.
             "#,
         )
         .example(
@@ -98,7 +98,7 @@ fn declare_structure(library: &mut Library) {
             let nodes = g.own_all(&nodes.0)?;
             g.add(|graph| graph.concat(&nodes))
         })
-        .doc("Nodes of one size side by side on the channels.")
+        .doc("Nodes of one size, concatenated along the channels.")
         .example(
             r#"
             network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
@@ -136,7 +136,7 @@ fn declare_structure(library: &mut Library) {
         })
         .doc(
             r#"
-            Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn anew for every image of
+            Standard normal noise of the shape of `x`, at a stride of 1 unless given; drawn afresh for every image of
             every pass, in evaluation and in an exported file too. No gradient flows through it.
             "#,
         )
@@ -205,7 +205,7 @@ fn declare_search(library: &mut Library, registry: &Registry) {
         .method("mixed", &["g", "slots", "nodes", "first_row"], mixed)
         .doc(
             r#"
-            A weighted sum: Σ p[first_row + i][k] · nodes[i][k], one array of nodes a row; () leaves a candidate out.
+            A weighted sum: Σ p[first_row + i][k] · nodes[i][k], one array of nodes per row; () leaves a candidate out.
             `first_row` is 0 unless given.
             "#,
         )
@@ -260,7 +260,7 @@ fn declare_search(library: &mut Library, registry: &Registry) {
         .option("nodes", 4_usize, "intermediate nodes; n of them have n(n + 3)/2 edges")
         .option("reduction", false, "edges from the cell's inputs have stride 2")
         .option("after_reduction", false, "the input two cells back has twice the resolution of the previous one")
-        .option("ops", op_names(), "the candidates, one a column of `slots`")
+        .option("ops", op_names(), "the candidates, one per column of `slots`")
         .option("partial", 1_usize, "candidates see channels / partial channels, the others pass by (PC-DARTS: 4)")
         .optional::<Slots>(
             "edge_weights",

@@ -22,8 +22,8 @@ fn declare_convolutions(library: &mut Library) {
         .optional::<Pair>("stride", "1", "one for both directions, or [vertical, horizontal]")
         .optional::<Pair>("padding", "what keeps the size at stride 1", "zeros on each side")
         .optional::<Pair>("dilation", "1", "distance between neighbouring taps")
-        .option("groups", 1_usize, "groups of channels that are convolved apart")
-        .option("bias", false, "add a number to every channel")
+        .option("groups", 1_usize, "groups of channels that are convolved separately")
+        .option("bias", false, "add a learned number to every channel")
         .optional::<String>("name", "conv0, conv1 …", NAME)
         .example(
             r#"
@@ -55,7 +55,7 @@ fn declare_convolutions(library: &mut Library) {
             let (stride, dilation) = (o.get("stride")?, o.get("dilation")?);
             g.add(|graph| graph.depthwise(&name, x, kernel, stride, dilation))
         })
-        .doc("One square kernel a channel, padded to keep the size at stride 1.")
+        .doc("One square kernel per channel, padded to keep the size at stride 1.")
         .option("stride", 1_usize, "1 keeps the size")
         .option("dilation", 1_usize, "distance between neighbouring taps")
         .optional::<String>("name", "depthwise0, depthwise1 …", NAME)
@@ -148,7 +148,7 @@ fn declare_pools(library: &mut Library) {
         })
         .doc("The largest number under a square window; padding never wins.")
         .option("stride", 1_usize, "distance between windows")
-        .optional::<usize>("padding", "what keeps the size at stride 1", "cells around the map")
+        .optional::<usize>("padding", "what keeps the size at stride 1", "pixels around the map")
         .example(
             "network(#{ channels: 3, size: 8, classes: 2 }, |g, x| g.linear(g.global_pool(g.max_pool(x, 3)), 2));",
         );
@@ -159,8 +159,8 @@ fn declare_pools(library: &mut Library) {
         })
         .doc("The mean under a square window.")
         .option("stride", 1_usize, "distance between windows")
-        .optional::<usize>("padding", "what keeps the size at stride 1", "cells around the map")
-        .option("count_padding", false, "count padded cells in the divisor")
+        .optional::<usize>("padding", "what keeps the size at stride 1", "pixels around the map")
+        .option("count_padding", false, "count padded pixels in the divisor")
         .example(
             r#"
             network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {

@@ -22,7 +22,7 @@ impl Registry {
     /// Adds an operation.
     ///
     /// # Errors
-    /// A name that is taken or is no name.
+    /// A name that is taken or is not an identifier.
     pub fn define(&self, call: &Call<'_>, name: String, about: String, build: FnPtr) -> Result<()> {
         let defined = Defined { name, about, build };
         // A trial run of the list with the new one in it judges the name.

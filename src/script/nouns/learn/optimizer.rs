@@ -104,7 +104,7 @@ pub fn declare(library: &mut Library) {
     library
         .property("lr", |optimizer: Optimizer| Ok(optimizer.lock().steps().lr()))
         .writable(|optimizer: Optimizer, lr: f64| optimizer.lock().steps_mut().set_lr(lr))
-        .doc("The learning rate of the steps to come.")
+        .doc("The learning rate of the next steps.")
         .example(
             r#"
             let w_opt = sgd(parameter(zeros([2])), #{ lr: 0.1 });

@@ -39,7 +39,7 @@ pub fn declare(library: &mut Library) {
             r#"
             Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the
             mean `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`,
-            the accuracy on each class's examples (`()` where it has none). Nothing is dropped; noise is drawn anew in
+            the accuracy on each class's examples (`()` where it has none). Nothing is dropped; noise is redrawn in
             every pass. A set is scaled as the images that the network was made for. Running statistics are those of the
             mixing weights that training used: for others, such as one path of a supernet, take each batch's own (which
             makes the score depend on the batches), or call `recalibrate` first.
@@ -49,7 +49,7 @@ pub fn declare(library: &mut Library) {
         .option(
             "statistics",
             "running".to_string(),
-            "what batch norms go by: \"running\" statistics, or those of each \"batch\"",
+            "what batch norms use: \"running\" statistics, or those of each \"batch\"",
         )
         .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
         .example_after(

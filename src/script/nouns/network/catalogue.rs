@@ -56,7 +56,7 @@ fn declare_random(library: &mut Library) {
             draws another.
             "#,
         )
-        .option("nodes", 4_usize, "intermediate nodes a cell")
+        .option("nodes", 4_usize, "intermediate nodes per cell")
         .option("ops", op_names(), "the ops to choose from")
         .example(
             r#"

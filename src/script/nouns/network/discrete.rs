@@ -28,9 +28,9 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .optional::<Pictures>(
             "images",
             r#"colour images of 32×32, or 224×224 with the stem "imagenet""#,
-            "what it is for: a data set, or `#{ channels: 3, size: 32, classes: 10 }`",
+            "a data set, or `#{ channels: 3, size: 32, classes: 10 }`",
         )
-        .optional::<usize>("classes", "as many as `images` has, or 10", "classes that it tells apart")
+        .optional::<usize>("classes", "as many as `images` has, or 10", "number of classes")
         .option("channels", 36_usize, "channels of the first cell; reductions double them")
         .option("layers", 20_usize, "cells")
         .optional::<List<usize>>(
@@ -44,7 +44,7 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .optional::<f64>(
             "drop_path",
             "paths cannot be dropped",
-            "the probability at first with which a path is dropped (0 is welcome); then set `net.drop_path`",
+            "the initial probability of dropping a path (may be 0); change it later with `net.drop_path`",
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
@@ -69,8 +69,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         })
         .doc(
             r#"
-            DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads all that the block has made so far.
-            `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
+            DenseNet-BC (Huang et al. 2017): three blocks in which every layer reads the outputs of all layers before
+            it. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
             "#,
         )
         .option("depth", 100_usize, "6n + 4 for n layers in each block; 40, 100, 190 and 250 in the papers")
@@ -157,7 +157,7 @@ fn discrete(call: &Call<'_>, registry: &Registry, cell: &Genotype, options: &Opt
     memory::settled(call, options, network)
 }
 
-/// Sees that the weights fit into the script's memory.
+/// Checks that the weights fit into the script's memory.
 fn admit(call: &Call<'_>, graph: &Graph) -> Result<()> {
     call.host().meter.admit(&[graph.parameters()], call.host().dtype().size_in_bytes())
 }

@@ -15,7 +15,7 @@ pub fn declare(library: &mut Library) {
         .doc(
             r#"
             The gradient of a batch's cross-entropy in double precision, whatever the network runs in: `gradient` is a
-            map with `weights` and a tensor for every alpha. `near` lists the decisions that rounding may turn: inputs
+            map with `weights` and a tensor for every alpha. `near` lists the decisions that rounding may flip: inputs
             of ReLUs too near to zero, and windows of max pools whose two largest values are too close. Each is such a
             map too, of what the gradient changes by if the decision falls the other way; its `kind` is "kink" or
             "winner". A gradient in single precision differs from the exact one by the changes of some of them, and by

@@ -46,7 +46,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         })
         .doc(
             r#"
-            A genotype by its name in the catalogue (see `genotypes`), from the literature's text,
+            A genotype by its name in the catalogue (see `genotypes`), from text as papers print it,
             `Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), …)`, from JSON, from a file of either
             or a search's `journal.jsonl` (then the last one logged), or from a map with `normal`, `reduce`,
             `normal_concat` and `reduce_concat` (all nodes where left out). Edges are [op, input], two for every node,

@@ -14,7 +14,7 @@ pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": o
                        gradients of one pass, the engine's tables, the batch's images, eight vectors as long as the \
                        weights, and 32 MB for the program; \
                        a data set that `images` holds is not";
-pub const DEFAULT: &str = "only what costs next to nothing is computed again";
+pub const DEFAULT: &str = "only what costs next to nothing is recomputed";
 
 /// The network in the host's precision.
 pub fn in_precision(host: &Host, network: Network) -> Result<Network> {

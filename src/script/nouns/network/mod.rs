@@ -56,14 +56,14 @@ fn declare_making(library: &mut Library, registry: &Registry) {
             The DARTS search network (Liu et al. 2019): stem, cells whose nodes are weighted sums of all candidates on
             all edges, linear head. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`. Alphas
             "normal" and "reduce" are edges × ops and start at 1e-3 · N(0, 1); weights start uniform in ±1/√fan_in, from
-            the run's seed. With `edge_weights` an edge counts by the softmax of its beta among the edges into its node
-            (edges × 1); with `partial` channels it leaves all but the first part of the channels as they are, and
-            shuffles them (PC-DARTS, Xu et al. 2020).
+            the run's seed. With `edge_weights` every edge is weighted by the softmax of its beta over the edges into
+            its node (edges × 1); with `partial` candidates see only the first part of the channels, the others pass by
+            unchanged, and all are shuffled (PC-DARTS, Xu et al. 2020).
             "#,
         )
         .option("channels", 16_usize, "channels of the first cell; reductions double them")
         .option("layers", 8_usize, "cells")
-        .option("nodes", 4_usize, "intermediate nodes a cell")
+        .option("nodes", 4_usize, "intermediate nodes per cell")
         .optional::<List<usize>>("reductions", "a third and two thirds of the depth", "the reduction cells, from 0")
         .option("stem", 3_usize, "the stem has this many times `channels`")
         .option("ops", op_names(), "the candidates of every edge, by name")
@@ -91,7 +91,7 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .doc(
             r#"
             A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits,
-            a vector of one number a class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
+            a vector of one number per class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
             "#,
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
@@ -121,7 +121,7 @@ fn declare_properties(library: &mut Library) {
         .example_after(SMALL, "assert(net.macs > 0);");
     library
         .property("classes", |net: Network| Ok(net.classes()))
-        .doc("How many classes it tells apart.")
+        .doc("How many classes it has.")
         .example_after(SMALL, "assert(net.classes == 10);");
     library
         .property("ops", |net: Network| Ok(List(space(&net)?.operations.clone())))
@@ -129,7 +129,7 @@ fn declare_properties(library: &mut Library) {
         .example_after(SMALL, "assert(net.ops == DARTS_OPS);");
     library
         .property("nodes", |net: Network| Ok(space(&net)?.nodes))
-        .doc("A supernet's intermediate nodes a cell; n of them have n(n + 3)/2 edges.")
+        .doc("A supernet's intermediate nodes per cell; n of them have n(n + 3)/2 edges.")
         .example_after(SMALL, "assert(net.nodes == 1);");
     library
         .constant("DARTS_OPS", op_names())
@@ -163,8 +163,8 @@ fn declare_properties(library: &mut Library) {
         .doc(
             r#"
             By the alphas' names, 1 where there is a candidate and 0 where the option `mask` of `supernet` left it out,
-            in the alphas' shapes. A relaxation of one's own has to give 0 there:
-            `softmax(alphas.normal, 1, #{ mask: net.mask.normal })`.
+            in the alphas' shapes. A relaxation of your own must give 0 there: `softmax(alphas.normal, 1, #{ mask:
+            net.mask.normal })`.
             "#,
         )
         .example(
@@ -211,8 +211,8 @@ fn declare_weights(library: &mut Library) {
         .property("weights", move |net: Network| Ok(Tensor::of_parameter(&host.meter, net.weights().clone())))
         .doc(
             r#"
-            All weights as one flat parameter, which always shows the current values; `net.weights.detach()` keeps those
-            of now.
+            All weights as one flat parameter, which always shows the current values; `net.weights.detach()` is a
+            snapshot of them.
             "#,
         )
         .example_after(SMALL, "assert(net.weights.shape == [net.parameters]);");
@@ -250,7 +250,7 @@ fn declare_weights(library: &mut Library) {
     let host = library.host();
     library
         .method("clone_weights", &["net"], move |net: Network| Ok(Tensor::new(&host.meter, net.weights().detached())))
-        .doc("The flat weights as they are now; later steps leave them alone.")
+        .doc("The flat weights as they are now; later steps do not change them.")
         .example_after(
             SMALL,
             r#"
@@ -276,8 +276,8 @@ fn declare_passes(library: &mut Library) {
         })
         .doc(
             r#"
-            Logits, [batch, classes], of images [batch, channels, height, width]; in training an auxiliary head's stand
-            behind them. Mixing weights that are not given are the softmax of the alphas, over the ops that run.
+            Logits, [batch, classes], of images [batch, channels, height, width]; in training followed by those of an
+            auxiliary head. Mixing weights that are not given are the softmax of the alphas, over the ops that run.
             Gradients flow to weights, mixing weights and images. An op whose mask is 0 is not run, and its mixing
             weight gets no gradient; a weight that is given for it must be 0.
             "#,
@@ -289,7 +289,11 @@ fn declare_passes(library: &mut Library) {
             "softmax of the alphas",
             "mixing weights by name, for slots that a network declared itself",
         )
-        .option("training", true, "by batch statistics, which update the running ones; false: by running statistics")
+        .option(
+            "training",
+            true,
+            "norms use the batch's statistics and update the running ones; false: they use the running ones",
+        )
         .optional::<Map>("mask", "all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run")
         .example_after(
             SMALL,

@@ -92,11 +92,7 @@ pub fn declare(library: &mut Library) {
             be exported too. `candlewick export` does the same with what `net.save` wrote.
             "#,
         )
-        .option(
-            "fold_norms",
-            false,
-            "make batch norms that follow a convolution part of it: fewer nodes, the same logits",
-        )
+        .option("fold_norms", false, "merge batch norms into the convolution before them: fewer nodes, the same logits")
         .option("normalise", false, "normalise inside the network: its input is then pixels from 0 to 1")
         .optional::<List<String>>("classes", "the data set's, or 0, 1 …", "class names")
         .optional::<List<f64>>("mean", "the data set's, or 0", "what is subtracted from pixels of 0..1, per channel")

@@ -36,9 +36,9 @@ fn declare_files(library: &mut Library, registry: &Registry) {
             r#"
             Writes the network into the run folder, as safetensors: all weights by name, the running statistics, and
             what it takes to build and to use it (genotype or depth, channels, layers, the image's shape, class names,
-            normalisation). The file is written anew and renamed, so an older one of that name is whole until the new
-            one is. For networks that `discrete` or `densenet` made; if that was with a data set, its classes and
-            normalisation are known.
+            normalisation). The file is written under another name and renamed, so an older one stays whole until the
+            new one is. Only for networks made by `discrete` or `densenet`. One that was made with a data set knows its
+            classes and normalisation.
             "#,
         )
         .optional::<List<String>>("classes", "the data set's, or 0, 1 …", "class names")
@@ -105,7 +105,7 @@ fn declare_facts(library: &mut Library) {
         .example_after(SAVED, r#"assert(net.genotype == genotype("DARTS_V1"));"#);
     library
         .property("class_names", |net: Network| Ok(List(legend_of(&net).classes)))
-        .doc("What its classes are called: as the data set it was made for calls them, or else 0, 1, 2 …")
+        .doc("Names of its classes: those of the data set that it was made for, or else 0, 1, 2 …")
         .example_after(SAVED, "assert(net.class_names == data.classes);");
 }
 

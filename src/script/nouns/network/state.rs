@@ -19,7 +19,7 @@ pub fn declare(library: &mut Library) {
             r#"
             All that learning changes in a network, as it is now, as a map of tensors by name: "weights", the running
             "statistics", "alphas.NAME" for each alpha, and "draws" where passes draw at random. `save_tensors` keeps it
-            in a file, for networks that `net.save` does not know how to build again.
+            in a file, for networks that `net.save` cannot rebuild.
             "#,
         )
         .example_after(

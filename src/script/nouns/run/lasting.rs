@@ -158,7 +158,7 @@ const GENOTYPE: &str = "$genotype";
 /// A script's values as a checkpoint holds them: [`restored`] gives the very same back.
 ///
 /// # Errors
-/// Values that are no plain data.
+/// Values that are not plain data.
 pub fn kept(values: &Map) -> Result<serde_json::Map<String, Value>> {
     values.iter().map(|(name, value)| Ok((name.to_string(), keep(name, value)?))).collect()
 }

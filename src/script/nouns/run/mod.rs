@@ -37,9 +37,9 @@ fn declare_start(library: &mut Library) {
             Begins a run: makes its folder (`--out`, or the first free one of `runs/SCRIPT`, `runs/SCRIPT-2` …) and
             keeps in it the script as it runs and `run.json` with parameters, seed, device, threads and versions.
             `state` lists the networks, optimizers, batches and parameters that the loop changes: `candlewick run SCRIPT
-            --resume` goes on with an interrupted run where the epoch began that was running, bit for bit as if it had
-            never stopped. The script runs again up to its first loop over `run.epochs`; there the state is put back.
-            Variables of the script's own that outlast an epoch belong into `run.kept`.
+            --resume` continues an interrupted run from the beginning of the epoch that was running, bit for bit as if
+            it had never stopped. The script runs again up to its first loop over `run.epochs`; there the state is
+            restored. The script's own variables that outlast an epoch belong in `run.kept`.
             "#,
         )
         .optional::<Map>("keep", "nothing", "first values of `run.kept`")
@@ -59,7 +59,7 @@ fn declare_start(library: &mut Library) {
         .writable(|run: Run, values: Map| kept(&values).map(|values| run.keep(values)))
         .doc(
             r#"
-            A map of values that a resumed run finds again: numbers, strings, genotypes, arrays and maps. Change its
+            A map of values that a resumed run gets back: numbers, strings, genotypes, arrays and maps. Change its
             entries in place.
             "#,
         )
@@ -100,7 +100,7 @@ fn declare_loops(library: &mut Library) {
     library.iterable::<Epochs>();
     library
         .method("epochs", &["run", "count"], |run: Run, count: usize| Ok(Epochs { run, count: count as u64 }))
-        .doc("The numbers 0 to `count` − 1, one an epoch; progress and the journal follow the loop.")
+        .doc("The numbers 0 to `count` − 1, one per epoch; progress and the journal follow the loop.")
         .example("for epoch in start_run().epochs(3) { print(epoch); }");
     library.kind::<Steps>("The steps of an epoch, for a `for` loop.");
     library.iterable::<Steps>();
@@ -146,8 +146,8 @@ fn declare_charts(library: &mut Library) {
         .doc(
             r#"
             Draws logged fields over time into `plots/`, as SVG and PNG named after them. Fields whose names end in the
-            same word ("loss", "accuracy") share an axis. A chart is drawn again as the run goes on, as far as drawing
-            takes little of its time, and at the end.
+            same word ("loss", "accuracy") share an axis. A chart is redrawn during the run, as long as that takes
+            little of its time, and at the end.
             "#,
         )
         .example(

@@ -21,7 +21,7 @@ pub fn declare(library: &mut Library) {
             "#,
         )
         .option("columns", 4_usize, "genotypes side by side")
-        .option("rows", 6_usize, "rows a page")
+        .option("rows", 6_usize, "rows per page")
         .option("title", String::new(), "a heading of every page")
         .example(
             r#"
@@ -34,7 +34,7 @@ pub fn declare(library: &mut Library) {
 fn draw_all(host: &Host, all: &[Dynamic], file: &str, options: &Options) -> Result<List<String>> {
     let (columns, rows): (usize, usize) = (options.get("columns")?, options.get("rows")?);
     if !(1..=12).contains(&columns) || !(1..=40).contains(&rows) || all.is_empty() {
-        return Err(Error::user(format!("{} genotypes in {columns} columns and {rows} rows a page", all.len()))
+        return Err(Error::user(format!("{} genotypes in {columns} columns and {rows} rows per page", all.len()))
             .hint("at least one genotype, 1 to 12 columns and 1 to 40 rows"));
     }
     let items = all.iter().map(item).collect::<Result<Vec<SheetItem>>>()?;

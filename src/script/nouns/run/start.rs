@@ -75,7 +75,7 @@ fn resume(
         host.notes.show("warning: the script is not the one that the run began with");
     }
     if folder.checkpoints().is_empty()? {
-        host.notes.show(&format!("{} has no checkpoint yet: the run begins anew", path.display()));
+        host.notes.show(&format!("{} has no checkpoint yet: the run starts over", path.display()));
         folder.put_journal_aside()?;
         return Run::start(folder, Progress::on_stderr(), lasting, kept);
     }

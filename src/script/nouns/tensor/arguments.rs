@@ -191,7 +191,7 @@ impl Indices {
     /// As 32-bit unsigned integers on `device`, each below `bound`.
     ///
     /// # Errors
-    /// Values that are no whole numbers from 0 to `bound` - 1.
+    /// Values that are not whole numbers from 0 to `bound` - 1.
     pub fn resolve(&self, bound: usize, device: &Device) -> Result<candle_core::Tensor> {
         let indices = match &self.0 {
             IndexSource::Tensor(tensor) => tensor.indices()?,

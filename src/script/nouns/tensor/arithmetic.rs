@@ -19,7 +19,7 @@ fn mixed() -> Vec<Vec<TypeId>> {
 /// Both operands as candle tensors of one float type, after a look at their shapes.
 fn pair<'a>(verb: &str, a: &'a Operand, b: &'a Operand) -> Result<(Candle, Candle, &'a Tensor)> {
     let Some(some) = a.tensor().or(b.tensor()) else {
-        return Err(Error::user(format!("`{verb}` needs a tensor on one side at least")));
+        return Err(Error::user(format!("`{verb}` needs a tensor on at least one side")));
     };
     let dtype = float_type(a.tensor().into_iter().chain(b.tensor()));
     if let (Some(a), Some(b)) = (a.tensor(), b.tensor()) {
@@ -115,7 +115,7 @@ pub fn declare(library: &mut Library) {
     declare_comparisons(library);
     library
         .function("pow", &["base", "exponent"], |base: Operand, exponent: Operand| power(&base, &exponent))
-        .doc("Powers, element by element; the operator `**` does the same. A tensor as exponent wants bases above 0.")
+        .doc("Powers, element by element; the operator `**` does the same. A tensor as exponent needs bases above 0.")
         .example("assert_equal(pow(tensor([1, 2, 3]), 2), tensor([1, 4, 9]));");
     library
         .function("maximum", &["a", "b"], |a: Operand, b: Operand| extreme("compare", &a, &b, Candle::broadcast_ge))

@@ -18,7 +18,7 @@ impl<'a> Gradients<'a> {
     fn of(loss: &'a Candle) -> Result<Self> {
         if loss.elem_count() != 1 {
             return Err(Error::user(format!(
-                "the gradient of one number is defined; the loss has shape {:?}",
+                "a gradient is taken of one number; the loss has shape {:?}",
                 loss.dims()
             ))
             .hint("reduce it with `sum` or `mean`"));
@@ -56,7 +56,7 @@ impl<'a> Gradients<'a> {
         })?;
         if parameter.has_left(&self.reached) {
             return Err(Error::user(format!(
-                "{what} has moved since the loss was computed: the gradient would belong to values that it has no more"
+                "{what} has moved since the loss was computed: the gradient would be that of its old values"
             ))
             .hint(
                 "take all gradients in one call before the step, gradient(loss, #{ w: w, a: a }), or compute the loss \

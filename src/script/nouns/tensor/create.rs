@@ -82,9 +82,7 @@ fn declare_making(library: &mut Library) {
             admit(&host, &[count])?;
             from_values(&host, (0..count).map(|i| first + step * i as f64).collect(), &[count])
         })
-        .doc(
-            "The numbers from `first` up to but without `end`, `step` apart (1 by default); `arange(n)` counts from 0.",
-        )
+        .doc("The numbers from `first` to just before `end`, `step` apart (1 by default); `arange(n)` counts from 0.")
         .example(
             r#"
             assert_equal(arange(3).array(), [0.0, 1.0, 2.0]);
@@ -98,7 +96,7 @@ fn declare_making(library: &mut Library) {
             let gap = (last - first) / (count.max(2) - 1) as f64;
             from_values(&host, (0..count).map(|i| first + gap * i as f64).collect(), &[count])
         })
-        .doc("`count` numbers at equal distances from `first` to `last`, both included.")
+        .doc("`count` evenly spaced numbers from `first` to `last`, both included.")
         .example("assert_equal(linspace(0, 1, 3).array(), [0.0, 0.5, 1.0]);");
     let host = library.host();
     library
@@ -170,7 +168,9 @@ fn declare_reading(library: &mut Library) {
             let near = |(x, y): (&f64, &f64)| (x - y).abs() <= tolerance || x == y;
             Ok(a.dims() == b.dims() && a.values()?.iter().zip(&b.values()?).all(near))
         })
-        .doc("Whether two tensors have one shape and no numbers further apart than `tolerance` (1e-6 by default).")
+        .doc(
+            "Whether two tensors have the same shape and no numbers differ by more than `tolerance` (1e-6 by default).",
+        )
         .example("assert(all_close(tensor([0.1]) * 3, tensor([0.3])));");
 }
 

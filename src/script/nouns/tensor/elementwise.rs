@@ -69,7 +69,7 @@ pub fn declare(library: &mut Library) {
         (
             "floor",
             |x| Ok(x.detach().floor()?),
-            "The next whole number below each.",
+            "The largest whole number not above each.",
             "assert_equal(floor(tensor([1.7])), tensor([1]));",
         ),
         (

@@ -133,7 +133,7 @@ impl Tensor {
     /// The values as indices, 32-bit unsigned.
     ///
     /// # Errors
-    /// Where a value is negative or no whole number.
+    /// A value that is negative or not a whole number.
     pub fn indices(&self) -> Result<candle_core::Tensor> {
         let value = self.candle();
         if value.dtype() == DType::U32 {

@@ -30,7 +30,7 @@ fn stream(options: &Options) -> Result<String> {
 }
 
 fn with_stream(declaration: &mut Declaration) -> &mut Declaration {
-    declaration.option("stream", "main".to_string(), "draws from one stream do not shift those from another")
+    declaration.option("stream", "main".to_string(), "draws from one stream do not affect those from another")
 }
 
 /// A number in the open interval from 0 to 1, whose logarithms are finite.
@@ -83,13 +83,13 @@ pub fn declare(library: &mut Library) {
         &["shape", "end", "options"],
         move |shape: Shape, end: usize, options: Options| {
             if end == 0 {
-                return Err(Error::user("there is no whole number from 0 below 0").hint("`end` is 1 at least"));
+                return Err(Error::user("there is no whole number from 0 below 0").hint("`end` must be at least 1"));
             }
             draw(&host, &shape, &options, |rng| rng.random_range(0..end as u64) as f64)?.to_integers()
         },
     );
     with_stream(integers)
-        .doc("Random whole numbers from 0 up to but without `end`, each as likely as the other.")
+        .doc("Random whole numbers from 0 up to but not including `end`, all equally likely.")
         .example(
             r#"
             let t = random_integers([100], 3);

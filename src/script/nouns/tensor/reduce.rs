@@ -163,7 +163,7 @@ pub fn declare(library: &mut Library) {
             .function(name, &["t", "axes", "options"], move |t: Tensor, axes: Option<Axes>, options: Options| {
                 let axes = reduced(&t, axes)?;
                 if name != "sum" && nothing_in(&axes, t.dims()) {
-                    return Err(Error::user(format!("{name} of no numbers: the shape is {:?}", t.dims())));
+                    return Err(Error::user(format!("{name} needs at least one number; the shape is {:?}", t.dims())));
                 }
                 let dims = remaining(t.dims(), &axes, options.get("keepdim")?);
                 t.with(reduction(&t.float()?, &axes)?.reshape(dims)?)
@@ -196,7 +196,7 @@ fn declare_indices(library: &mut Library) {
             .function(name, &["t", "axis"], move |t: Tensor, along: Option<i64>| {
                 let axis = axis(along.unwrap_or(-1), t.dims())?;
                 if t.dims()[axis] == 0 {
-                    return Err(Error::user(format!("{name} of no numbers: the shape is {:?}", t.dims())));
+                    return Err(Error::user(format!("{name} needs at least one number; the shape is {:?}", t.dims())));
                 }
                 let found = index(&fold(&t.float()?, &[axis])?, find)?;
                 t.with(found.reshape(remaining(t.dims(), &[axis], false))?)

@@ -120,7 +120,7 @@ pub fn declare(library: &mut Library) {
         .function("slice", &["t", "axis", "first", "end"], |t: Tensor, along: i64, first: i64, end: i64| {
             slice(&t, axis(along, t.dims())?, first, end)
         })
-        .doc("The elements from `first` up to but without `end` along an axis.")
+        .doc("The elements from `first` up to but not including `end` along an axis.")
         .example("assert_equal(slice(tensor([[1, 2, 3]]), 1, 0, 2), tensor([[1, 2]]));");
     library
         .function("select", &["t", "indices", "axis"], |t: Tensor, indices: Indices, along: Option<i64>| {
@@ -128,8 +128,8 @@ pub fn declare(library: &mut Library) {
         })
         .doc(
             r#"
-            The elements at the given indices along an axis (the first by default); the indices' shape takes the axis'
-            place.
+            The elements at the given indices along an axis (the first by default); the shape of the indices takes the
+            place of the axis.
             "#,
         )
         .example("assert_equal(select(tensor([[1, 2, 3]]), [2, 0], 1), tensor([[3, 1]]));");
@@ -145,7 +145,9 @@ pub fn declare(library: &mut Library) {
             }
             t.with(t.candle().contiguous()?.gather(&indices.contiguous()?, axis)?)
         })
-        .doc("For each index the element there along an axis (the last by default), all other places equal.")
+        .doc(
+            "For each index the element there along an axis (the last by default), at the same place along the others.",
+        )
         .example("assert_equal(gather(tensor([[1, 2], [3, 4]]), [[1], [0]], 1), tensor([[2], [3]]));");
     library
         .function("one_hot", &["indices", "classes"], {

@@ -11,7 +11,7 @@ pub fn declare(library: &mut Library) {
         .function("reshape", &["t", "shape"], |t: Tensor, shape: List<i64>| {
             t.with(t.candle().reshape(resolve(t.count(), &shape.0, t.dims())?)?)
         })
-        .doc("The same numbers in another shape; one size may be -1, which then makes the count come out right.")
+        .doc("The same numbers in another shape; one size may be -1 and is then worked out from the others.")
         .example("assert_equal(reshape(arange(6), [2, -1]).shape, [2, 3]);");
     library
         .function("flatten", &["t"], |t: Tensor| t.with(t.candle().flatten_all()?))
@@ -58,12 +58,12 @@ pub fn declare(library: &mut Library) {
                 None => (0..t.dims().len()).filter(|&i| t.dims()[i] == 1).collect(),
             };
             if let Some(&wide) = axes.iter().find(|&&i| t.dims()[i] != 1) {
-                return Err(Error::user(format!("axis {wide} of {:?} has not size 1", t.dims())));
+                return Err(Error::user(format!("axis {wide} of {:?} does not have size 1", t.dims())));
             }
             let dims: Vec<usize> = (0..t.dims().len()).filter(|i| !axes.contains(i)).map(|i| t.dims()[i]).collect();
             t.with(t.candle().reshape(dims)?)
         })
-        .doc("Without the given axes, which have size 1; without all such axes by default.")
+        .doc("Without the given axes, which must have size 1; by default without all axes of size 1.")
         .example("assert_equal(squeeze(zeros([1, 3, 1])).shape, [3]);");
     library
         .function("broadcast_to", &["t", "shape"], |t: Tensor, shape: Shape| {
@@ -114,7 +114,7 @@ fn declare_joining(library: &mut Library) {
     library
         .function("concat", &["tensors", "axis"], |tensors: List<Tensor>, along: Option<i64>| {
             let tensors = tensors.0;
-            let first = tensors.first().ok_or_else(|| Error::user("concat needs one tensor at least"))?;
+            let first = tensors.first().ok_or_else(|| Error::user("concat needs at least one tensor"))?;
             let axis = axis(along.unwrap_or(0), first.dims())?;
             let others = |t: &Tensor| {
                 let mut dims = t.dims().to_vec();
@@ -136,9 +136,9 @@ fn declare_joining(library: &mut Library) {
     library
         .function("stack", &["tensors", "axis"], |tensors: List<Tensor>, along: Option<i64>| {
             let tensors = tensors.0;
-            let first = tensors.first().ok_or_else(|| Error::user("stack needs one tensor at least"))?;
+            let first = tensors.first().ok_or_else(|| Error::user("stack needs at least one tensor"))?;
             if tensors.iter().any(|t| t.dims() != first.dims()) {
-                return Err(Error::user(format!("cannot stack {}", shapes(&tensors))).hint("the shapes are equal"));
+                return Err(Error::user(format!("cannot stack {}", shapes(&tensors))).hint("the shapes must be equal"));
             }
             let axis = axis(along.unwrap_or(0), &vec![1; first.dims().len() + 1])?;
             let values = uniform(&tensors)?;
