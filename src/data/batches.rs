@@ -27,6 +27,10 @@ pub enum Augment {
 impl Augment {
     pub const NAMES: [&str; 2] = ["none", "standard"];
 
+    /// "none" or "standard".
+    ///
+    /// # Errors
+    /// Another name, with the closer of the two.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
             "none" => Ok(Self::None),
@@ -239,6 +243,9 @@ impl Batches {
     }
 
     /// The next batch, going on with a fresh epoch where one ends.
+    ///
+    /// # Errors
+    /// Ctrl-C; the system refused a thread for preparing batches.
     pub fn next(&self) -> Result<Batch> {
         interrupt::check()?;
         let mut state = self.lock();

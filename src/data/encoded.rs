@@ -38,6 +38,9 @@ impl Encoded {
     }
 
     /// The shape in the header; nothing is decoded.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or bytes that are not an image; the text says which, without the name.
     pub fn probe(&self) -> Result<Shape, String> {
         let bytes = self.bytes()?;
         let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().map_err(|e| e.to_string())?;
@@ -53,6 +56,9 @@ impl Encoded {
     }
 
     /// Decodes into `out`, the bytes of one image of `shape`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or an image that is damaged; the text says which, without the name.
     pub fn decode(&self, shape: Shape, out: &mut [u8]) -> Result<(), String> {
         write_planes(self.open()?, shape, out);
         Ok(())

@@ -34,6 +34,9 @@ impl<T: Send + 'static> Ahead<T> {
     }
 
     /// The next batch; waits for it.
+    ///
+    /// # Errors
+    /// Whatever went wrong with the batch; a thread that failed, or that the system refused; the end of the queue.
     pub fn take(&mut self) -> Result<T> {
         match self.queue.as_ref().map(Receiver::recv) {
             Some(Ok(batch)) => batch,

@@ -83,6 +83,10 @@ pub(super) enum Layout {
 
 impl Layout {
     /// Finds out by names what a folder holds.
+    ///
+    /// # Errors
+    /// A folder that is not there or cannot be read, and one that holds no images in a known form; the hint lists what
+    /// was looked for.
     pub fn of(path: &Path) -> Result<Self> {
         if !path.exists() {
             let name = path.to_string_lossy();

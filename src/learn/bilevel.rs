@@ -34,6 +34,9 @@ pub trait Objective {
     /// The scalar loss over a split, tracked by candle in whichever of `w` and `p` is. As in the reference, every pass
     /// of the model itself is in training mode, those at w ± Rv included; the unrolled copy's pass is a trial and
     /// leaves no trace.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from computing the loss: shapes, labels, memory, an interruption.
     fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor>;
 }
 

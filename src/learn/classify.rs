@@ -28,11 +28,18 @@ impl Objective for Classification<'_> {
 }
 
 /// Loss and gradient of the flat weights on one training batch. `relax`: none for the network's default.
+///
+/// # Errors
+/// As [`loss_gradient`].
 pub fn weight_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>) -> Result<(f64, Tensor)> {
     loss_gradient(network, batch, relax, Loss::default())
 }
 
 /// [`weight_gradient`] of another loss than plain cross-entropy.
+///
+/// # Errors
+/// Options that [`Loss::check`] refuses; images of another shape than the network's, labels beyond its classes; those
+/// of [`bilevel::weight_gradient`].
 pub fn loss_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>, loss: Loss) -> Result<(f64, Tensor)> {
     loss.check(network.has_auxiliary())?;
     let objective = Classification { network, train: batch, valid: None, loss };
@@ -41,6 +48,9 @@ pub fn loss_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>, lo
 }
 
 /// Validation loss and its gradient for every alpha; see [`bilevel::alpha_gradient`].
+///
+/// # Errors
+/// Images of another shape than the network's, labels beyond its classes; those of [`bilevel::alpha_gradient`].
 pub fn alpha_gradient(
     network: &Network,
     train: &Batch,
@@ -54,6 +64,9 @@ pub fn alpha_gradient(
 }
 
 /// A Hessian-vector product of the training loss; see [`bilevel::hessian_vector`].
+///
+/// # Errors
+/// Images of another shape than the network's, labels beyond its classes; those of [`bilevel::hessian_vector`].
 pub fn hessian_vector(
     network: &Network,
     batch: &Batch,

@@ -4,6 +4,9 @@ use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 
 /// Mean cross-entropy over a batch. `logits`: images × classes; `labels`: the class of each image.
+///
+/// # Errors
+/// A label beyond the classes; another number of labels than of images.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     Loss::default().smoothed(logits, labels)
 }
@@ -44,6 +47,9 @@ impl Loss {
 
     /// The mean loss of a batch. `output`: images × classes, or × 2 · classes where the second half is an auxiliary
     /// head's.
+    ///
+    /// # Errors
+    /// A label beyond `classes`; another number of labels than of images.
     pub fn of(&self, output: &Tensor, labels: &Tensor, classes: usize) -> Result<Tensor> {
         let width = output.dim(D::Minus1)?;
         let main = self.smoothed(&output.narrow(1, 0, classes)?, labels)?;

@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 /// The Euclidean norm of all tensors taken as one vector, accumulated in f64 in a fixed order: the same bits for any
 /// number of threads.
+///
+/// # Errors
+/// Those of the device.
 pub fn norm(tensors: &[Tensor]) -> Result<f64> {
     let mut total = 0.0;
     for tensor in tensors {

@@ -83,6 +83,10 @@ pub fn check_partial(channels: usize, partial: usize) -> Result<()> {
 impl SearchCell<'_> {
     /// Builds the cell on the outputs of the cell before the previous one and of the previous one; gives its output,
     /// the concatenation of all nodes (`nodes · channels` channels). Call it inside the cell's scope.
+    ///
+    /// # Errors
+    /// A mask that leaves a node without operations; an odd size where an edge or an input has to be halved; operations
+    /// that do not give the shape that their edge needs.
     pub fn build(&self, graph: &mut Graph, before_previous: Node, previous: Node) -> Result<Node> {
         let norms = NormStyle::Search;
         let first = graph.scope("pre0", |g| match self.after_reduction {

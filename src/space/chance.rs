@@ -58,6 +58,10 @@ impl Chance {
         self.with(|next| next.drop_path)
     }
 
+    /// Sets the probability with which training passes drop a path.
+    ///
+    /// # Errors
+    /// A probability outside of [0, 1).
     pub fn set_drop_path(&self, probability: f64) -> Result<()> {
         if !(0.0..1.0).contains(&probability) {
             return Err(Error::user(format!(
@@ -69,12 +73,18 @@ impl Chance {
     }
 
     /// [passes, probability, scoring passes], for a checkpoint.
+    ///
+    /// # Errors
+    /// Those of the device.
     pub fn state(&self) -> Result<Tensor> {
         let Next { passes, scored, drop_path } = self.with(|next| *next);
         Ok(Tensor::new(&[passes as f64, drop_path, scored as f64], &Device::Cpu)?)
     }
 
     /// Puts back what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// Anything but three numbers in double precision, the second a probability below 1.
     pub fn restore(&self, state: &Tensor) -> Result<()> {
         match state.to_vec1::<f64>()?[..] {
             [passes, drop_path, scored] => {

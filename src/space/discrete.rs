@@ -39,6 +39,9 @@ impl Stem {
     }
 
     /// The stem of this name.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one.
     pub fn named(name: &str) -> Result<Stem> {
         let found = Self::ALL.into_iter().find(|stem| stem.name() == name);
         found.ok_or_else(|| Error::unknown("stem", name, Self::ALL.map(Stem::name)))

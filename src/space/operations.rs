@@ -77,6 +77,9 @@ impl<'a> Operation<'a> {
     }
 
     /// Builds the operation on `input` and checks that what comes out has the shape that the target asks for.
+    ///
+    /// # Errors
+    /// Those of `build`; a result of another shape than the target's.
     pub fn apply(&self, graph: &mut Graph, input: Node, target: Target) -> Result<Node> {
         let from = graph.shape(input);
         let node = (self.build)(graph, input, target)?;
@@ -156,12 +159,18 @@ impl<'a> Operations<'a> {
         self.known.iter().map(Operation::name)
     }
 
-    /// The operation of this name; an error with the closest name otherwise.
+    /// The operation of this name.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one.
     pub fn get(&self, name: &str) -> Result<&Operation<'a>> {
         self.known.iter().find(|op| op.name() == name).ok_or_else(|| Error::unknown("operation", name, self.names()))
     }
 
-    /// Adds an operation; its name must be new.
+    /// Adds an operation.
+    ///
+    /// # Errors
+    /// A name that is taken, or that holds anything but letters, digits and underscores.
     pub fn define(&mut self, operation: Operation<'a>) -> Result<()> {
         let name = operation.name();
         let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -176,7 +185,10 @@ impl<'a> Operations<'a> {
         Ok(())
     }
 
-    /// The operations of these names, in this order; none may come twice.
+    /// The operations of these names, in this order.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one; a name that comes twice.
     pub fn select<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Vec<Operation<'a>>> {
         let mut chosen: Vec<Operation<'a>> = Vec::new();
         for name in names {
@@ -240,13 +252,19 @@ fn depthwise_separable(
 }
 
 /// ReLU, 1×1 convolution, norm: how a cell brings its inputs to its own channels.
+///
+/// # Errors
+/// Names that the scope holds already; sizes out of bounds.
 pub fn relu_conv_norm(g: &mut Graph, x: Node, channels: usize, norms: NormStyle) -> Result<Node> {
     let y = g.relu(x);
     let y = g.pointwise("1", y, channels)?;
     g.batch_norm("2", y, norms.affine())
 }
 
-/// FactorizedReduce: ReLU, two offset 1×1 convolutions of stride 2 side by side, norm. Needs even height and width.
+/// FactorizedReduce: ReLU, two offset 1×1 convolutions of stride 2 side by side, norm.
+///
+/// # Errors
+/// An odd height, width or number of channels; names that the scope holds already.
 pub fn factorized_reduce(g: &mut Graph, x: Node, channels: usize, norms: NormStyle) -> Result<Node> {
     let y = g.relu(x);
     let y = g.halve(y, channels)?;

@@ -196,6 +196,9 @@ pub enum Cost {
 
 impl Cost {
     /// "macs" or "parameters".
+    ///
+    /// # Errors
+    /// Another name, with the closer of the two.
     pub fn named(name: &str) -> Result<Cost> {
         match name {
             "macs" => Ok(Cost::Macs),
@@ -254,6 +257,9 @@ impl Space {
 
     /// The genotype by the published rule (`docs/darts.md` A6) from relaxed alphas, edges × operations for each kind;
     /// where edges have weights, times these.
+    ///
+    /// # Errors
+    /// As [`derive_cell`].
     pub fn derive(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>]) -> Result<Genotype> {
         let pairs = |kind: CellKind, rows| derive_cell(rows, &self.operations, self.nodes, self.masks.of(kind));
         let concat: Vec<usize> = (2..self.nodes + 2).collect();

@@ -33,6 +33,10 @@ pub struct Adam {
 }
 
 impl Adam {
+    /// Adam on these parameters, before its first step.
+    ///
+    /// # Errors
+    /// A learning rate, `eps` or weight decay that is negative or not finite; betas outside of [0, 1).
     pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<Self> {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("the first of betas", options.betas.0, 1.0)?;

@@ -16,6 +16,10 @@ use candle_core::{DType, Device, Tensor};
 /// Moves parameters against their gradients.
 pub trait Optimizer: Send {
     /// One step. `gradients`: one for every parameter, in order and of its shape.
+    ///
+    /// # Errors
+    /// Another number of gradients than of parameters, or other shapes; values that are NaN or infinite. The parameters
+    /// are unchanged then.
     fn step(&mut self, gradients: &[Tensor]) -> Result<()>;
 
     /// The parameters that it moves.
@@ -24,12 +28,21 @@ pub trait Optimizer: Send {
     fn lr(&self) -> f64;
 
     /// Sets the learning rate of the steps to come.
+    ///
+    /// # Errors
+    /// A rate that is negative or not finite.
     fn set_lr(&mut self, lr: f64) -> Result<()>;
 
     /// Its memory as named tensors, the learning rate included; the parameters themselves are not part of it.
+    ///
+    /// # Errors
+    /// Those of the device.
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
 
     /// Puts back what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// The state of another optimiser: a tensor that is missing or of another shape.
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 

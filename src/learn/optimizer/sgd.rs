@@ -32,6 +32,11 @@ pub struct Sgd {
 }
 
 impl Sgd {
+    /// SGD on these parameters, before its first step.
+    ///
+    /// # Errors
+    /// A learning rate or weight decay that is negative or not finite; a momentum outside of [0, 1), `nesterov` without
+    /// momentum; a `clip` that is not above 0.
     pub fn new(parameters: Vec<Parameter>, options: SgdOptions) -> Result<Self> {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("momentum", options.momentum, 1.0)?;
@@ -54,6 +59,9 @@ impl Sgd {
 
     /// The coming step without clipping, at rate `eta`, as the unrolled alpha gradient differentiates through it. The
     /// optimiser must hold exactly one parameter: the flat weights.
+    ///
+    /// # Errors
+    /// An optimiser of more or fewer parameters than one.
     pub fn unroll(&self, eta: f64) -> Result<Unroll> {
         let [buffer] = &self.buffers[..] else {
             return Err(Error::user(format!(

@@ -73,7 +73,10 @@ pub fn published() -> &'static [Published] {
     &CATALOGUE.genotypes
 }
 
-/// The published cell of this name; an error with the closest name otherwise.
+/// The published cell of this name.
+///
+/// # Errors
+/// An unknown name, with the closest one.
 pub fn genotype(name: &str) -> Result<Genotype> {
     if let Some(found) = published().iter().find(|entry| entry.name == name) {
         return Ok(found.genotype.clone());
@@ -90,7 +93,10 @@ pub fn name_of(genotype: &Genotype) -> Option<&'static str> {
     published().iter().find(|entry| entry.genotype == *genotype).map(|entry| entry.name.as_str())
 }
 
-/// The reduced space of this name, S1 to S4; an error with the closest name otherwise.
+/// The reduced space of this name, S1 to S4.
+///
+/// # Errors
+/// An unknown name, with the closest one.
 pub fn reduced_space(name: &str) -> Result<&'static ReducedSpace> {
     let names = CATALOGUE.spaces.iter().map(|space| space.name.as_str());
     let found = CATALOGUE.spaces.iter().find(|space| space.name == name);

@@ -22,6 +22,9 @@ impl Network {
     /// The default relaxation: for every block the softmax over the candidates of each edge, and for edge weights that
     /// over the edges into each node; a candidate that a mask left out takes no part and gets 0, and so does an edge
     /// without candidates.
+    ///
+    /// # Errors
+    /// As [`relax_among`](Self::relax_among).
     pub fn relax(&self, alphas: &Alphas) -> Result<Vec<Tensor>> {
         self.relax_among(alphas, None)
     }
@@ -103,11 +106,17 @@ impl Network {
     }
 
     /// The default relaxation's mixing weights as the flat vector that the engine takes, tracked back to the alphas.
+    ///
+    /// # Errors
+    /// As [`relax_among`](Self::relax_among).
     pub fn mixing_weights(&self) -> Result<Tensor> {
         self.flat_mixing(&self.relax(&self.alphas)?, None)
     }
 
     /// The mixing weights that the alphas lead to, slot by slot; none where nothing is mixed.
+    ///
+    /// # Errors
+    /// As [`relax_among`](Self::relax_among).
     pub fn mixing(&self) -> Result<Vec<f32>> {
         match self.graph().slot_count() {
             0 => Ok(vec![]),
@@ -135,6 +144,10 @@ impl Network {
     }
 
     /// The genotype by the published rule. `p`: the mixing weights of every block (none: the default relaxation).
+    ///
+    /// # Errors
+    /// A network that is not a supernet; mixing weights that are not one matrix for every block in its shape, that are
+    /// not finite, or that a mask leaves out and that are not 0; a node with fewer than two edges to choose from.
     pub fn derive(&self, p: Option<&[Tensor]>) -> Result<Genotype> {
         let space = self.needs_space("derive")?;
         let relaxed;

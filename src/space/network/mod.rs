@@ -49,6 +49,9 @@ pub struct Network {
 
 impl Network {
     /// A supernet's network, freshly initialised.
+    ///
+    /// # Errors
+    /// A device that networks do not run on.
     pub fn supernet(supernet: Supernet, seed: Seed, device: &Device) -> Result<Self> {
         let mut network = Self::new(supernet.graph, seed, device)?;
         let space = &supernet.space;
@@ -68,6 +71,9 @@ impl Network {
     }
 
     /// A genotype's network, freshly initialised.
+    ///
+    /// # Errors
+    /// A device that networks do not run on.
     pub fn discrete(discrete: Discrete, seed: Seed, device: &Device) -> Result<Self> {
         let network = Self::new(discrete.graph, seed, device)?;
         let recipe = Some(Arc::new(Recipe::Discrete(discrete.recipe)));
@@ -75,6 +81,9 @@ impl Network {
     }
 
     /// A DenseNet-BC, freshly initialised.
+    ///
+    /// # Errors
+    /// Options that [`DenseNetOptions`] does not allow; a device that networks do not run on.
     pub fn densenet(options: &DenseNetOptions, seed: Seed, device: &Device) -> Result<Self> {
         let network = Self::new(densenet(options)?, seed, device)?;
         Ok(Self { recipe: Some(Arc::new(Recipe::DenseNet(*options))), ..network })
@@ -203,6 +212,9 @@ impl Network {
     /// Logits, images × classes; with an auxiliary head images × 2 · classes, except in evaluation. `x`: images ×
     /// channels × height × width. `p`: the mixing weights of every block, in order (none: the default relaxation of the
     /// network's alphas). `active`: which slots run (none: all).
+    ///
+    /// # Errors
+    /// As [`forward_at`](Self::forward_at); without `p` as [`relax_among`](Self::relax_among).
     pub fn forward(&self, x: &Tensor, p: Option<&[Tensor]>, mode: Mode, active: Option<Arc<[bool]>>) -> Result<Tensor> {
         match p {
             Some(p) => self.forward_at(x, &self.weights.tensor(), p, mode, active),
@@ -215,6 +227,11 @@ impl Network {
 
     /// [`forward`](Self::forward) at other weights than the network's own, in the network's precision. Gradients flow
     /// to whichever of `x`, `w` and `p` candle tracks.
+    ///
+    /// # Errors
+    /// Images, weights or mixing weights of another shape than the network's, or on another device; mixing weights
+    /// other than 0 for what a mask leaves out; a mask that leaves nothing to run; a batch that does not fit into
+    /// memory; an interruption.
     pub fn forward_at(
         &self,
         x: &Tensor,
@@ -235,11 +252,17 @@ impl Network {
     }
 
     /// One weight in its own shape, tracked: gradients flow back into the flat vector.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one.
     pub fn named_slice(&self, name: &str) -> Result<Tensor> {
         self.slice_of(&self.weights.tensor(), name)
     }
 
     /// The part of a flat vector (weights, a gradient, a momentum buffer) that belongs to one weight, in its shape.
+    ///
+    /// # Errors
+    /// An unknown name, with the closest one; a vector that is not `[parameters]`.
     pub fn slice_of(&self, flat: &Tensor, name: &str) -> Result<Tensor> {
         let Some(info) = self.graph().weight(name) else {
             return Err(Error::unknown("weight", name, self.graph().weights().iter().map(|w| w.name.as_str())));
@@ -286,6 +309,9 @@ impl Network {
     }
 
     /// What each candidate costs, edges × operations of each kind of cell.
+    ///
+    /// # Errors
+    /// A network that is not a supernet.
     pub fn costs(&self, cost: Cost) -> Result<Costs> {
         Ok(self.needs_space("costs")?.costs(self.graph(), cost))
     }
@@ -299,6 +325,9 @@ impl Network {
 
     /// Everything that learning changes, by name: "weights", "statistics", "alphas.NAME", and "draws" where passes draw
     /// at random.
+    ///
+    /// # Errors
+    /// Those of the device.
     pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
         let statistics = self.statistics.values();
         let length = statistics.len();
