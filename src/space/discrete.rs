@@ -86,18 +86,15 @@ impl DiscreteOptions {
     }
 
     fn check(&self) -> Result<()> {
-        check_counts(
-            "a discrete network",
-            &[
-                ("channels", self.channels),
-                ("layers", self.layers),
-                ("stem_multiplier", self.stem_multiplier),
-                ("classes", self.classes),
-                ("the images' channels", self.input.channels),
-                ("the images' height", self.input.height),
-                ("the images' width", self.input.width),
-            ],
-        )
+        check_counts(&[
+            ("channels", self.channels),
+            ("layers", self.layers),
+            ("stem_multiplier", self.stem_multiplier),
+            ("classes", self.classes),
+            ("the images' channels", self.input.channels),
+            ("the images' height", self.input.height),
+            ("the images' width", self.input.width),
+        ])
     }
 }
 

@@ -10,9 +10,9 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// A number that is 0 or above [`MOST`].
-pub fn check_counts(network: &str, counts: &[(&str, usize)]) -> Result<()> {
+pub fn check_counts(counts: &[(&str, usize)]) -> Result<()> {
     match counts.iter().find(|(_, count)| !(1..=MOST).contains(count)) {
-        Some((name, count)) => Err(Error::user(format!("{network}: {name} must be from 1 to {MOST}, not {count}"))),
+        Some((name, count)) => Err(Error::user(format!("{name} must be from 1 to {MOST}, not {count}"))),
         None => Ok(()),
     }
 }

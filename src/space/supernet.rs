@@ -54,21 +54,18 @@ impl SupernetOptions<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        check_counts(
-            "a supernet",
-            &[
-                ("channels", self.channels),
-                ("layers", self.layers),
-                ("nodes", self.nodes),
-                ("stem_multiplier", self.stem_multiplier),
-                ("classes", self.classes),
-                ("partial", self.partial),
-                ("ops", self.operations.len()),
-                ("the images' channels", self.input.channels),
-                ("the images' height", self.input.height),
-                ("the images' width", self.input.width),
-            ],
-        )?;
+        check_counts(&[
+            ("channels", self.channels),
+            ("layers", self.layers),
+            ("nodes", self.nodes),
+            ("stem_multiplier", self.stem_multiplier),
+            ("classes", self.classes),
+            ("partial", self.partial),
+            ("the number of ops", self.operations.len()),
+            ("the images' channels", self.input.channels),
+            ("the images' height", self.input.height),
+            ("the images' width", self.input.width),
+        ])?;
         check_partial(self.channels, self.partial)?;
         for kind in CellKind::BOTH {
             let edges = edge_count(self.nodes);

@@ -360,7 +360,6 @@ fn margins_are_distances_from_kinks_and_ties() {
     let margin = exact.margin(&one);
     assert_eq!((margin.kink, margin.on_kink, margin.gap, margin.ties), (0.25, 2, 0.25, 1));
     assert_eq!((margin.smallest(), margin.relative), (0.25, 0.0625));
-    assert_eq!((exact.near_kinks(&one, 0.2), exact.near_kinks(&one, 0.3), exact.near_kinks(&one, 5.)), (0, 1, 2));
     let other = pass(&[0.5, -0.25, 4., 5., -2., -3., 1., 1.]);
     let crossed = exact.crossed(&one, &other);
     assert_eq!((crossed.kinks, crossed.winners), (1, 2));

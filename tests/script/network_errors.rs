@@ -32,7 +32,7 @@ fn an_unknown_operation_names_the_closest() {
         &format!("^supernet({images}, #{{ ops: [\"none\", \"sep_conv_3x4\"] }});"),
         &["there is no operation \"sep_conv_3x4\"", "hint: did you mean \"sep_conv_3x3\"?"],
     );
-    refused(&format!("^supernet({images}, #{{ ops: [] }});"), &["ops must be from 1 to"]);
+    refused(&format!("^supernet({images}, #{{ ops: [] }});"), &["the number of ops must be from 1 to"]);
     refused(&format!("^supernet({images}, #{{ ops: [\"none\", \"none\"] }});"), &["\"none\" is listed twice"]);
     refused(
         "network(#{ channels: 1, size: 8, classes: 10 }, |g, x| g.^activate(x, \"rellu\"));",

@@ -89,18 +89,6 @@ impl Exact {
         Crossed { kinks: differ(&sides, &other_sides), winners: differ(&winners, &other_winners) }
     }
 
-    /// How many inputs of activations lie nearer to a kink than `distance`, but not on it.
-    pub fn near_kinks(&self, record: &Record, distance: f64) -> usize {
-        let mut near = 0;
-        self.each_decision(record, |x, decision| {
-            if let Decision::Activation(activation) = decision {
-                let is_near = |x: f64, kink: f64| x != kink && (x - kink).abs() < distance;
-                near += x.iter().filter(|x| activation::kinks(activation).iter().any(|k| is_near(**x, *k))).count();
-            }
-        });
-        near
-    }
-
     /// Calls `meet` with the input of everything that has kinks, in the order of the graph.
     fn each_decision(&self, record: &Record, mut meet: impl FnMut(&[f64], Decision)) {
         for node in self.graph().nodes().filter(|node| record.values[node.index()].is_some()) {

@@ -59,6 +59,7 @@ kernel! {
             dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap],
             filled: &[usize], block: usize, bias: *const f32, store: Store,
         ) {
+            // SAFETY: the kernel's contract; the tile's pixels, blocks and taps are among those that it covers.
             unsafe {
                 let mut sum = [[V::splat(0.0); B]; N];
                 if !bias.is_null() {
@@ -121,6 +122,7 @@ kernel! {
             dst: *mut f32, to: Strides, row: usize, base: *const f32, from: Strides, taps: &[DenseTap],
             filled: &[usize], block: usize, n: usize, bias: *const f32, store: Store,
         ) {
+            // SAFETY: the kernel's contract; pixels are counted up to n, blocks up to `out_blocks` by the caller.
             unsafe {
                 let (mut i, mut store) = (0, store);
                 macro_rules! tile {
@@ -180,6 +182,7 @@ kernel! {
         unsafe fn tile<V: Lanes, const L: usize, const B: usize>(
             gradient: *mut f32, row: usize, x: *const f32, x_pixel: usize, dy: *const f32, dy_stride: Strides, n: usize,
         ) {
+            // SAFETY: the kernel's contract; the tile's lanes and blocks are among those that it covers.
             unsafe {
                 let mut sum = [[V::splat(0.0); B]; L];
                 for i in 0..n {

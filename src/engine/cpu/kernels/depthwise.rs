@@ -54,6 +54,7 @@ kernel! {
         unsafe fn tile<V: Lanes, const N: usize, const K: usize, const D: usize>(
             dst: *mut f32, base: *const f32, grid: Grid, slope: Slope, write: Write,
         ) {
+            // SAFETY: the kernel's contract; the tile's pixels are among those that it covers.
             unsafe {
                 let mut sum = [V::splat(0.0); N];
                 let (mut row, mut weight) = (base, grid.weights);
@@ -75,6 +76,7 @@ kernel! {
         unsafe fn all<V: Lanes, const T: usize, const K: usize, const D: usize>(
             target: Target, base: *const f32, base_row: usize, grid: Grid, rows: usize, n: usize,
         ) {
+            // SAFETY: the kernel's contract; rows are counted up to `rows`, pixels up to n.
             unsafe {
                 for r in 0..rows {
                     let (dst, base) = (target.first.add(r * target.row), base.add(r * base_row));
@@ -136,6 +138,7 @@ kernel! {
         unsafe fn some<V: Lanes, const K: usize, const D: usize, const N: usize, const W: usize>(
             gradient: *mut f32, stride: usize, x: Rows, dy: Rows, rows: usize, n: usize,
         ) {
+            // SAFETY: the kernel's contract; rows go up to `rows`, pixels up to n, taps up to K columns.
             unsafe {
                 // W sums per tap hide the latency of the additions.
                 let mut sums = [[V::splat(0.0); W]; K];
@@ -193,6 +196,7 @@ kernel! {
         unsafe fn some<V: Lanes, const K: usize, const N: usize>(
             gradient: *mut f32, stride: usize, x: Rows, taps: &[usize], dy: Rows, rows: usize, n: usize,
         ) {
+            // SAFETY: the kernel's contract; rows go up to `rows`, pixels up to n, and K taps are left.
             unsafe {
                 let mut sums = [[V::splat(0.0); N]; K];
                 for r in 0..rows {

@@ -118,6 +118,10 @@ pub(crate) mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx512(__m512);
 
+    #[expect(
+        clippy::undocumented_unsafe_blocks,
+        reason = "every method passes on the promise that its caller makes to the trait"
+    )]
     impl Lanes for Avx512 {
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -180,6 +184,10 @@ pub(crate) mod x86 {
     #[derive(Clone, Copy)]
     pub struct Avx2(__m256, __m256);
 
+    #[expect(
+        clippy::undocumented_unsafe_blocks,
+        reason = "every method passes on the promise that its caller makes to the trait"
+    )]
     impl Lanes for Avx2 {
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
@@ -289,6 +297,10 @@ impl Portable {
     }
 }
 
+#[expect(
+    clippy::undocumented_unsafe_blocks,
+    reason = "every method passes on the promise that its caller makes to the trait"
+)]
 impl Lanes for Portable {
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -374,18 +386,22 @@ macro_rules! kernel {
             unsafe fn body<V: Lanes, const T: usize>($($arg: $type),*) {
                 // Not every kernel has accumulators to count.
                 let _ = T;
+                // SAFETY: the kernel's contract, which is the caller's promise; `V` is of an instruction set that was
+                // checked for.
                 unsafe { $body }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx512($($arg: $type),*) {
+                // SAFETY: the caller's promise, passed on; this function has the features that `Avx512` needs.
                 unsafe { body::<$crate::engine::cpu::kernels::lanes::x86::Avx512, 8>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             unsafe fn avx2($($arg: $type),*) {
+                // SAFETY: the caller's promise, passed on; this function has the features that `Avx2` needs.
                 unsafe { body::<$crate::engine::cpu::kernels::lanes::x86::Avx2, 4>($($arg),*) }
             }
             #[inline(always)]

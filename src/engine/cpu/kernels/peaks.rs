@@ -19,6 +19,7 @@ kernel! {
     pub fn multiply_adds(out: *mut f32, chains: usize, rounds: usize) work(32 * chains * rounds, 64) {
         #[inline(always)]
         unsafe fn some<V: Lanes, const N: usize>(out: *mut f32, rounds: usize) {
+            // SAFETY: `out` is the kernel's; all else stays in registers.
             unsafe {
                 let (a, b) = (V::splat(0.999), V::splat(0.001));
                 let mut sums: [V; N] = std::array::from_fn(|i| V::splat(i as f32));

@@ -23,6 +23,7 @@ kernel! {
         unsafe fn tile<V: Lanes, const N: usize>(
             dst: *mut f32, src: *const f32, moves: &[Move], plane: usize, write: Write,
         ) {
+            // SAFETY: the kernel's contract; the tile's pixels are among the n that it covers.
             unsafe {
                 let mut sum: [V; N] = std::array::from_fn(|i| match write {
                     Write::Over => V::splat(0.0),

@@ -108,6 +108,7 @@ kernel! {
             dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, bias: V, slope: Slope,
             write: Write,
         ) {
+            // SAFETY: the kernel's contract; the tile's pixels are among those that it covers.
             unsafe {
                 let mut sum = [bias; N];
                 for term in terms {
@@ -125,6 +126,7 @@ kernel! {
             dst: *mut f32, dst_step: usize, base: *const f32, terms: &[Shifted], src_step: usize, n: usize, bias: V,
             slope: Slope, write: Write,
         ) {
+            // SAFETY: the kernel's contract; pixels are counted up to n.
             unsafe {
                 let mut i = 0;
                 macro_rules! tile {
@@ -172,6 +174,7 @@ kernel! {
         unsafe fn some<V: Lanes, const K: usize>(
             g: *const f32, n: usize, planes: &[*const f32], total: *mut f32, products: &[*mut f32],
         ) {
+            // SAFETY: the kernel's contract; there are K planes and products here, and pixels are counted up to n.
             unsafe {
                 // Two accumulators per sum hide the latency of the additions.
                 let mut sums = [[V::splat(0.0); 2]; K];

@@ -95,13 +95,11 @@ impl Run<'_> {
             }
         }
         if unit.bias.is_some() {
-            for block in 0..shape.output_blocks {
-                for r in 0..height {
-                    // SAFETY: a row of the gradient plane; bias gradients follow the matrices.
-                    unsafe {
-                        let dy = self.halo_row(unit, block, r, scratch);
-                        dots(self.isa, dy, width, &[], gradient.add(unit.packing.dense_len + block * LANES), &[]);
-                    }
+            for r in 0..height {
+                // SAFETY: a row of the gradient plane in every block; bias gradients follow the matrices.
+                unsafe {
+                    let to = gradient.add(unit.packing.dense_len);
+                    self.bias_gradient(unit, to, self.halo_row(unit, 0, r, scratch), dy_strides, width);
                 }
             }
         }
