@@ -1,6 +1,5 @@
 //! Charts are written whole as SVG and PNG, whatever the data, and nothing in a cell's drawing lies on anything else.
 
-use anyhow::Context;
 use candlewick::chart::{
     Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Palette, Panel, Rect, Series, Sheet,
     SheetItem, lay_out, png, save, state_name, svg,
@@ -72,8 +71,8 @@ fn cells() -> Figure {
 }
 
 #[test]
-fn every_chart_is_written_as_svg_and_png_of_the_same_size() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
+fn every_chart_is_written_as_svg_and_png_of_the_same_size() {
+    let folder = tempfile::tempdir().unwrap();
     let figures = [
         ("alphas", alphas(4, 50)),
         ("alphas-2", alphas(2, 50)),
@@ -84,24 +83,23 @@ fn every_chart_is_written_as_svg_and_png_of_the_same_size() -> anyhow::Result<()
         ("cells", cells()),
     ];
     for (name, figure) in figures {
-        let [svg, png] = save(&figure, &folder.path().join("plots").join(name))?;
+        let [svg, png] = save(&figure, &folder.path().join("plots").join(name)).unwrap();
         let (width, height) = figure.size();
-        let image = image::open(&png)?;
+        let image = image::open(&png).unwrap();
         assert_eq!((image.width(), image.height()), (2 * width as u32, 2 * height as u32), "{name}");
-        let text = std::fs::read_to_string(&svg)?;
+        let text = std::fs::read_to_string(&svg).unwrap();
         assert!(text.starts_with(&format!("<svg width=\"{width}\" height=\"{height}\"")), "{name}");
         assert!(text.trim_end().ends_with("</svg>"), "{name}");
         assert_eq!(text.matches("<text").count(), text.matches("</text>").count(), "{name}");
         assert!(text.len() < 400_000, "{name}: {} bytes of SVG", text.len());
     }
     let left: Vec<PathBuf> =
-        std::fs::read_dir(folder.path().join("plots"))?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+        std::fs::read_dir(folder.path().join("plots")).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(left.len(), 14, "nothing but the charts is left behind: {left:?}");
-    Ok(())
 }
 
 #[test]
-fn a_chart_is_drawn_from_no_data_one_point_and_gaps() -> anyhow::Result<()> {
+fn a_chart_is_drawn_from_no_data_one_point_and_gaps() {
     let nan = f64::NAN;
     let mut one_edge = Alphas { title: "One edge".into(), x: "epoch".into(), ops: ops(), ..Alphas::default() };
     one_edge.edges = edges(1)[..1].to_vec();
@@ -122,38 +120,35 @@ fn a_chart_is_drawn_from_no_data_one_point_and_gaps() -> anyhow::Result<()> {
         Figure::Cells(Cells { cells: vec![Cell::convolutional("Empty", vec![], vec![])], ..Cells::default() }),
     ];
     for figure in &figures {
-        assert!(image::load_from_memory(&png(figure)?).is_ok());
-        assert!(!svg(figure)?.contains("NaN"));
+        assert!(image::load_from_memory(&png(figure).unwrap()).is_ok());
+        assert!(!svg(figure).unwrap().contains("NaN"));
     }
-    Ok(())
 }
 
 #[test]
-fn text_in_charts_may_hold_any_characters() -> anyhow::Result<()> {
+fn text_in_charts_may_hold_any_characters() {
     let mut figure = cells();
     if let Figure::Cells(cells) = &mut figure {
         cells.title = "a < b & \"c\"".into();
     }
-    assert!(svg(&figure)?.contains("a\u{a0}&lt;\u{a0}b\u{a0}&amp;\u{a0}&quot;c&quot;"));
-    Ok(())
+    assert!(svg(&figure).unwrap().contains("a\u{a0}&lt;\u{a0}b\u{a0}&amp;\u{a0}&quot;c&quot;"));
 }
 
 #[test]
-fn a_chart_replaces_the_one_before_it() -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
+fn a_chart_replaces_the_one_before_it() {
+    let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lr-0.025");
-    let [first, _] = save(&curve(vec![(0.0, 1.0)]), &path)?;
-    let before = std::fs::read(&first)?;
-    let [second, _] = save(&alphas(1, 2), &path)?;
+    let [first, _] = save(&curve(vec![(0.0, 1.0)]), &path).unwrap();
+    let before = std::fs::read(&first).unwrap();
+    let [second, _] = save(&alphas(1, 2), &path).unwrap();
     assert_eq!(first, folder.path().join("lr-0.025.svg"));
     assert_eq!(first, second);
-    assert_ne!(before, std::fs::read(&second)?);
-    Ok(())
+    assert_ne!(before, std::fs::read(&second).unwrap());
 }
 
 /// Every published cell, with whether all of its operations are reached: those of the catalogue, and recurrent ones
 /// (one in any case, a list where it is at hand).
-fn genotypes() -> anyhow::Result<Vec<(String, Value, bool)>> {
+fn genotypes() -> Vec<(String, Value, bool)> {
     let published = catalogue::published().iter().map(|entry| {
         let paired = CellKind::BOTH.iter().all(|&kind| entry.genotype.is_paired(kind));
         (entry.name.clone(), entry.genotype.to_json(), paired)
@@ -166,12 +161,12 @@ fn genotypes() -> anyhow::Result<Vec<(String, Value, bool)>> {
     let mut all: Vec<(String, Value, bool)> = published.collect();
     all.push(("recurrent DARTS_V2".into(), recurrent, true));
     if let Some(file) = crate::shared::reference("spec/genotypes.json") {
-        let spec: Value = serde_json::from_str(&std::fs::read_to_string(file)?)?;
-        let listed = spec["rnn"].as_object().context("a map of recurrent cells")?;
+        let spec: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let listed = spec["rnn"].as_object().expect("a map of recurrent cells");
         all.extend(listed.iter().map(|(name, genotype)| (name.clone(), genotype.clone(), true)));
     }
     assert!(all.len() > 100);
-    Ok(all)
+    all
 }
 
 /// What lies on what in a cell's drawing.
@@ -199,9 +194,9 @@ fn overlaps(name: &str, cell: &Cell) {
 }
 
 #[test]
-fn nothing_lies_on_anything_else_in_any_published_cell() -> anyhow::Result<()> {
-    for (name, genotype, reached) in genotypes()? {
-        for cell in cells_from_genotype(&genotype)?.cells {
+fn nothing_lies_on_anything_else_in_any_published_cell() {
+    for (name, genotype, reached) in genotypes() {
+        for cell in cells_from_genotype(&genotype).unwrap().cells {
             let drawn = lay_out(&cell);
             assert!(drawn.labels.len() <= cell.ops.len());
             if reached {
@@ -210,7 +205,6 @@ fn nothing_lies_on_anything_else_in_any_published_cell() -> anyhow::Result<()> {
             overlaps(&format!("{name}, {}", cell.title), &cell);
         }
     }
-    Ok(())
 }
 
 #[test]
