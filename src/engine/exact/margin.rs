@@ -22,7 +22,7 @@ pub struct Margin {
     /// Windows whose two largest pixels are equal.
     pub ties: usize,
     /// The smallest of all these distances, each divided by the largest magnitude in its map (all images and channels):
-    /// to be held against a relative rounding error.
+    /// to be compared with a relative rounding error.
     pub relative: f64,
 }
 

@@ -1,6 +1,6 @@
 //! The exact executor: runs a graph as it was built, primitive by primitive, in double precision.
 //!
-//! It is what every other executor is held against, and the documentation of every primitive: one file per family says
+//! It is the reference for every other executor, and the documentation of every primitive: one file per family says
 //! its formula, its shapes and its source, what happens at a kink or a tie, and has its forward and its backward
 //! function side by side, in the plainest loops. Nothing is fused, shared, packed or recomputed.
 //!
