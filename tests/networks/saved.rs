@@ -210,7 +210,7 @@ fn a_damaged_file_is_told_from_a_good_one() {
         }
         Some((shape, data))
     };
-    refused(SavedNetwork::read(&tampered(&path, nan, same)), &["\"head.bias\" holds values that are not numbers"]);
+    refused(SavedNetwork::read(&tampered(&path, nan, same)), &["\"head.bias\" holds NaN or infinite values"]);
 
     let other = tampered(&path, whole, |text| text.replace("\"channels\":2", "\"channels\":3"));
     refused(SavedNetwork::read(&other), &["is [6, 1, 3, 3]", "[9, 1, 3, 3]"]);

@@ -70,7 +70,7 @@ fn images_mixing_weights_and_weights_of_another_shape_are_told_the_right_one() {
         &["no weight \"head.bia\"", "did you mean \"head.bias\"?"],
     );
     refused("net.^set_alphas(#{ normal: zeros([8, 2]) });", &["alphas \"normal\" are [2, 8], not [8, 2]"]);
-    refused("net.^hessian_vector(batch, zeros([3]));", &["v is a vector in weight space, [4284], not [3]"]);
+    refused("net.^hessian_vector(batch, zeros([3]));", &["v must have the shape [4284] of the weights, not [3]"]);
     refused(
         "weight_gradient(net, batch); ^evaluate(net, images(\"digits\", #{ size: 16 }).test);",
         &["takes images × 1 × 8 × 8, not [256, 1, 16, 16]"],

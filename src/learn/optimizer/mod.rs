@@ -72,7 +72,8 @@ fn check_gradients(parameters: &[Parameter], gradients: &[Tensor]) -> Result<f64
     match norm.is_finite() {
         true => Ok(norm),
         false => {
-            Err(Error::user(format!("the gradient's norm is {}: the step would destroy the parameters", shown(norm)))
+            let norm = shown(norm);
+            Err(Error::user(format!("the norm of the gradient is {norm}: the step would destroy the parameters"))
                 .hint("a smaller learning rate or clipping before this step may help; so may a look at the loss"))
         }
     }
