@@ -19,7 +19,7 @@ pub struct Arguments {
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
     onnx: PathBuf,
-    /// Make batch norms that follow a convolution part of it; the others stay nodes.
+    /// Merge batch norms into the convolution before them; the others stay nodes.
     #[arg(long)]
     fold_norms: bool,
     /// Normalise inside the network: its input is then pixels from 0 to 1.
@@ -51,7 +51,7 @@ pub fn export(arguments: Arguments) -> Outcome {
     print(&told)?;
     if network.graph().noise_count() > 0 {
         eprintln!(
-            "note: the genotype holds noise, so the logits are others at every run, and not every runtime has it"
+            "note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it"
         );
     }
     Ok(())
@@ -116,7 +116,7 @@ fn shortened(names: &[String]) -> String {
     }
 }
 
-/// Sees, before the work begins, that `onnx` is a place for a file and not the network's own.
+/// Checks, before the work begins, that `onnx` is a place for a file and not the network's own.
 fn check_target(onnx: &Path, from: &Path) -> Result<()> {
     let refused = |why: &str, hint: &str| Err(Error::user(format!("{} {why}", onnx.display())).hint(hint));
     let example = "name a file, for example --onnx network.onnx";
