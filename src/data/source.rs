@@ -119,7 +119,7 @@ impl Layout {
             Err(Error::user(format!("{}: no images found; {found}", path.display())).hint(
                 "looked for train-*.parquet and test-*.parquet, for data_batch_1.bin to data_batch_5.bin and \
                  test_batch.bin, for train-images-idx3-ubyte and its three companions (plain or .gz), and for one \
-                 folder a class",
+                 folder per class",
             ))
         }
     }

@@ -42,7 +42,7 @@ fn a_folder_of_something_else_lists_what_was_looked_for() {
     let text = refusal(folder.path());
     says(
         &text,
-        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "folder per class"],
+        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "one folder per class"],
     );
 }
 
@@ -229,7 +229,7 @@ fn options_out_of_range_or_without_a_use() {
     idx_folder(folder.path());
     let text = |options| refusal_with(folder.path(), &options);
     says(&text(ImageOptions { channels: Some(2), ..Default::default() }), &["2 channels", "1 (grey) or 3"]);
-    says(&text(ImageOptions { size: Some((0, 8)), ..Default::default() }), &["0×8", "between 1 and"]);
+    says(&text(ImageOptions { size: Some((0, 8)), ..Default::default() }), &["0×8", "from 1 to 4096"]);
     says(&text(ImageOptions { test: Some(1.5), ..Default::default() }), &["1.5", "between 0 and 1"]);
     says(&text(ImageOptions { test: Some(0.2), ..Default::default() }), &["comes with a test set", "split(0.8)"]);
 }

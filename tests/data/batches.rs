@@ -217,7 +217,8 @@ fn impossible_batches_are_refused() {
     };
     assert!(refused(0, standard()).contains("at least one image"));
     assert!(refused(16, BatchOptions { drop_last: true, ..standard() }).contains("no whole batch of 16 in 10 images"));
-    assert!(refused(4, BatchOptions { cutout: 16, ..standard() }).contains("cutout must fit into images of 8×8, but it is 16"));
+    let cutout = refused(4, BatchOptions { cutout: 16, ..standard() });
+    assert!(cutout.contains("cutout must fit into images of 8×8, but it is 16"));
     assert!(refused(4, BatchOptions { pad: Some(9), ..standard() }).contains("at most 8"));
     assert!(Augment::parse("standart").unwrap_err().hint.unwrap().contains("\"standard\""));
     let train = batches(&set, 4, standard());
