@@ -50,9 +50,7 @@ pub fn export(arguments: Arguments) -> Outcome {
     let _ = writeln!(told, "output {OUTPUT}: batch × {}", network.classes());
     print(&told)?;
     if network.graph().noise_count() > 0 {
-        eprintln!(
-            "note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it"
-        );
+        eprintln!("note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it");
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ fn a_folder_of_something_else_lists_what_was_looked_for() {
     let text = refusal(folder.path());
     says(
         &text,
-        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "one folder per class"],
+        &["it holds notes.txt", "train-*.parquet", "data_batch_1.bin", "train-images-idx3-ubyte", "folder per class"],
     );
 }
 
