@@ -1,7 +1,7 @@
 //! `catch (error)` gives a script one kind of value, whatever went wrong.
 //!
-//! rhai hands three kinds to a `catch`: the value of an error that the library raised, a map for an error of its own, and
-//! whatever a script threw. It offers no place to step in between. So every catch block begins, unseen, with a call
+//! rhai hands three kinds to a `catch`: the value of an error that the library raised, a map for an error of its own,
+//! and whatever a script threw. It offers no place to step in between. So every catch block begins, unseen, with a call
 //! that turns errors and thrown text into a [`Failure`]; [`Sources`] keeps the script as it was written and says where
 //! a position behind such a call was.
 

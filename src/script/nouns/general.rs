@@ -72,8 +72,8 @@ pub fn declare(library: &mut Library) {
         .doc("A number as text, with this many digits after the decimal point.")
         .example(r#"assert(fixed(100.0 / 3, 2) == "33.33" && fixed(5, 1) == "5.0");"#);
     library.kind::<Failure>(
-        "What `catch` gives: an error of the library or of the language, or text that a script threw. It can be compared \
-         with text. Any other thrown value is caught as it is.",
+        "What `catch` gives: an error of the library or of the language, or text that a script threw. It can be \
+         compared with text. Any other thrown value is caught as it is.",
     );
     library.property("message", |failure: Failure| Ok(failure.0.message)).doc("What went wrong.").example(
         r#"
