@@ -7,9 +7,11 @@ pub mod exact;
 mod executor;
 mod operation;
 mod statistics;
+mod vocabulary;
 
 pub use bridge::{Engine, Target};
 pub use cpu::{CpuOptions, Isa};
 pub use draws::Draws;
 pub use executor::{Mode, Pass, Report, Wanted};
 pub use statistics::{RunningStatistics, STATISTICS_MOMENTUM};
+pub use vocabulary::{DecoderLoss, log_probabilities};

@@ -3,6 +3,7 @@
 
 mod check;
 mod compare;
+mod decoder_loss;
 mod exact;
 mod fixture_script;
 mod fixtures;

@@ -15,7 +15,9 @@ pub(crate) mod kernels;
 pub(crate) mod memory;
 mod pass;
 pub(crate) mod plan;
+mod product;
 pub(crate) mod profile;
+pub(super) mod vocabulary;
 
 pub(super) use executor::CpuExecutor;
 pub use executor::CpuOptions;

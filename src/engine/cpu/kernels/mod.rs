@@ -1,8 +1,9 @@
 //! Kernels: one family per file, independent of plans. Every function is `unsafe`, says what its pointers must be good
-//! for, and is compiled for each instruction set (`lanes.rs`).
+//! for, and is compiled for each instruction set (`lanes/`).
 
 pub(crate) mod dense;
 pub(crate) mod depthwise;
+pub(crate) mod exponential;
 pub(crate) mod lanes;
 pub(crate) mod load;
 pub(crate) mod moments;
@@ -10,4 +11,5 @@ pub(crate) mod peaks;
 pub(crate) mod permute;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
+pub(crate) mod softmax;
 pub(crate) mod sums;

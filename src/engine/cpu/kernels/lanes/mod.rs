@@ -4,6 +4,9 @@
 //! when it is called. A lane group is always sixteen floats, so data has the same layout on all of them: one AVX-512
 //! register, two AVX2 registers, or an array that the compiler vectorises as well as it can.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
+
 use std::sync::OnceLock;
 
 /// An instruction set that this processor has. A value exists only after the processor was asked, so holding one is the
@@ -99,7 +102,14 @@ pub trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
+    #[allow(dead_code)]
+    unsafe fn div(self, other: Self) -> Self;
+    /// The larger; `other` where either is NaN.
     unsafe fn max(self, other: Self) -> Self;
+    /// The smaller; `other` where either is NaN.
+    unsafe fn min(self, other: Self) -> Self;
+    /// 2ⁿ for whole numbers n from −126 to 127; anything for others.
+    unsafe fn power_of_two(self) -> Self;
     /// This where a = b, zero elsewhere.
     unsafe fn where_equal(self, a: Self, b: Self) -> Self;
     /// This where a ≠ b, zero elsewhere.
@@ -108,176 +118,6 @@ pub trait Lanes: Copy {
     unsafe fn where_positive(self, a: Self) -> Self;
     /// Lane `lanes[i]` of this in lane i, zero where that is 16 or more.
     unsafe fn permuted(self, lanes: &[u32; 16]) -> Self;
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod x86 {
-    use super::Lanes;
-    use std::arch::x86_64::*;
-
-    #[derive(Clone, Copy)]
-    pub struct Avx512(__m512);
-
-    #[expect(
-        clippy::undocumented_unsafe_blocks,
-        reason = "every method passes on the promise that its caller makes to the trait"
-    )]
-    impl Lanes for Avx512 {
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(_mm512_loadu_ps(from)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { _mm512_storeu_ps(to, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn stream(self, to: *mut f32) {
-            unsafe { _mm512_stream_ps(to, self.0) }
-        }
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            unsafe { Self(_mm512_set1_ps(value)) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { Self(_mm512_fmadd_ps(self.0, a.0, b.0)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { Self(_mm512_add_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn sub(self, other: Self) -> Self {
-            unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn max(self, other: Self) -> Self {
-            unsafe { Self(_mm512_max_ps(self.0, other.0)) }
-        }
-        #[inline(always)]
-        unsafe fn where_equal(self, a: Self, b: Self) -> Self {
-            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0), self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn where_unequal(self, a: Self, b: Self) -> Self {
-            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a.0, b.0), self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn where_positive(self, a: Self) -> Self {
-            unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a.0, _mm512_setzero_ps()), self.0)) }
-        }
-        #[inline(always)]
-        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
-            unsafe {
-                let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
-                let inside = _mm512_cmplt_epu32_mask(lanes, _mm512_set1_epi32(16));
-                Self(_mm512_maskz_permutexvar_ps(inside, lanes, self.0))
-            }
-        }
-    }
-
-    #[derive(Clone, Copy)]
-    pub struct Avx2(__m256, __m256);
-
-    #[expect(
-        clippy::undocumented_unsafe_blocks,
-        reason = "every method passes on the promise that its caller makes to the trait"
-    )]
-    impl Lanes for Avx2 {
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe {
-                _mm256_storeu_ps(to, self.0);
-                _mm256_storeu_ps(to.add(8), self.1);
-            }
-        }
-        #[inline(always)]
-        unsafe fn stream(self, to: *mut f32) {
-            unsafe {
-                _mm256_stream_ps(to, self.0);
-                _mm256_stream_ps(to.add(8), self.1);
-            }
-        }
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
-        }
-        #[inline(always)]
-        unsafe fn fma(self, a: Self, b: Self) -> Self {
-            unsafe { Self(_mm256_fmadd_ps(self.0, a.0, b.0), _mm256_fmadd_ps(self.1, a.1, b.1)) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn sub(self, other: Self) -> Self {
-            unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn mul(self, other: Self) -> Self {
-            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn max(self, other: Self) -> Self {
-            unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
-        }
-        #[inline(always)]
-        unsafe fn where_equal(self, a: Self, b: Self) -> Self {
-            unsafe {
-                Self(
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0), self.0),
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1), self.1),
-                )
-            }
-        }
-        #[inline(always)]
-        unsafe fn where_unequal(self, a: Self, b: Self) -> Self {
-            unsafe {
-                Self(
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a.0, b.0), self.0),
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a.1, b.1), self.1),
-                )
-            }
-        }
-        #[inline(always)]
-        unsafe fn where_positive(self, a: Self) -> Self {
-            unsafe {
-                let zero = _mm256_setzero_ps();
-                Self(
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.0, zero), self.0),
-                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(a.1, zero), self.1),
-                )
-            }
-        }
-        #[inline(always)]
-        unsafe fn permuted(self, lanes: &[u32; 16]) -> Self {
-            #[inline(always)]
-            unsafe fn half(from: Avx2, lanes: *const u32) -> __m256 {
-                unsafe {
-                    let lanes = _mm256_loadu_si256(lanes.cast());
-                    // The permutation looks at the lowest three bits; the next says which half, any above that there is
-                    // none.
-                    let (low, high) =
-                        (_mm256_permutevar8x32_ps(from.0, lanes), _mm256_permutevar8x32_ps(from.1, lanes));
-                    let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(lanes));
-                    let above = _mm256_srli_epi32::<4>(lanes);
-                    let inside = _mm256_castsi256_ps(_mm256_cmpeq_epi32(above, _mm256_setzero_si256()));
-                    _mm256_and_ps(inside, _mm256_blendv_ps(low, high, upper))
-                }
-            }
-            unsafe { Self(half(self, lanes.as_ptr()), half(self, lanes.as_ptr().add(8))) }
-        }
-    }
 }
 
 /// For processors without either. Multiplies and adds round separately: a fused multiply-add without the instruction
@@ -335,8 +175,20 @@ impl Lanes for Portable {
         self.zip(other, |a, b| a * b)
     }
     #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.zip(other, |a, b| a / b)
+    }
+    #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
         self.zip(other, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(self) -> Self {
+        Self(std::array::from_fn(|i| f32::from_bits(((self.0[i] as i32).wrapping_add(127) as u32) << 23)))
     }
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> Self {
