@@ -1,4 +1,4 @@
-//! Labelled images and the batches made of them.
+//! Labelled images and the batches made of them; text and the windows made of it (`text/`).
 //!
 //! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s); [`Batches`]
 //! turn a set into augmented, normalised tensors on a thread of their own, ahead of use. One file reads one layout on
@@ -24,6 +24,7 @@ mod set;
 mod single;
 mod source;
 mod survey;
+pub mod text;
 
 pub use crate::batch::Batch;
 pub use augment::Augmentation;

@@ -6,6 +6,8 @@ mod batches;
 mod files;
 mod script;
 mod sources;
+mod text;
+mod text_script;
 
 #[path = "../support/require.rs"]
 mod require;

@@ -23,7 +23,7 @@ impl Write for Sink {
 }
 
 /// Runs a script that lies in `folder`; what it printed, or its error page.
-fn run(folder: &Path, seed: u64, script: &str) -> Result<String, Box<Page>> {
+pub fn run(folder: &Path, seed: u64, script: &str) -> Result<String, Box<Page>> {
     let sink = Sink::default();
     let setup = Setup { script: folder.join("search.rhai"), seed: Seed(seed), ..Setup::default() };
     let host = Host::with_sink(setup, Box::new(sink.clone()));
@@ -33,7 +33,7 @@ fn run(folder: &Path, seed: u64, script: &str) -> Result<String, Box<Page>> {
 }
 
 /// The message and hint with which `script` fails.
-fn failure(folder: &Path, script: &str) -> String {
+pub fn failure(folder: &Path, script: &str) -> String {
     let page = run(folder, 0, script).expect_err(script);
     format!("{} / {}", page.message, page.hint.unwrap_or_default())
 }

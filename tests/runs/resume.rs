@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A search with everything that a checkpoint must not forget: weights, alphas, running statistics, both optimisers,
-/// the place in the data, random streams drawn in the loop and before it, drop path, a controller, kept values.
+/// the places in images and text, random streams drawn in the loop and before it, drop path, a controller, kept values.
 const SEARCH: &str = r#"
 let epochs = param("epochs", 3);
 let data  = images("digits").train.take(128);
 let train = data.batches(32, #{ augment: "standard" });
 let valid = data.batches(32);
+let words = text("austen").valid.windows(8, #{ length: 40, jitter: "evaluation" });
 let net   = supernet(data, #{ channels: 4, layers: 3, nodes: 2 });
 let w_opt = sgd(net.weights, #{ lr: 0.05, momentum: 0.9, clip: 5.0 });
 let a_opt = adam(net.alphas, #{ lr: 0.006 });
@@ -21,7 +22,7 @@ let cell  = discrete(genotype("DARTS_V2"), #{ images: data, channels: 4, layers:
 let c_opt = sgd(cell.weights, #{ lr: 0.05 });
 let bias  = #{ inside: parameter(normal([3])) };
 let b_opt = adam(bias, #{ lr: 0.1 });
-let run = start_run([net, w_opt, a_opt, train, valid, cell, c_opt, bias, b_opt],
+let run = start_run([net, w_opt, a_opt, train, valid, words, cell, c_opt, bias, b_opt],
     #{ keep: #{ best: -1.0 / 0.0, cells: [], count: 1 } });
 run.log(#{ began: normal([2]) });
 for epoch in run.epochs(epochs) {
@@ -30,7 +31,8 @@ for epoch in run.epochs(epochs) {
         a_opt.step(alpha_gradient(net, batch, valid.next(), #{ order: 2, optimizer: w_opt }));
         b_opt.step(gradient(sum(bias.inside * bias.inside + bias.inside * noise), bias));
         let second = c_opt.step(weight_gradient(cell, batch));
-        run.log(#{ train_loss: w_opt.step(weight_gradient(net, batch)), second_loss: second });
+        let window = words.next();
+        run.log(#{ train_loss: w_opt.step(weight_gradient(net, batch)), second_loss: second, read: window.start });
     }
     let score = evaluate(net, data);
     run.kept.best = if -score.loss > run.kept.best { -score.loss } else { run.kept.best };

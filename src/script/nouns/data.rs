@@ -317,7 +317,7 @@ fn batch_options(options: &Options) -> Result<BatchOptions> {
 }
 
 /// A batch's tensor where the script's tensors are.
-fn on_device(host: &Host, tensor: &candle_core::Tensor) -> Result<Tensor> {
+pub(super) fn on_device(host: &Host, tensor: &candle_core::Tensor) -> Result<Tensor> {
     let dtype = if tensor.dtype().is_float() { host.dtype() } else { tensor.dtype() };
     host.meter.admit(tensor.dims(), dtype.size_in_bytes())?;
     Ok(Tensor::new(&host.meter, tensor.to_dtype(dtype)?.to_device(host.device())?))

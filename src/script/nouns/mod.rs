@@ -10,6 +10,7 @@ pub mod network;
 pub mod param;
 mod run;
 mod tensor;
+mod text;
 
 pub use tensor::Tensor;
 
@@ -22,6 +23,7 @@ pub fn declare(library: &mut Library) {
     param::declare(library);
     tensor::declare(library);
     data::declare(library);
+    text::declare(library);
     let registry = graph::Registry::default();
     network::declare(library, &registry);
     learn::declare(library);

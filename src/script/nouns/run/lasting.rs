@@ -1,6 +1,7 @@
-//! What outlasts a script's process: the networks, optimisers, batches and parameters that `start_run` lists, the
-//! positions of the random streams, and the plain values that the script keeps.
+//! What outlasts a script's process: the networks, optimisers, batches, windows and parameters that `start_run` lists,
+//! the positions of the random streams, and the plain values that the script keeps.
 
+use crate::data::text::{WindowPosition, Windows};
 use crate::data::{Batches, Position};
 use crate::run::{Lasting, number, value_of};
 use crate::script::binding::describe_value;
@@ -54,11 +55,12 @@ fn add(all: &mut Vec<Listed>, value: &Dynamic) -> Result<()> {
         .or_else(|| value.read_lock::<Network>().map(|net| Listed::Network(net.clone())))
         .or_else(|| value.read_lock::<Optimizer>().map(|optimizer| Listed::Optimizer(optimizer.clone())))
         .or_else(|| value.read_lock::<Batches>().map(|batches| Listed::Batches(batches.clone())))
+        .or_else(|| value.read_lock::<Windows>().map(|windows| Listed::Windows(windows.clone())))
         .or_else(|| parameter.map(Listed::Parameter));
     all.push(found.ok_or_else(|| {
         Error::user(format!("start_run: {} has no state that the loop changes", describe_value(value))).hint(
-            "list networks, optimizers, batches and parameters: start_run([net, w_opt, a_opt, train, valid]); plain \
-             values are kept with #{ keep: #{ best: 0.0 } }",
+            "list networks, optimizers, batches, windows and parameters: start_run([net, w_opt, a_opt, train, valid]); \
+             plain values are kept with #{ keep: #{ best: 0.0 } }",
         )
     })?);
     Ok(())
@@ -69,6 +71,7 @@ enum Listed {
     Network(Network),
     Optimizer(Optimizer),
     Batches(Batches),
+    Windows(Windows),
     Parameter(Parameter),
 }
 
@@ -78,7 +81,7 @@ impl Listed {
         match self {
             Self::Network(net) => net.alphas().parameters().into_iter().chain([net.weights().clone()]).collect(),
             Self::Parameter(parameter) => vec![parameter.clone()],
-            Self::Optimizer(_) | Self::Batches(_) => vec![],
+            Self::Optimizer(_) | Self::Batches(_) | Self::Windows(_) => vec![],
         }
     }
 }
@@ -89,6 +92,7 @@ impl Lasting for Listed {
             Self::Network(_) => "network",
             Self::Optimizer(_) => "optimizer",
             Self::Batches(_) => "batches",
+            Self::Windows(_) => "windows",
             Self::Parameter(_) => "parameter",
         }
     }
@@ -101,6 +105,10 @@ impl Lasting for Listed {
                 let Position { epoch, index } = batches.position();
                 Ok(vec![("position".into(), counts(&[epoch, index as u64])?)])
             }
+            Self::Windows(windows) => {
+                let WindowPosition { epoch, index } = windows.position();
+                Ok(vec![("position".into(), counts(&[epoch, index as u64])?)])
+            }
             Self::Parameter(parameter) => Ok(vec![("value".into(), parameter.detached())]),
         }
     }
@@ -109,10 +117,14 @@ impl Lasting for Listed {
         match self {
             Self::Network(net) => net.restore(state),
             Self::Optimizer(optimizer) => optimizer.restore(state),
-            Self::Batches(batches) => match find(state, "position")?.to_vec1::<i64>()?[..] {
-                [epoch, index] => batches.set_position(Position { epoch: epoch as u64, index: index as usize }),
-                _ => Err(Error::user("a position is two numbers")),
-            },
+            Self::Batches(batches) => {
+                let (epoch, index) = position(state)?;
+                batches.set_position(Position { epoch, index })
+            }
+            Self::Windows(windows) => {
+                let (epoch, index) = position(state)?;
+                windows.set_position(WindowPosition { epoch, index })
+            }
             Self::Parameter(parameter) => parameter.set(&find(state, "value")?.to_device(parameter.device())?),
         }
     }
@@ -137,6 +149,14 @@ impl Lasting for Streams {
         };
         self.0.set_draws(state.iter().map(|(name, tensor)| Ok((name.clone(), step(tensor)?))).collect::<Result<_>>()?);
         Ok(())
+    }
+}
+
+/// The epoch and the index in it that a saved position holds.
+fn position(state: &[(String, candle_core::Tensor)]) -> Result<(u64, usize)> {
+    match find(state, "position")?.to_vec1::<i64>()?[..] {
+        [epoch, index] => Ok((epoch as u64, index as usize)),
+        _ => Err(Error::user("a position is two numbers")),
     }
 }
 
@@ -180,8 +200,8 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     match plain {
         true => to_json(value),
         false => Err(Error::user(format!("`{name}`: {} cannot be kept", describe_value(value))).hint(
-            "numbers, strings, genotypes, arrays and maps can; networks, optimizers, batches and parameters go into \
-             start_run's list",
+            "numbers, strings, genotypes, arrays and maps can; networks, optimizers, batches, windows and parameters go \
+             into start_run's list",
         )),
     }
 }

@@ -6,6 +6,7 @@ mod sheet;
 mod start;
 
 use crate::data::Batches;
+use crate::data::text::Windows;
 use crate::run::{Entry, MixingWeights, Run};
 use crate::script::binding::{Argument, Library, List, Options, ScriptType, describe_value};
 use crate::script::nouns::json::to_json;
@@ -36,10 +37,10 @@ fn declare_start(library: &mut Library) {
             r#"
             Begins a run: makes its folder (`--out`, or the first free one of `runs/SCRIPT`, `runs/SCRIPT-2` …) and
             keeps in it the script as it runs and `run.json` with parameters, seed, device, threads and versions.
-            `state` lists the networks, optimizers, batches and parameters that the loop changes: `candlewick run SCRIPT
-            --resume` continues an interrupted run from the beginning of the epoch that was running, bit for bit as if
-            it had never stopped. The script runs again up to its first loop over `run.epochs`; there the state is
-            restored. The script's own variables that outlast an epoch belong in `run.kept`.
+            `state` lists the networks, optimizers, batches, windows and parameters that the loop changes: `candlewick
+            run SCRIPT --resume` continues an interrupted run from the beginning of the epoch that was running, bit for
+            bit as if it had never stopped. The script runs again up to its first loop over `run.epochs`; there the
+            state is restored. The script's own variables that outlast an epoch belong in `run.kept`.
             "#,
         )
         .optional::<Map>("keep", "nothing", "first values of `run.kept`")
@@ -110,8 +111,9 @@ fn declare_loops(library: &mut Library) {
         })
         .doc(
             r#"
-            One step for each item: the batches of the running epoch, the elements of an array, or the numbers 0 to n −
-            1 where `items` is an int. Each step shows in the progress bar and has its number in the journal.
+            One step for each item: the batches or windows of the running epoch, the elements of an array, or the
+            numbers 0 to n − 1 where `items` is an int. Each step shows in the progress bar and has its number in the
+            journal.
             "#,
         )
         .example(
@@ -297,6 +299,7 @@ enum Items {
     Count(u64),
     Values(Array),
     Batches(Batches),
+    Windows(Windows),
 }
 
 impl Items {
@@ -304,15 +307,19 @@ impl Items {
         if let Some(batches) = value.read_lock::<Batches>() {
             return Ok(Self::Batches(batches.clone()));
         }
+        if let Some(windows) = value.read_lock::<Windows>() {
+            return Ok(Self::Windows(windows.clone()));
+        }
         if let Ok(array) = value.as_array_ref() {
             return Ok(Self::Values(array.clone()));
         }
         match value.as_int().ok().and_then(|count| u64::try_from(count).ok()) {
             Some(count) => Ok(Self::Count(count)),
-            None => {
-                Err(Error::user(format!("run.steps takes batches, an array or a count, not {}", describe_value(value)))
-                    .hint("for batch in run.steps(train), with train = data.train.batches(64)"))
-            }
+            None => Err(Error::user(format!(
+                "run.steps takes batches, windows, an array or a count, not {}",
+                describe_value(value)
+            ))
+            .hint("for batch in run.steps(train), with train = data.train.batches(64)")),
         }
     }
 }
@@ -334,6 +341,11 @@ impl IntoIterator for Steps {
             Items::Batches(batches) => {
                 let epoch = batches.epoch(self.run.epoch()).map(|batch| batch.map(Dynamic::from));
                 Box::new(self.run.steps(epoch, Some(batches.len() as u64)))
+            }
+            Items::Windows(windows) => {
+                let number = self.run.epoch();
+                let epoch = windows.epoch(number).map(|window| window.map(Dynamic::from));
+                Box::new(self.run.steps(epoch, Some(windows.len(number) as u64)))
             }
         }
     }
