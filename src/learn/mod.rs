@@ -18,5 +18,5 @@ pub use classify::{alpha_gradient, hessian_vector, loss_gradient, weight_gradien
 pub use evaluate::{Score, evaluate, evaluate_by};
 pub use exact::{ExactGradient, Near, Parts, exact};
 pub use loss::{Loss, cross_entropy};
-pub use optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
+pub use optimizer::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer, Sgd, SgdOptions};
 pub use vector::{gradients, norm};

@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Tensor, Var};
 use candlewick::engine::Mode;
 use candlewick::learn::bilevel::{self, Objective, Order, Split, Unroll, With};
-use candlewick::learn::optimizer::{Adam, AdamOptions, Optimizer, Sgd, SgdOptions};
+use candlewick::learn::optimizer::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer, Sgd, SgdOptions};
 use candlewick::learn::{norm, schedule};
 use candlewick::space::Alphas;
 use candlewick::{Error, Parameter, Result};
@@ -79,6 +79,36 @@ fn clipping_takes_one_norm_over_all_gradients_and_comes_before_the_decay() {
 }
 
 #[test]
+fn asgd_descends_and_then_takes_the_mean_of_what_it_reaches() {
+    let w = parameter(&[10.0]);
+    let options = AsgdOptions { lr: 0.5, weight_decay: 0.1, clip: Some(1.0) };
+    let mut asgd = Asgd::new(vec![w.clone()], options).unwrap();
+    let mut expected = 10.0;
+    let mut step = |asgd: &mut Asgd, gradient: f64| {
+        asgd.step(&[tensor(&[gradient])]).unwrap();
+        let clipped = gradient * (1.0 / (gradient.abs() + 1e-6)).min(1.0);
+        expected -= 0.5 * (clipped + 0.1 * expected);
+        assert_close(&values(&w.tensor()), &[expected], 1e-12);
+        expected
+    };
+    step(&mut asgd, 4.0);
+    // Nothing to swap yet.
+    asgd.swap().unwrap();
+    step(&mut asgd, 0.5);
+    asgd.set_averaging(true).unwrap();
+    let reached: Vec<f64> = [0.25, -3.0, 0.125].iter().map(|gradient| step(&mut asgd, *gradient)).collect();
+    asgd.set_averaging(true).unwrap();
+    asgd.swap().unwrap();
+    assert_close(&values(&w.tensor()), &[reached.iter().sum::<f64>() / 3.0], 1e-12);
+    assert!(failure(asgd.step(&[tensor(&[1.0])])).hint.unwrap().contains("swap_average"));
+    assert!(failure(asgd.set_averaging(false)).message.contains("in the weights' place"));
+    asgd.swap().unwrap();
+    assert_close(&values(&w.tensor()), &[reached[2]], 0.0);
+    asgd.set_averaging(false).unwrap();
+    assert!(!asgd.is_averaging());
+}
+
+#[test]
 fn adam_follows_its_closed_form() {
     // With a constant gradient and no decay every corrected moment is the gradient itself: steps of lr·g/(|g| + eps).
     let w = parameter(&[1.0, 1.0]);
@@ -117,12 +147,18 @@ fn adam_decays_through_the_gradient_or_beside_it() {
 #[test]
 fn an_optimiser_put_back_goes_on_as_if_it_had_never_stopped() {
     let gradients = [[0.3, -0.2], [0.1, 0.5], [-0.7, 0.2], [0.4, 0.4]];
-    let make: [fn(Parameter) -> Box<dyn Optimizer>; 2] = [
+    let make: [fn(Parameter) -> Box<dyn Optimizer>; 4] = [
         |w| {
             let options = SgdOptions { momentum: 0.9, weight_decay: 0.01, clip: Some(0.3), ..SgdOptions::new(0.1) };
             Box::new(Sgd::new(vec![w], options).unwrap())
         },
+        |w| Box::new(Sgd::new(vec![w], SgdOptions::new(0.1)).unwrap()),
         |w| Box::new(Adam::new(vec![w], AdamOptions { weight_decay: 0.01, ..AdamOptions::new(0.1) }).unwrap()),
+        |w| {
+            let mut asgd = Asgd::new(vec![w], AsgdOptions { lr: 0.1, weight_decay: 0.01, clip: None }).unwrap();
+            asgd.set_averaging(true).unwrap();
+            Box::new(asgd)
+        },
     ];
     for make in make {
         let whole = parameter(&[1.0, 2.0]);

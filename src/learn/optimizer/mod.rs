@@ -4,9 +4,11 @@
 //! parameter a step is a handful of vector operations.
 
 mod adam;
+mod asgd;
 mod sgd;
 
 pub use adam::{Adam, AdamOptions};
+pub use asgd::{Asgd, AsgdOptions};
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::learn::vector::norm;

@@ -27,7 +27,8 @@ impl SgdOptions {
 pub struct Sgd {
     parameters: Vec<Parameter>,
     options: SgdOptions,
-    /// Zeros before the first step, which makes that step's buffer the gradient itself (dampening 0).
+    /// Zeros before the first step, which makes that step's buffer the gradient itself (dampening 0). None without
+    /// momentum.
     buffers: Vec<Tensor>,
 }
 
@@ -49,7 +50,7 @@ impl Sgd {
         if options.nesterov && options.momentum == 0.0 {
             return Err(Error::user("nesterov needs momentum").hint("for example momentum: 0.9"));
         }
-        let buffers = zeros(&parameters)?;
+        let buffers = if options.momentum == 0.0 { vec![] } else { zeros(&parameters)? };
         Ok(Self { parameters, options, buffers })
     }
 
@@ -63,17 +64,17 @@ impl Sgd {
     /// # Errors
     /// An optimiser of more or fewer parameters than one.
     pub fn unroll(&self, eta: f64) -> Result<Unroll> {
-        let [buffer] = &self.buffers[..] else {
+        if self.parameters.len() != 1 {
             return Err(Error::user(format!(
                 "the second-order step unrolls an optimiser of one flat weight vector; this one holds {} parameters",
-                self.buffers.len()
+                self.parameters.len()
             ))
             .hint("make it with sgd(net.weights, …)"));
-        };
+        }
         Ok(Unroll {
             eta,
             momentum: self.options.momentum,
-            buffer: Some(buffer.clone()),
+            buffer: self.buffers.first().cloned(),
             nesterov: self.options.nesterov,
             weight_decay: self.options.weight_decay,
         })
@@ -92,7 +93,7 @@ impl Optimizer for Sgd {
         let norm = check_gradients(&self.parameters, gradients)?;
         let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
         let factor = clip.and_then(|limit| clip_factor(norm, limit));
-        for ((parameter, buffer), gradient) in self.parameters.iter().zip(&mut self.buffers).zip(gradients) {
+        for (index, (parameter, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
             let mut g = gradient.detach();
             if let Some(factor) = factor {
                 g = g.affine(factor, 0.0)?;
@@ -100,7 +101,7 @@ impl Optimizer for Sgd {
             if weight_decay != 0.0 {
                 g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
             }
-            if momentum != 0.0 {
+            if let Some(buffer) = self.buffers.get_mut(index) {
                 *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
                 g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
             }
@@ -130,7 +131,10 @@ impl Optimizer for Sgd {
     }
 
     fn restore(&mut self, state: &[(String, Tensor)]) -> Result<()> {
-        let buffers = saved_list(state, "momentum", &self.parameters)?;
+        let buffers = match self.buffers.is_empty() {
+            true => vec![],
+            false => saved_list(state, "momentum", &self.parameters)?,
+        };
         self.set_lr(saved_scalar(state, "lr")?)?;
         self.buffers = buffers;
         Ok(())

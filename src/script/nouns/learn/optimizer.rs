@@ -2,7 +2,7 @@
 
 use super::finite::at_step;
 use super::{Gradient, SMALL};
-use crate::learn::{Adam, AdamOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
+use crate::learn::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
 use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
 use crate::script::nouns::Tensor;
 use crate::{Error, Parameter, Result};
@@ -80,6 +80,7 @@ pub fn declare(library: &mut Library) {
             assert(all_close(a, tensor([0.5])));
             "#,
         );
+    declare_averages(library);
     let host = library.host();
     library
         .method("step", &["optimizer", "gradient"], move |optimizer: Optimizer, gradient: Dynamic| {
@@ -110,6 +111,68 @@ pub fn declare(library: &mut Library) {
             let w_opt = sgd(parameter(zeros([2])), #{ lr: 0.1 });
             w_opt.lr = cosine(0.1, 0.0, 5, 10);
             assert(w_opt.lr < 0.1);
+            "#,
+        );
+}
+
+fn declare_averages(library: &mut Library) {
+    library
+        .function("asgd", &["parameters", "options"], |parameters: Parameters, options: Options| {
+            let settings = AsgdOptions {
+                lr: options.get("lr")?,
+                weight_decay: options.get("weight_decay")?,
+                clip: options.find("clip")?,
+            };
+            let asgd = Asgd::new(parameters.list.clone(), settings)?;
+            Ok(Optimizer::new(Kind::Asgd(asgd), parameters))
+        })
+        .doc(
+            r#"
+            Averaged stochastic gradient descent (Polyak and Juditsky 1992): steps of `sgd`, and from `averaging = true`
+            on a running mean of the weights beside them. NT-ASGD (Merity, Keskar and Socher 2018) begins it when the
+            validation loss is above the least of all but the latest five.
+            "#,
+        )
+        .required::<f64>("lr", "learning rate")
+        .option("weight_decay", 0.0, "λ")
+        .optional::<f64>("clip", "no clipping", "largest norm of all gradients taken together")
+        .example(
+            r#"
+            let w = parameter(tensor([1.0]));
+            let w_opt = asgd(w, #{ lr: 0.25 });
+            w_opt.step(gradient(sum(w * w), w));
+            assert(all_close(w, tensor([0.5])));
+            "#,
+        );
+    library
+        .property("averaging", |optimizer: Optimizer| optimizer.asgd(|asgd| Ok(asgd.is_averaging())))
+        .writable(|optimizer: Optimizer, on: bool| optimizer.asgd(|asgd| asgd.set_averaging(on)))
+        .doc("Whether `asgd` takes the mean of the weights; true begins with the next step, false forgets the mean.")
+        .example(
+            r#"
+            let w_opt = asgd(parameter(zeros([2])), #{ lr: 0.1 });
+            w_opt.averaging = true;
+            assert(w_opt.averaging);
+            "#,
+        );
+    library
+        .method("swap_average", &["optimizer"], |optimizer: Optimizer| optimizer.asgd(Asgd::swap))
+        .doc(
+            r#"
+            Puts the mean in the weights' place, for an evaluation; a second time puts the weights back. Nothing happens
+            where `asgd` is not averaging.
+            "#,
+        )
+        .example(
+            r#"
+            let w = parameter(tensor([1.0]));
+            let w_opt = asgd(w, #{ lr: 0.25 });
+            w_opt.averaging = true;
+            for step in 0..2 { w_opt.step(gradient(sum(w * w), w)); }
+            w_opt.swap_average();
+            assert(all_close(w, tensor([(0.5 + 0.25) / 2.0])));
+            w_opt.swap_average();
+            assert(all_close(w, tensor([0.25])));
             "#,
         );
 }
@@ -168,6 +231,17 @@ struct Inner {
 enum Kind {
     Sgd(Sgd),
     Adam(Adam),
+    Asgd(Asgd),
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Kind::Sgd(_) => "sgd",
+            Kind::Adam(_) => "adam",
+            Kind::Asgd(_) => "asgd",
+        }
+    }
 }
 
 impl Inner {
@@ -175,6 +249,7 @@ impl Inner {
         match &self.kind {
             Kind::Sgd(sgd) => sgd,
             Kind::Adam(adam) => adam,
+            Kind::Asgd(asgd) => asgd,
         }
     }
 
@@ -182,6 +257,7 @@ impl Inner {
         match &mut self.kind {
             Kind::Sgd(sgd) => sgd,
             Kind::Adam(adam) => adam,
+            Kind::Asgd(asgd) => asgd,
         }
     }
 }
@@ -195,11 +271,21 @@ impl Optimizer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is done with an optimiser that can average.
+    fn asgd<T>(&self, act: impl FnOnce(&mut Asgd) -> Result<T>) -> Result<T> {
+        match &mut self.lock().kind {
+            Kind::Asgd(asgd) => act(asgd),
+            other => Err(Error::user(format!("{} takes no average of the weights", other.name()))
+                .hint("asgd(net.weights, #{ lr: 20.0 }) does")),
+        }
+    }
+
     /// The coming SGD step at rate `eta` (none: the learning rate).
     pub(super) fn unroll(&self, eta: Option<f64>) -> Result<Unroll> {
         let inner = self.lock();
         match &inner.kind {
             Kind::Sgd(sgd) => sgd.unroll(eta.unwrap_or(sgd.lr())),
+            Kind::Asgd(asgd) => asgd.sgd().unroll(eta.unwrap_or(asgd.lr())),
             Kind::Adam(_) => Err(Error::user("order 2 unrolls a step of SGD, but the optimizer is adam")
                 .hint("give eta: 0.025 alone to unroll plain gradient descent")),
         }
@@ -258,10 +344,7 @@ impl ScriptType for Optimizer {
 impl fmt::Display for Optimizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = self.lock();
-        let kind = match inner.kind {
-            Kind::Sgd(_) => "sgd",
-            Kind::Adam(_) => "adam",
-        };
+        let kind = inner.kind.name();
         write!(f, "{kind} with learning rate {}", inner.steps().lr())
     }
 }
