@@ -12,6 +12,7 @@ mod chance;
 pub mod densenet;
 pub mod derive;
 pub mod discrete;
+pub mod dropout;
 pub mod genotype;
 pub mod network;
 pub mod operations;

@@ -1,6 +1,7 @@
 //! Networks: the search space and published cells, what passes change, learning, and what a saved file brings back.
 
 mod discrete;
+mod dropout;
 mod genotypes;
 mod in_scripts;
 mod learning;
