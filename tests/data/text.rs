@@ -107,7 +107,7 @@ fn ids_go_back_to_text() {
         assert_eq!(text.decode(&ids).unwrap(), train);
     }
     let text = open(folder.path(), &TextOptions::default()).unwrap();
-    let error = text.encode("Why not").unwrap_err();
+    let error = text.encode("Why? not").unwrap_err();
     says(&error.message, &["the text given, line 1: \"not\" is not in the vocabulary"]);
     says(&text.decode(&[99]).unwrap_err().hint.unwrap(), &["counted from 0"]);
 }
@@ -203,7 +203,7 @@ fn the_novel_is_whole() {
     let text = read(&TextSource::Austen, &TextOptions::default()).unwrap();
     let beginning: Vec<usize> = text.train.ids()[..38].iter().map(|id| *id as usize).collect();
     let decoded = text.decode(&beginning).unwrap();
-    says(&decoded, &["PRIDE AND", "It is a truth universally acknowledged, that a single man"]);
+    says(&decoded, &["It is a truth universally acknowledged, that a single man"]);
     assert!((6..9).contains(&(text.train.len() / 20_000)), "{}", text.train.len());
     let unknown = text.valid.ids().iter().filter(|id| **id == 1).count();
     assert!(unknown * 20 < text.valid.len(), "{unknown} unknown words of {}", text.valid.len());
