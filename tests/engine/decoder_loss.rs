@@ -1,4 +1,4 @@
-//! The decoder's loss over a vocabulary: held against candle's operations in double precision, and those against central
+//! The decoder's loss over a vocabulary: compared with candle's operations in double precision, and those with central
 //! differences.
 
 use candle_core::{DType, Device, Tensor, Var};

@@ -1,5 +1,5 @@
-//! Matrix products on one thread, by the `gemm` crate. It chooses its instructions by the processor alone, and its order
-//! of additions by the sizes alone: the same product gives the same bits wherever it is a part of.
+//! Matrix products on one thread, by the `gemm` crate. It chooses its instructions by the processor alone and its order
+//! of additions by the sizes alone, so the same product always gives the same bits.
 
 use super::kernels::sums::Write;
 use gemm::{Parallelism, gemm};

@@ -48,7 +48,7 @@ fn declare_text(library: &mut Library) {
         .optional::<String>(
             "punctuation",
             r#""apart" in "austen", "attached" elsewhere"#,
-            r#""attached": marks stay on their words, right for text that is divided already; "apart": they are tokens"#,
+            r#""attached": marks stay on their words, as in divided text; "apart": they are tokens of their own"#,
         )
         .option("lowercase", false, "make all letters small")
         .optional::<usize>(

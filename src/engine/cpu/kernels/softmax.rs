@@ -37,7 +37,7 @@ kernel! {
             let at = row.add(16 * group);
             let logits = V::load(at).add(V::load(bias.add(16 * group)));
             logits.store(at);
-            // NaN is passed over here; its exponential is NaN whatever the maximum is.
+            // NaN is skipped here; its exponential is NaN whatever the maximum is.
             top = logits.max(top);
         }
         let m = across(top, f32::max);

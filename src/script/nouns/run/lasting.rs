@@ -200,8 +200,8 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     match plain {
         true => to_json(value),
         false => Err(Error::user(format!("`{name}`: {} cannot be kept", describe_value(value))).hint(
-            "numbers, strings, genotypes, arrays and maps can; networks, optimizers, batches, windows and parameters go \
-             into start_run's list",
+            "numbers, strings, genotypes, arrays and maps can; networks, optimizers, batches, windows and parameters \
+             go into start_run's list",
         )),
     }
 }
