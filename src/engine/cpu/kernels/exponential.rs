@@ -75,6 +75,7 @@ pub unsafe fn sigmoid<V: Lanes>(x: V) -> V {
 #[inline(always)]
 #[allow(dead_code)]
 pub unsafe fn tanh<V: Lanes>(x: V) -> V {
+    // SAFETY: the caller's promise.
     unsafe {
         let (scale, s) = parts(x.add(x));
         let less_one = s.fma(scale, scale.sub(V::splat(1.0)));
