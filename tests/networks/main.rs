@@ -7,6 +7,7 @@ mod in_scripts;
 mod learning;
 mod masks;
 mod norms;
+mod optimizers;
 mod passes;
 mod saved;
 mod scoring;
