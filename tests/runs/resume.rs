@@ -179,7 +179,7 @@ fn what_cannot_be_resumed_is_told() {
 
     write(&SEARCH.replace("channels: 4, layers: 3, nodes: 2", "channels: 8, layers: 3, nodes: 2"));
     candlewick(folder, &["run", "s.rhai", "--resume", "--out", "whole"])
-        .shows(2, &["the checkpoint's network at index 0 does not fit", "s.rhai:16"]);
+        .shows(2, &["the checkpoint's network at index 0 does not fit", "s.rhai:17"]);
 
     write("let run = start_run([]);\nfor step in run.steps(2) {}\n");
     candlewick(folder, &["run", "s.rhai", "--out", "steps"]).shows(0, &[]);
