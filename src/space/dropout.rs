@@ -20,7 +20,7 @@ pub fn mask(shape: &[usize], probability: f64, like: &Tensor, rng: &mut Rng) -> 
     Ok(Tensor::from_vec(values, shape, like.device())?.to_dtype(like.dtype())?)
 }
 
-/// Locked dropout of `x`, [time, batch, width]: one mask for all time steps.
+/// Locked dropout of `x`, time × batch × width: one mask for all time steps.
 ///
 /// # Errors
 /// As [`mask`]; a tensor of another rank.
@@ -32,7 +32,7 @@ pub fn locked(x: &Tensor, probability: f64, rng: &mut Rng) -> Result<Tensor> {
     }
 }
 
-/// Word dropout of an embedding, [words, width]: whole rows.
+/// Word dropout of an embedding, words × width: whole rows.
 ///
 /// # Errors
 /// As [`mask`]; a tensor of another rank.
@@ -77,7 +77,7 @@ fn kept(count: usize, probability: f64, rng: &mut Rng) -> Vec<f64> {
     (0..count).map(|_| if rng.random::<f64>() < probability { 0.0 } else { scale }).collect()
 }
 
-/// Activation regularisation: the mean square of `outputs`, [time, batch, width], after their dropout (AR).
+/// Activation regularisation: the mean square of `outputs`, time × batch × width, after their dropout (AR).
 ///
 /// # Errors
 /// What the device reports.
@@ -85,7 +85,7 @@ pub fn activity(outputs: &Tensor) -> Result<Tensor> {
     Ok(outputs.sqr()?.mean_all()?)
 }
 
-/// Temporal activation regularisation: the mean square of the change of `hidden`, [time, batch, width], from one time
+/// Temporal activation regularisation: the mean square of the change of `hidden`, time × batch × width, from one time
 /// step to the next, before dropout (TAR); zero where there is a single step.
 ///
 /// # Errors

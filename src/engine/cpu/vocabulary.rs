@@ -39,11 +39,11 @@ impl Wanted {
 /// What the loss is of.
 #[derive(Clone, Copy)]
 pub struct Inputs<'a> {
-    /// Hidden rows, [targets, width].
+    /// Hidden rows, targets × width.
     pub rows: &'a [f32],
-    /// The decoder's matrix, [vocabulary, width].
+    /// The decoder's matrix, vocabulary × width.
     pub words: &'a [f32],
-    /// [vocabulary].
+    /// One number per word.
     pub bias: &'a [f32],
     /// The word that each row should have given, below the vocabulary's size.
     pub targets: &'a [u32],
@@ -60,7 +60,7 @@ impl Inputs<'_> {
 /// Negative log-likelihoods, and the gradients of their weighted sum.
 #[derive(Default)]
 pub struct Outputs {
-    /// [targets].
+    /// One per target.
     pub losses: Vec<f32>,
     /// In the shapes of the inputs; empty where not wanted.
     pub rows: Vec<f32>,

@@ -52,10 +52,10 @@ impl DecoderLoss {
         Self { isa, pool: Pool::default() }
     }
 
-    /// −log softmax(x · eᵀ + b) at each row's target, [rows].
+    /// −log softmax(x · eᵀ + b) at the target of each row: a vector of rows.
     ///
-    /// `x`: hidden rows, [rows, width]; `e`: the decoder's matrix, [vocabulary, width]; `b`: its bias, [vocabulary];
-    /// `targets`: a word each, [rows], u32. Gradients flow to whichever of the first three candle tracks; what is
+    /// `x`: hidden rows, rows × width; `e`: the decoder's matrix, vocabulary × width; `b`: its bias, one number per
+    /// word; `targets`: one word per row, u32. Gradients flow to whichever of the first three candle tracks; what is
     /// detached costs nothing.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::check;
 use crate::Result;
 use candle_core::{D, Tensor};
 
-/// log softmax(x · eᵀ + b), [rows, vocabulary]; shapes as for [`DecoderLoss`](super::DecoderLoss).
+/// log softmax(x · eᵀ + b), rows × vocabulary; shapes as for [`DecoderLoss`](super::DecoderLoss).
 ///
 /// # Errors
 /// Shapes, types or devices that do not fit.
@@ -17,7 +17,7 @@ pub fn log_probabilities(x: &Tensor, e: &Tensor, b: &Tensor) -> Result<Tensor> {
     Ok(shifted.broadcast_sub(&sums)?)
 }
 
-/// −log softmax(x · eᵀ + b) at each row's target, [rows].
+/// −log softmax(x · eᵀ + b) at the target of each row.
 pub(super) fn of_rows(x: &Tensor, e: &Tensor, b: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let chosen = log_probabilities(x, e, b)?.gather(&targets.unsqueeze(1)?, 1)?;
     Ok(chosen.squeeze(1)?.neg()?)
