@@ -1,7 +1,18 @@
-//! Ctrl-C stops a run's loops at the next turn and leaves the journal whole. One test only: the flag is the process's.
+//! Ctrl-C stops a run's loops at the next turn and leaves the journal whole; it stops a decoder's loss and windows of
+//! text. One test only: the flag is the process's.
 
+use candle_core::{DType, Device, Tensor, Var};
+use candlewick::data::text::{Jitter, TextOptions, TextSource, WindowOptions, Windows};
+use candlewick::engine::DecoderLoss;
 use candlewick::error::{Blame, Error};
+use candlewick::random::Seed;
 use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number, read};
+
+fn windows() -> Windows {
+    let text = candlewick::data::text::read(&TextSource::Austen, &TextOptions::default()).unwrap();
+    let options = WindowOptions { length: 10, jitter: Jitter::None };
+    Windows::new(&text.valid, 4, options, Seed(0), "windows").unwrap()
+}
 
 #[test]
 fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() {
@@ -10,6 +21,14 @@ fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() {
     let run =
         Run::start(RunFolder::begin(folder.path(), &info, None).unwrap(), Progress::hidden(), vec![], Entry::new())
             .unwrap();
+    let (decoder, windows) = (DecoderLoss::new().unwrap(), windows());
+    let x = Var::ones((3, 2), DType::F32, &Device::Cpu).unwrap();
+    let (e, b) = (Tensor::ones((5, 2), DType::F32, &Device::Cpu).unwrap(), Tensor::zeros(5, DType::F32, &Device::Cpu));
+    let (b, targets) = (b.unwrap(), Tensor::new(&[0u32, 1, 4], &Device::Cpu).unwrap());
+    // Rows that weigh differently, so that the backward pass runs on its own.
+    let weighted = decoder.of_rows(&x, &e, &b, &targets).unwrap();
+    let weighted = (weighted * Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu).unwrap()).unwrap().sum_all().unwrap();
+    assert!(weighted.backward().is_ok() && windows.next().is_ok());
     let mut stop = None;
     'run: for epoch in run.epochs(5) {
         let epoch = epoch.unwrap();
@@ -32,6 +51,12 @@ fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() {
     }
     assert_eq!(stop.map(|error| error.blame), Some(Blame::Interrupt));
     assert_eq!(run.epochs(1).next().and_then(Result::err).map(|error| error.blame), Some(Blame::Interrupt));
+    let stopped = |error: Option<Error>| assert_eq!(error.map(|error| error.blame), Some(Blame::Interrupt));
+    stopped(decoder.of_rows(&x, &e, &b, &targets).err());
+    stopped(weighted.backward().err().map(Error::from));
+    stopped(windows.next().err());
+    stopped(windows.epoch(0).next().and_then(Result::err));
+    stopped(candlewick::data::text::read(&TextSource::Austen, &TextOptions::default()).err());
     drop(run);
     let text = std::fs::read_to_string(folder.path().join("journal.jsonl")).unwrap();
     assert!(text.ends_with("}\n"));
