@@ -2,7 +2,7 @@
 
 use super::cpu::{CpuExecutor, CpuOptions};
 use super::exact::Exact;
-use super::executor::{Executor, Inputs, Pass, Report};
+use super::executor::{ImageExecutor, Inputs, Pass, Report};
 use super::operation::Operation;
 use crate::graph::Graph;
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ impl Target {
 #[derive(Clone)]
 pub struct Engine {
     graph: Arc<Graph>,
-    executor: Arc<dyn Executor>,
+    executor: Arc<dyn ImageExecutor>,
 }
 
 impl Engine {
@@ -49,7 +49,7 @@ impl Engine {
     /// # Errors
     /// As for [`compile`](Self::compile).
     pub fn compile_for(graph: Arc<Graph>, target: Target) -> Result<Engine> {
-        let executor: Arc<dyn Executor> = match target {
+        let executor: Arc<dyn ImageExecutor> = match target {
             Target::Cpu(options) => Arc::new(CpuExecutor::new(graph.clone(), options)?),
             Target::Exact => Arc::new(Exact::new(graph.clone())?),
         };
@@ -110,7 +110,7 @@ impl Engine {
     pub fn forward(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check(x, w, p, pass)?;
         let (x, w, p) = (x.contiguous()?, w.contiguous()?, p.contiguous()?);
-        Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p }, pass)
+        Ok(Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p, states: &[] }, pass)?.0)
     }
 
     fn check(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<()> {

@@ -1,11 +1,12 @@
-//! What a pass draws at random: drop path's factors, and noise.
+//! What a pass draws at random: drop path's factors, noise, the masks of recurrent networks.
 //!
-//! Every number is keyed by the seed, the pass and its use (which drop path, which noise, which image), so the forward
-//! and the backward pass see the same ones for any number of threads.
+//! Every number is keyed by the seed, the pass and its use (which drop path, which noise, which image, which mask), so
+//! the forward and the backward pass see the same ones for any number of threads.
 
 use crate::random::Seed;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
 
 /// The key of a pass's random numbers, and how often drop path drops. Equal draws give equal passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,5 +43,33 @@ impl Draws {
         keys.set_word_pos((((id as u128) << 32) + image as u128) << 3);
         let mut rng = Seed(keys.next_u64()).rng("noise", image as u64);
         std::iter::repeat_with(move || StandardNormal.sample(&mut rng))
+    }
+
+    /// Writes a mask of inverted dropout into `out`: 0 with probability q, 1/(1 − q) otherwise. `stream`: the mask's.
+    pub(crate) fn fill_mask(&self, stream: &str, q: f64, out: &mut [f32]) {
+        let kept = (1.0 / (1.0 - q)) as f32;
+        let mut rng = self.seed.rng(stream, self.pass);
+        out.fill_with(|| if rng.random::<f64>() < q { 0.0 } else { kept });
+    }
+}
+
+/// How often masks drop, by their names. A mask that is not named drops nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dropout(Arc<[(String, f64)]>);
+
+impl Dropout {
+    /// Masks' names, each with the probability from 0 to below 1 with which it drops.
+    pub fn new<N: Into<String>>(masks: impl IntoIterator<Item = (N, f64)>) -> Self {
+        Self(masks.into_iter().map(|(name, q)| (name.into(), q)).collect())
+    }
+
+    /// The probability of one mask.
+    pub fn of(&self, name: &str) -> f64 {
+        self.0.iter().find(|(known, _)| known == name).map_or(0.0, |(_, q)| *q)
+    }
+
+    /// All that are named.
+    pub fn named(&self) -> &[(String, f64)] {
+        &self.0
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! An [`Executor`] is one graph made ready for one kind of device and one precision. It takes and returns candle
 //! tensors, so an executor may keep them on any device of candle's: [`cpu`](super::cpu) runs a fused plan in single
-//! precision, [`exact`](super::exact) the graph itself in double precision. Nothing above this module asks which one
-//! runs.
+//! precision, [`exact`](super::exact) the graph itself in double precision, and [`recurrent`](super::recurrent) has
+//! both for the graphs of recurrent networks. Nothing above this module asks which one runs.
 
-use super::{Draws, RunningStatistics};
+use super::{Draws, Dropout, RunningStatistics};
 use crate::Result;
 use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub struct Pass {
     /// None: all are used.
     pub active: Option<Arc<[bool]>>,
     pub draws: Draws,
+    /// How often the masks of a recurrent network drop; in evaluation they drop nothing.
+    pub dropout: Dropout,
 }
 
 /// Which of the three inputs gradients are wanted for.
@@ -51,19 +53,24 @@ impl Wanted {
 /// What a pass runs on: contiguous tensors of the executor's type, on its device, of the graph's shapes.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
-    /// Images × channels × height × width.
+    /// Images × channels × height × width; for recurrent networks time × batch × width.
     pub x: &'a Tensor,
     /// All weights, flat.
     pub w: &'a Tensor,
     /// All mixing weights, flat; one dummy where there are none.
     pub p: &'a Tensor,
+    /// The states before the first time step, batch × width each; networks of images have none.
+    pub states: &'a [Tensor],
 }
 
-impl Inputs<'_> {
-    /// Images of the batch.
-    pub fn batch(&self) -> usize {
-        self.x.dims()[0]
-    }
+/// What a forward pass makes.
+pub(crate) struct Forward {
+    /// Images × outputs; for recurrent networks time × batch × width.
+    pub output: Tensor,
+    /// The states after the last time step, shaped like those that went in.
+    pub states: Vec<Tensor>,
+    /// Where gradients are wanted, what the backward pass needs.
+    pub tape: Option<Box<dyn Tape>>,
 }
 
 /// The gradients that were wanted, in the shapes of the inputs.
@@ -84,12 +91,15 @@ pub(crate) trait Executor: Send + Sync {
     /// A device that it does not run on.
     fn runs_on(&self, device: &Device) -> Result<()>;
 
-    /// The output, images × outputs, and, where gradients are wanted, what the backward pass needs.
+    /// One pass over a batch.
     ///
     /// # Errors
     /// A batch that does not fit into memory; an interruption.
-    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<(Tensor, Option<Box<dyn Tape>>)>;
+    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<Forward>;
+}
 
+/// An executor of networks of images: one that knows what a batch takes.
+pub(crate) trait ImageExecutor: Executor {
     /// Bytes that a pass with gradients over a batch of this many images takes: activations, gradients, tables and
     /// scratch.
     ///
@@ -102,7 +112,7 @@ pub(crate) trait Executor: Send + Sync {
     ///
     /// # Errors
     /// A limit within which not even one image fits.
-    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn Executor>>;
+    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn ImageExecutor>>;
 }
 
 /// What a forward pass leaves for its backward pass. It belongs to the executor that made it, and is used once.

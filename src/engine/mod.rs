@@ -6,12 +6,13 @@ mod draws;
 pub mod exact;
 mod executor;
 mod operation;
+pub mod recurrent;
 mod statistics;
 mod vocabulary;
 
 pub use bridge::{Engine, Target};
 pub use cpu::{CpuOptions, Isa};
-pub use draws::Draws;
+pub use draws::{Draws, Dropout};
 pub use executor::{Mode, Pass, Report, Wanted};
 pub use statistics::{RunningStatistics, STATISTICS_MOMENTUM};
 pub use vocabulary::{DecoderLoss, log_probabilities};

@@ -1,6 +1,6 @@
 //! One `CustomOp3` per pass: how candle's tape reaches an executor's.
 
-use super::executor::{Executor, Inputs, Mode, Pass, Tape, Wanted};
+use super::executor::{Executor, Forward, Inputs, Mode, Pass, Tape, Wanted};
 use crate::Result;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,27 +10,32 @@ pub(super) struct Operation {
     executor: Arc<dyn Executor>,
     pass: Pass,
     wanted: Wanted,
+    /// The states before the first time step.
+    states: Vec<Tensor>,
     output: Tensor,
     /// What the forward pass left. The first backward pass uses it up; another one runs forward again.
     tape: Mutex<Option<Box<dyn Tape>>>,
 }
 
 impl Operation {
-    /// Runs a pass and puts it on candle's tape. Gradients flow to whichever of the inputs candle tracks.
-    pub fn run(executor: Arc<dyn Executor>, inputs: Inputs<'_>, pass: &Pass) -> Result<Tensor> {
-        let Inputs { x, w, p } = inputs;
+    /// Runs a pass and puts it on candle's tape: the output, and the states after the last time step. Gradients flow to
+    /// whichever of x, w and p candle tracks; none flow through states.
+    pub fn run(executor: Arc<dyn Executor>, inputs: Inputs<'_>, pass: &Pass) -> Result<(Tensor, Vec<Tensor>)> {
+        let Inputs { x, w, p, states: before } = inputs;
         let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
         if !wanted.any() {
-            return Ok(executor.forward(inputs, pass, wanted)?.0);
+            let Forward { output, states, .. } = executor.forward(inputs, pass, wanted)?;
+            return Ok((output, states));
         }
         let mut pass = pass.clone();
         if pass.mode == Mode::Evaluation {
             // Gradients are of the output that was computed, even if the network's statistics move on before they are.
             pass.statistics = pass.statistics.copy();
         }
-        let (output, tape) = executor.forward(inputs, &pass, wanted)?;
-        let operation = Self { executor, pass, wanted, output, tape: Mutex::new(tape) };
-        Ok(x.apply_op3(w, p, operation)?)
+        let Forward { output, states, tape } = executor.forward(inputs, &pass, wanted)?;
+        let (tape, before) = (Mutex::new(tape), before.to_vec());
+        let operation = Self { executor, pass, wanted, states: before, output, tape };
+        Ok((x.apply_op3(w, p, operation)?, states))
     }
 
     fn tape(&self) -> MutexGuard<'_, Option<Box<dyn Tape>>> {
@@ -41,7 +46,7 @@ impl Operation {
     fn rerun(&self, inputs: Inputs<'_>) -> Result<Option<Box<dyn Tape>>> {
         let mode = if self.pass.mode == Mode::Training { Mode::Trial } else { self.pass.mode };
         let pass = Pass { mode, ..self.pass.clone() };
-        Ok(self.executor.forward(inputs, &pass, self.wanted)?.1)
+        Ok(self.executor.forward(inputs, &pass, self.wanted)?.tape)
     }
 }
 
@@ -76,7 +81,7 @@ impl CustomOp3 for Operation {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         // Detached, so that candle records nothing that an executor does with them.
         let (x, w, p) = (x.detach(), w.detach(), p.detach());
-        let inputs = Inputs { x: &x, w: &w, p: &p };
+        let inputs = Inputs { x: &x, w: &w, p: &p, states: &self.states };
         let kept = self.tape().take();
         let tape = match kept {
             Some(tape) => Some(tape),

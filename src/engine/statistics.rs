@@ -1,14 +1,17 @@
 //! Running means and variances of all batch norms of a network.
 
-use crate::graph::Graph;
+use crate::graph::{Graph, NormInfo};
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The share of a training pass's own statistics in the running ones that it leaves.
 pub const STATISTICS_MOMENTUM: f64 = 0.1;
 
-/// One flat vector, laid out as [`Graph::norms`] says; shared by all clones. Single-precision executors keep
-/// single-precision values in it.
+/// What batch norms add to a variance.
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
+
+/// One flat vector, laid out as [`Graph::norms`] (or those of a recurrent graph) says; shared by all clones.
+/// Single-precision executors keep single-precision values in it.
 #[derive(Clone, Default)]
 pub struct RunningStatistics {
     values: Arc<Mutex<Vec<f64>>>,
@@ -17,8 +20,13 @@ pub struct RunningStatistics {
 impl RunningStatistics {
     /// Mean 0 and variance 1 everywhere.
     pub fn new(graph: &Graph) -> Self {
-        let mut values = vec![0.0; graph.statistics_len()];
-        for norm in graph.norms() {
+        Self::of(graph.norms())
+    }
+
+    /// Mean 0 and variance 1 for each of these norms.
+    pub fn of(norms: &[NormInfo]) -> Self {
+        let mut values = vec![0.0; norms.last().map_or(0, |norm| norm.variance().end)];
+        for norm in norms {
             values[norm.variance()].fill(1.0);
         }
         Self { values: Arc::new(Mutex::new(values)) }

@@ -2,7 +2,8 @@
 //!
 //! A [`Graph`] is what candidates, cells, supernets and discrete networks are built with, from Rust and from scripts.
 //! It knows shapes, named weights, running statistics and mixing slots; parameter and multiply-add counts are read off
-//! it. [`plan`] turns a graph into fused steps and stages; nothing here knows a device.
+//! it. [`plan`] turns a graph into fused steps and stages; [`recurrent`] has the graphs of recurrent networks. Nothing
+//! here knows a device.
 
 pub mod bounds;
 mod builder;
@@ -11,6 +12,7 @@ mod counts;
 mod live;
 mod op;
 pub mod plan;
+pub mod recurrent;
 mod weights;
 
 pub use crate::shape::Shape;

@@ -223,7 +223,7 @@ fn pass(case: &Case, engine: &Engine, values: &Values, wanted: Wanted) -> Result
     let running = RunningStatistics::new(&case.graph);
     running.set(&wide(&values.running)).unwrap();
     let (active, draws) = (case.active.clone().map(Into::into), case.draws);
-    let pass = Pass { mode: case.mode, statistics: running.clone(), active, draws };
+    let pass = Pass { mode: case.mode, statistics: running.clone(), active, draws, ..Pass::default() };
     let failed = |error: candlewick::Error| format!("fails: {error}");
     let output = engine.forward(&x, &w, &p, &pass).map_err(failed)?;
     let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -58,6 +58,16 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// How often the pool's threads ask the allocator while `work` is done.
+pub(in crate::engine) fn watch(pool: &rayon::ThreadPool, work: impl FnOnce()) -> usize {
+    pool.broadcast(|_| WATCHED.set(true));
+    let before = ASKED.load(Ordering::Relaxed);
+    work();
+    let asked = ASKED.load(Ordering::Relaxed) - before;
+    pool.broadcast(|_| WATCHED.set(false));
+    asked
+}
+
 /// Every kind of step: convolutions of all kinds, norms, pools, a mixed sum, a gather, an applied activation, a sibling
 /// family.
 fn graph() -> Graph {
@@ -128,11 +138,7 @@ fn a_pass_after_the_first_allocates_nothing() {
     };
     let mut step = || agendas.iter().for_each(&mut pass);
     pool.install(&mut step);
-    pool.broadcast(|_| WATCHED.set(true));
-    let before = ASKED.load(Ordering::Relaxed);
-    pool.install(|| (0..3).for_each(|_| step()));
-    let asked = ASKED.load(Ordering::Relaxed) - before;
-    pool.broadcast(|_| WATCHED.set(false));
+    let asked = watch(&pool, || pool.install(|| (0..3).for_each(|_| step())));
     assert_eq!(asked, 0, "allocations in three steps");
     assert!(gradients.w.iter().any(|&v| v != 0.0) && gradients.p.iter().any(|&v| v != 0.0));
     // The count does see an allocation.

@@ -7,7 +7,9 @@ use super::pass::Run;
 use super::pass::agenda::Agenda;
 use super::plan::CpuPlan;
 use super::profile;
-use crate::engine::executor::{Executor, Gradients, Inputs, Pass, Report, Tape as EngineTape, Wanted};
+use crate::engine::executor::{
+    Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
+};
 use crate::graph::Graph;
 use crate::graph::plan::{Placement, Plan, Training};
 use crate::{Error, Result};
@@ -112,15 +114,10 @@ impl Executor for CpuExecutor {
         }
     }
 
-    fn forward(
-        &self,
-        inputs: Inputs<'_>,
-        pass: &Pass,
-        wanted: Wanted,
-    ) -> Result<(Tensor, Option<Box<dyn EngineTape>>)> {
+    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<Forward> {
         let shared = &self.shared;
         let Shared { cpu, graph, tapes, .. } = &**shared;
-        let batch = inputs.batch();
+        let batch = inputs.x.dims()[0];
         let training = if wanted.any() { self.training(batch)? } else { cpu.plan.training.clone() };
         let agenda = shared.agenda(&training, pass.active.as_deref(), wanted);
         let factors = pass.draws.path_factors(graph.drop_count(), batch);
@@ -145,18 +142,21 @@ impl Executor for CpuExecutor {
         let output = Tensor::from_vec(output, shape, inputs.x.device())?;
         if !wanted.any() {
             tapes.give_back(tape);
-            return Ok((output, None));
+            return Ok(Forward { output, states: Vec::new(), tape: None });
         }
         let (shared, pass) = (shared.clone(), pass.clone());
-        Ok((output, Some(Box::new(CpuTape { tape: Some(tape), shared, training, agenda, pass, factors }))))
+        let tape = CpuTape { tape: Some(tape), shared, training, agenda, pass, factors };
+        Ok(Forward { output, states: Vec::new(), tape: Some(Box::new(tape)) })
     }
+}
 
+impl ImageExecutor for CpuExecutor {
     fn memory(&self, batch: usize) -> Result<u64> {
         let images = self.training(batch)?.placement.forward.len * size_of::<f32>() * batch;
         Ok((images + self.shared.cpu.table_bytes(batch)) as u64)
     }
 
-    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn Executor>> {
+    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn ImageExecutor>> {
         let Shared { cpu, graph, .. } = &*self.shared;
         let budget = Some(Arc::new(Budget::new(cpu, graph, bytes, report)?));
         Ok(Arc::new(Self { shared: self.shared.clone(), budget }))
@@ -211,7 +211,7 @@ impl EngineTape for CpuTape {
         let gradients = with_floats(inputs, |_, w, p| {
             let dy = dy.flatten_all()?.to_vec1::<f32>()?;
             let _profiled = profile::span(profile::PASSES);
-            let batch = inputs.batch();
+            let batch = inputs.x.dims()[0];
             let run =
                 PassRun { shared: &self.shared, pass: &self.pass, agenda: &self.agenda, factors: &self.factors, batch };
             run.on(tape, &self.training.placement.backward, w, p).backward(&dy)
@@ -238,13 +238,14 @@ impl Drop for CpuTape {
 
 /// Calls `f` with the values of x, w and p, borrowed from the tensors.
 fn with_floats<R>(inputs: Inputs<'_>, f: impl FnOnce(&[f32], &[f32], &[f32]) -> Result<R>) -> Result<R> {
-    let Inputs { x, w, p } = inputs;
+    let Inputs { x, w, p, .. } = inputs;
     let ((x, x_layout), (w, w_layout), (p, p_layout)) =
         (x.storage_and_layout(), w.storage_and_layout(), p.storage_and_layout());
     f(floats(&x, x_layout)?, floats(&w, w_layout)?, floats(&p, p_layout)?)
 }
 
-fn floats<'a>(storage: &'a Storage, layout: &candle_core::Layout) -> Result<&'a [f32]> {
+/// The values of a contiguous tensor in the processor's memory.
+pub(in crate::engine) fn floats<'a>(storage: &'a Storage, layout: &candle_core::Layout) -> Result<&'a [f32]> {
     let (Storage::Cpu(CpuStorage::F32(all)), Some((from, to))) = (storage, layout.contiguous_offsets()) else {
         return Err(Error::run("the network's inputs are not contiguous floats on the processor"));
     };

@@ -19,6 +19,8 @@ mod product;
 pub(crate) mod profile;
 pub(super) mod vocabulary;
 
-pub(super) use executor::CpuExecutor;
+#[cfg(test)]
+pub(super) use allocations::watch;
 pub use executor::CpuOptions;
+pub(super) use executor::{CpuExecutor, floats};
 pub use kernels::lanes::Isa;

@@ -1,7 +1,7 @@
 //! The exact executor behind the engine's seam.
 
 use super::{Exact, Norms, Record};
-use crate::engine::executor::{Executor, Gradients, Inputs, Mode, Pass, Report, Tape, Wanted};
+use crate::engine::executor::{Executor, Forward, Gradients, ImageExecutor, Inputs, Mode, Pass, Report, Tape, Wanted};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
@@ -19,9 +19,9 @@ impl Executor for Exact {
         }
     }
 
-    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<(Tensor, Option<Box<dyn Tape>>)> {
+    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<Forward> {
         let [x, w, p] = [inputs.x, inputs.w, inputs.p].map(values);
-        let (x, w, p, batch) = (x?, w?, p?, inputs.batch());
+        let (x, w, p, batch) = (x?, w?, p?, inputs.x.dims()[0]);
         let inputs_of = super::Inputs { x: &x, w: &w, p: &p, batch, active: pass.active.as_deref() };
         let run = |norms: Norms<'_>| Exact::forward(self, inputs_of, norms, &pass.draws);
         // On a copy: an interrupted pass leaves the running statistics as they were.
@@ -37,14 +37,16 @@ impl Executor for Exact {
         let shape = (batch, record.output().len() / batch);
         let output = Tensor::from_vec(record.output().to_vec(), shape, inputs.x.device())?;
         let tape = wanted.any().then(|| Box::new(ExactTape { exact: self.clone(), record, wanted }) as Box<dyn Tape>);
-        Ok((output, tape))
+        Ok(Forward { output, states: Vec::new(), tape })
     }
+}
 
+impl ImageExecutor for Exact {
     fn memory(&self, batch: usize) -> Result<u64> {
         Ok(Exact::memory(self, batch))
     }
 
-    fn within(&self, bytes: u64, _: Report) -> Result<Arc<dyn Executor>> {
+    fn within(&self, bytes: u64, _: Report) -> Result<Arc<dyn ImageExecutor>> {
         let need = Exact::memory(self, 1);
         match need <= bytes {
             true => Ok(Arc::new(self.clone())),

@@ -16,11 +16,8 @@
 //! ```
 
 use super::maps::Maps;
-use crate::engine::STATISTICS_MOMENTUM;
+use crate::engine::statistics::{NORM_EPSILON, STATISTICS_MOMENTUM};
 use rayon::prelude::*;
-
-/// Added to the variance.
-const EPSILON: f64 = 1e-5;
 
 /// What a channel is normalised with.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +45,7 @@ impl Moments {
     }
 
     fn inverse(self) -> f64 {
-        1.0 / (self.variance + EPSILON).sqrt()
+        1.0 / (self.variance + NORM_EPSILON).sqrt()
     }
 }
 

@@ -241,7 +241,13 @@ impl Network {
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
         let p = self.flat_mixing(p, active.as_deref())?;
-        let pass = Pass { mode, statistics: self.statistics.clone(), active, draws: self.chance.draws(mode) };
+        let pass = Pass {
+            mode,
+            statistics: self.statistics.clone(),
+            active,
+            draws: self.chance.draws(mode),
+            ..Pass::default()
+        };
         let dtype = self.engine.dtype();
         let (x, w, p) = (x.to_dtype(dtype)?, w.to_dtype(dtype)?, p.to_dtype(dtype)?);
         let output = self.engine.forward(&x, &w, &p, &pass)?;

@@ -82,7 +82,7 @@ impl Network {
     fn scoring_pass(&self, x: &Tensor, p: &[Tensor], mode: Mode, statistics: RunningStatistics) -> Result<Tensor> {
         let p: Vec<Tensor> = p.iter().map(Tensor::detach).collect();
         let p = self.flat_mixing(&p, None)?;
-        let pass = Pass { mode, statistics, active: None, draws: self.chance.scoring() };
+        let pass = Pass { mode, statistics, draws: self.chance.scoring(), ..Pass::default() };
         let dtype = self.engine.dtype();
         let (x, w, p) = (x.to_dtype(dtype)?, self.weights.detached().to_dtype(dtype)?, p.to_dtype(dtype)?);
         let output = self.engine.forward(&x, &w, &p, &pass)?.detach();

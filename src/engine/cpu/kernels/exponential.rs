@@ -59,7 +59,6 @@ pub unsafe fn exp<V: Lanes>(x: V) -> V {
 /// # Safety
 /// As [`Lanes`] asks.
 #[inline(always)]
-#[allow(dead_code)]
 pub unsafe fn sigmoid<V: Lanes>(x: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {
@@ -73,7 +72,6 @@ pub unsafe fn sigmoid<V: Lanes>(x: V) -> V {
 /// # Safety
 /// As [`Lanes`] asks.
 #[inline(always)]
-#[allow(dead_code)]
 pub unsafe fn tanh<V: Lanes>(x: V) -> V {
     // SAFETY: the caller's promise.
     unsafe {

@@ -5,14 +5,12 @@
 //! dy = scale·g + B·y + D, B = −scale·s²·(S2 − m·S1)/n, D = −scale·S1/n − B·m. So nothing is stored but y.
 
 use super::{Image, Run, locked, write};
+use crate::engine::Mode;
 use crate::engine::cpu::kernels::moments::{Moments, add_moments};
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::cpu::memory::tables::MOMENTS;
-use crate::engine::{Mode, STATISTICS_MOMENTUM};
+use crate::engine::statistics::{NORM_EPSILON, STATISTICS_MOMENTUM};
 use crate::graph::plan::{Gradient, LANES, NormId, NormPart, RawId, StageId, ValueId};
-
-/// Added to the variance.
-const EPSILON: f64 = 1e-5;
 
 impl Run<'_> {
     /// Where an image's group sums a norm's lanes from `lane` on, `len` of them.
@@ -119,7 +117,7 @@ impl Run<'_> {
         let norm = &self.plan().norms[index];
         for (channel, &lane) in self.plan().raws[norm.raw].layout.positions().iter().enumerate() {
             let (mean, variance) = moments(channel);
-            let inverse = 1.0 / (variance + EPSILON).sqrt();
+            let inverse = 1.0 / (variance + NORM_EPSILON).sqrt();
             let (gamma, beta) = match self.norm_part(index, channel) {
                 Some((NormPart { affine: Some([gamma, beta]), .. }, within)) => {
                     let of = |weight: usize| f64::from(self.w[weights[weight].offset + within]);

@@ -102,7 +102,6 @@ pub trait Lanes: Copy {
     unsafe fn add(self, other: Self) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
-    #[allow(dead_code)]
     unsafe fn div(self, other: Self) -> Self;
     /// The larger; `other` where either is NaN.
     unsafe fn max(self, other: Self) -> Self;
@@ -110,6 +109,26 @@ pub trait Lanes: Copy {
     unsafe fn min(self, other: Self) -> Self;
     /// 2ⁿ for whole numbers n from −126 to 127; anything for others.
     unsafe fn power_of_two(self) -> Self;
+    /// The first `count` floats from a pointer that is good for no more, zeros behind them.
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, count: usize) -> Self {
+        let mut all = [0.0f32; 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count);
+            Self::load(all.as_ptr())
+        }
+    }
+    /// Writes the first `count` lanes.
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, count: usize) {
+        let mut all = [0.0f32; 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store(all.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+        }
+    }
     /// This where a = b, zero elsewhere.
     unsafe fn where_equal(self, a: Self, b: Self) -> Self;
     /// This where a ≠ b, zero elsewhere.

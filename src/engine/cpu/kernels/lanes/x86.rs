@@ -12,6 +12,14 @@ pub struct Avx512(__m512);
 )]
 impl Lanes for Avx512 {
     #[inline(always)]
+    unsafe fn load_some(from: *const f32, count: usize) -> Self {
+        unsafe { Self(_mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from)) }
+    }
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, self.0) }
+    }
+    #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(_mm512_loadu_ps(from)) }
     }
@@ -88,11 +96,49 @@ impl Lanes for Avx512 {
 #[derive(Clone, Copy)]
 pub struct Avx2(__m256, __m256);
 
+/// Masks of the first `count` of sixteen lanes.
+///
+/// # Safety
+/// As for [`Lanes`]; at most sixteen.
+#[inline(always)]
+unsafe fn halves(count: usize) -> [__m256i; 2] {
+    static LANES: [i32; 32] = {
+        let mut lanes = [0; 32];
+        let mut lane = 0;
+        while lane < 16 {
+            lanes[lane] = -1;
+            lane += 1;
+        }
+        lanes
+    };
+    // SAFETY: sixteen of the 32 lanes.
+    unsafe {
+        let first = LANES.as_ptr().add(16 - count);
+        [_mm256_loadu_si256(first.cast()), _mm256_loadu_si256(first.add(8).cast())]
+    }
+}
+
 #[expect(
     clippy::undocumented_unsafe_blocks,
     reason = "every method passes on the promise that its caller makes to the trait"
 )]
 impl Lanes for Avx2 {
+    #[inline(always)]
+    unsafe fn load_some(from: *const f32, count: usize) -> Self {
+        unsafe {
+            let [low, high] = halves(count);
+            // What a mask leaves out is not touched.
+            Self(_mm256_maskload_ps(from, low), _mm256_maskload_ps(from.wrapping_add(8), high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_some(self, to: *mut f32, count: usize) {
+        unsafe {
+            let [low, high] = halves(count);
+            _mm256_maskstore_ps(to, low, self.0);
+            _mm256_maskstore_ps(to.wrapping_add(8), high, self.1);
+        }
+    }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
         unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
