@@ -133,10 +133,31 @@ impl Lanes for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_some(self, to: *mut f32, count: usize) {
+        // In halves of what is left: masked stores take dozens of cycles on some processors.
         unsafe {
-            let [low, high] = halves(count);
-            _mm256_maskstore_ps(to, low, self.0);
-            _mm256_maskstore_ps(to.wrapping_add(8), high, self.1);
+            let (mut to, mut rest) = (to, self.0);
+            if count >= 16 {
+                return self.store(to);
+            }
+            if count & 8 != 0 {
+                _mm256_storeu_ps(to, rest);
+                (to, rest) = (to.add(8), self.1);
+            }
+            let mut rest = if count & 4 != 0 {
+                _mm_storeu_ps(to, _mm256_castps256_ps128(rest));
+                to = to.add(4);
+                _mm256_extractf128_ps::<1>(rest)
+            } else {
+                _mm256_castps256_ps128(rest)
+            };
+            if count & 2 != 0 {
+                _mm_storel_pd(to.cast(), _mm_castps_pd(rest));
+                to = to.add(2);
+                rest = _mm_movehl_ps(rest, rest);
+            }
+            if count & 1 != 0 {
+                _mm_store_ss(to, rest);
+            }
         }
     }
     #[inline(always)]

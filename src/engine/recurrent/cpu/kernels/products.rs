@@ -128,7 +128,14 @@ kernel! {
             while column < count {
                 let left = count - column;
                 let block = if T == 8 { next_block::<12>(left) } else { next_block::<6>(left) };
-                V::load_some(from.add(column), block).store_some(to.add(column * depth + k * block), block);
+                let (from, to) = (from.add(column), to.add(column * depth + k * block));
+                let value = if left >= 16 { V::load(from) } else { V::load_some(from, left) };
+                // What is written too much belongs to the block's next rows, as long as there are enough of them.
+                if (depth - k) * block >= 16 {
+                    value.store(to);
+                } else {
+                    value.store_some(to, block);
+                }
                 column += block;
             }
         }
