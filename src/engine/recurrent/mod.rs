@@ -1,9 +1,9 @@
 //! The engine of recurrent networks: a whole window as one differentiable candle operation on token vectors, flat
 //! weights and flat mixing weights.
 //!
-//! It stands behind the same seam as the engine of images ([`executor`](super::executor)): [`exact`] runs the graph of
-//! a time step primitive by primitive in double precision, [`cpu`] a fused program in single precision. Both go
-//! through the window forward, then backward through time; nothing flows back into the states before its first step.
+//! It stands behind the same seam as the engine of images (`engine/executor.rs`): `exact/` runs the graph of a time
+//! step primitive by primitive in double precision, `cpu/` a fused program in single precision. Both go through the
+//! window forward, then backward through time; nothing flows back into the states before its first step.
 
 mod cpu;
 mod exact;

@@ -333,7 +333,7 @@ impl RecurrentGraph {
         Ok(node)
     }
 
-    /// Σ p[slot] · value: a mixed operation (Liu et al. 2019). A candidate that is always zero is a slot without a
+    /// Σ p_slot · value: a mixed operation (Liu et al. 2019). A candidate that is always zero is a slot without a
     /// term.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub enum RecurrentOp {
     Mask { input: Node, mask: usize },
     /// Batch norm without affine parameters over the rows of this time step.
     Norm { input: Node, norm: usize },
-    /// scale · Σ p[slot] · node; a term without a slot has factor 1.
+    /// scale · Σ p_slot · node; a term without a slot has factor 1.
     Sum { terms: Vec<(Node, Option<Slot>)>, scale: f64 },
 }
 
