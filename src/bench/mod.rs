@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod eval;
+mod language;
 mod memory;
 mod peaks;
 mod primitives;
@@ -13,6 +14,7 @@ mod table;
 
 pub use arithmetic::Arithmetic;
 pub use eval::{EvalResult, EvalStep};
+pub use language::{LanguageResult, LanguageStep};
 pub use memory::peak_rss_mb;
 pub use peaks::{Crew, Peak, cache_bandwidth, multiply_add_peak, peaks};
 pub use primitives::{Primitive, PrimitiveResult, primitives};

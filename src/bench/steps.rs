@@ -115,7 +115,7 @@ impl Steps {
 }
 
 /// The seconds of each of `steps` runs, to five places, after one that warms up.
-fn timed(steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+pub(super) fn timed(steps: usize, mut step: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let mut seconds = Vec::new();
     for index in 0..=steps {
         let start = Instant::now();

@@ -5,7 +5,7 @@ use super::workers::start_workers;
 use super::{Outcome, memory};
 use crate::Error;
 use crate::bench::{
-    Crew, EvalStep, Grid, Line, Measured, PrimitiveResult, SearchStep, Sizes, Steps, cache_bandwidth,
+    Crew, EvalStep, Grid, LanguageStep, Line, Measured, PrimitiveResult, SearchStep, Sizes, Steps, cache_bandwidth,
     multiply_add_peak, peaks, primitives,
 };
 use crate::engine::Isa;
@@ -26,6 +26,10 @@ enum What {
     Step(Step),
     /// Training steps of the discrete network of DARTS_V2: forward, backward and SGD, on random images.
     Eval(Eval),
+    /// Steps of a recurrent search, on random words.
+    RnnStep(RnnStep),
+    /// Training steps of the language model of DARTS_V2's recurrent cell, on random words.
+    RnnEval(RnnEval),
     /// The engine's kernels one at a time, on one thread, beside what this machine can do at most.
     Primitives(Primitives),
     /// First-order search steps by size: batch, channels, layers and threads, one varied at a time.
@@ -66,6 +70,55 @@ struct Eval {
     layers: usize,
     #[command(flatten)]
     timing: Timing,
+}
+
+#[derive(Args)]
+struct RnnStep {
+    /// 1: first order, 2: one unrolled weight step
+    #[arg(long, default_value_t = 1)]
+    order: usize,
+    /// Columns
+    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
+    batch: usize,
+    /// Width of the embedding and of all states
+    #[arg(long, default_value_t = 300, value_parser = at_least_one)]
+    hidden: usize,
+    /// Nodes of the cell
+    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    nodes: usize,
+    #[command(flatten)]
+    words: WordTiming,
+}
+
+#[derive(Args)]
+struct RnnEval {
+    /// Columns
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    batch: usize,
+    /// Width of the embedding and of all states
+    #[arg(long, default_value_t = 850, value_parser = at_least_one)]
+    hidden: usize,
+    #[command(flatten)]
+    words: WordTiming,
+}
+
+/// What measurements of language models take.
+#[derive(Args)]
+struct WordTiming {
+    /// Time steps of a window
+    #[arg(long, default_value_t = 35, value_parser = at_least_one)]
+    window: usize,
+    /// Words
+    #[arg(long, default_value_t = 10000, value_parser = at_least_one)]
+    vocab: usize,
+    /// Steps to time, after one that warms up
+    #[arg(long, default_value_t = 3, value_parser = at_least_one)]
+    steps: usize,
+    /// Threads; by default all cores
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[arg(long, default_value_t = 2)]
+    seed: u64,
 }
 
 /// What every measurement of steps takes.
@@ -152,9 +205,28 @@ pub fn bench(arguments: Arguments) -> Outcome {
             let steps = Steps { batch, channels, layers, size, steps, memory };
             print_measured(EvalStep(steps).run(Seed(seed), profile)?)
         }
+        What::RnnStep(RnnStep { order, batch, hidden, nodes, words }) => {
+            measure_words(LanguageStep { order: Some(order), batch, hidden, nodes, ..words.step() }, &words)
+        }
+        What::RnnEval(RnnEval { batch, hidden, words }) => {
+            measure_words(LanguageStep { batch, hidden, ..words.step() }, &words)
+        }
         What::Primitives(options) => measure_primitives(&options),
         What::Table(options) => measure_table(options),
     }
+}
+
+impl WordTiming {
+    /// A training step of these sizes; the others are for the caller to fill in.
+    fn step(&self) -> LanguageStep {
+        let Self { window, vocab, steps, .. } = *self;
+        LanguageStep { order: None, batch: 0, hidden: 0, nodes: 0, window, vocabulary: vocab, steps }
+    }
+}
+
+fn measure_words(step: LanguageStep, words: &WordTiming) -> Outcome {
+    start_workers(words.threads)?;
+    print_lines(&[step.run(Seed(words.seed))?])
 }
 
 fn print_measured<R: Line>((result, profile): Measured<R>) -> Outcome {

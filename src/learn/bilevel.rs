@@ -10,6 +10,7 @@
 //! to restore and no rounding drift. The relaxation runs once per gradient, so one sample of a stochastic relaxation
 //! serves all of its passes.
 
+use super::optimizer::clip_factor;
 use super::vector::{gradients, norm};
 use crate::engine::Mode;
 use crate::space::Alphas;
@@ -61,15 +62,43 @@ pub struct Unroll {
     pub nesterov: bool,
     /// λ.
     pub weight_decay: f64,
+    /// Whether the two weight gradients are clipped before they are used; none: they are not.
+    pub clip: Option<Clip>,
+}
+
+/// Clipping inside of the unrolled step (`docs/darts.md` B2): a gradient g becomes g·min(c, 1) with c = norm/(‖g‖ +
+/// 1e-6).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clip {
+    /// The largest norm.
+    pub norm: f64,
+    /// What the second-order term is multiplied by besides η: c of the training gradient as it is, as the reference's
+    /// code does even where nothing was clipped; otherwise min(c, 1), which is the derivative.
+    pub unbounded: bool,
+}
+
+impl Clip {
+    /// Clips a gradient; what the second-order term of it is multiplied by.
+    fn apply(self, gradient: &mut Tensor) -> Result<f64> {
+        let length = norm(std::slice::from_ref(gradient))?;
+        match clip_factor(length, self.norm) {
+            Some(factor) => {
+                *gradient = gradient.affine(factor, 0.0)?;
+                Ok(factor)
+            }
+            None if self.unbounded => Ok(self.norm / (length + 1e-6)),
+            None => Ok(1.0),
+        }
+    }
 }
 
 impl Unroll {
     /// Plain gradient descent.
     pub fn plain(eta: f64) -> Self {
-        Self { eta, momentum: 0.0, buffer: None, nesterov: false, weight_decay: 0.0 }
+        Self { eta, momentum: 0.0, buffer: None, nesterov: false, weight_decay: 0.0, clip: None }
     }
 
-    /// w' = w − η·(µ·buf + g + λ·w): the coming SGD step without clipping.
+    /// w' = w − η·(µ·buf + g + λ·w): the coming SGD step, but for clipping.
     fn apply(&self, w: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let mut direction = gradient.clone();
         if self.weight_decay != 0.0 {
@@ -136,18 +165,23 @@ pub fn alpha_gradient(
         return Ok((value(&loss)?, gradients(&loss, &wanted)?));
     };
 
-    let (_, descent) = train_gradient(objective, &w.tensor(), &detached(&p))?;
+    let (_, mut descent) = train_gradient(objective, &w.tensor(), &detached(&p))?;
+    let clipped = unroll.clip.map_or(Ok(1.0), |clip| clip.apply(&mut descent))?;
     let unrolled = Var::from_tensor(&unroll.apply(&still, &descent)?)?;
     let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Mode::Trial)?;
     let mut both = wanted.clone();
     both.push(unrolled.as_tensor());
     let mut direct = gradients(&loss, &both)?;
-    let v = direct.pop().ok_or_else(|| Error::run("the unrolled step gave no weight gradient"))?;
+    let mut v = direct.pop().ok_or_else(|| Error::run("the unrolled step gave no weight gradient"))?;
+    if let Some(clip) = unroll.clip {
+        clip.apply(&mut v)?;
+    }
     let loss = value(&loss)?;
 
     let curvature =
         central_difference(&still, &v, |w| gradients(&objective.loss(Split::Train, w, &p, Mode::Training)?, &wanted))?;
-    let gradient = direct.iter().zip(&curvature).map(|(direct, h)| Ok((direct - h.affine(unroll.rate(), 0.0)?)?));
+    let gradient =
+        direct.iter().zip(&curvature).map(|(direct, h)| Ok((direct - h.affine(unroll.rate() * clipped, 0.0)?)?));
     Ok((loss, gradient.collect::<Result<_>>()?))
 }
 

@@ -74,6 +74,24 @@ impl MixingWeights {
             }
         }
     }
+
+    /// Mixing weights of a recurrent cell: node i (from 1) has an edge from each of the states 0 to i − 1 before it, in
+    /// this order.
+    ///
+    /// # Errors
+    /// The rows are none or not those of whole nodes.
+    pub fn of_recurrent_cell(ops: Vec<String>, values: Vec<Vec<f64>>) -> Result<Self> {
+        // Names as the cell is drawn with.
+        let cell = Cell::recurrent("", vec![], vec![]);
+        let mut edges = Vec::new();
+        for node in 1.. {
+            if edges.len() >= values.len() {
+                break;
+            }
+            edges.extend((0..node).map(|from| (cell.state_name(from), cell.state_name(node))));
+        }
+        Self::new(edges, ops, values)
+    }
 }
 
 /// The figures of a chart with their file names (no extension), as far as the journal has something to show.

@@ -6,7 +6,7 @@
 use super::cell::CellKind;
 use super::operations::Operations;
 use super::python;
-use crate::cell_form::{CellForm, Edge, EdgeText, NORMAL, REDUCE};
+use crate::cell_form::{CellForm, Edge, EdgeText, NORMAL, RECURRENT, REDUCE};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -92,6 +92,10 @@ impl Genotype {
     /// # Errors
     /// A field that is missing or of another form, and as [`new`](Self::new).
     pub fn from_json(value: &Value) -> Result<Self> {
+        if value.get(NORMAL.edges).is_none() && value.get(RECURRENT.edges).is_some() {
+            return Err(Error::user("this is the genotype of a recurrent cell, not of convolutional ones")
+                .hint("recurrent_genotype(…) reads it"));
+        }
         for name in [NORMAL.concat, REDUCE.concat] {
             if value.get(name).is_none() {
                 return Err(missing(name));

@@ -18,6 +18,7 @@ pub mod network;
 pub mod operations;
 mod python;
 mod recipe;
+pub mod recurrent;
 mod sample;
 mod saved;
 mod skeleton;

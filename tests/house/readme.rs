@@ -77,9 +77,8 @@ fn settings_in_its_commands_are_parameters_of_those_scripts() {
     let text = readme();
     let mut checked = 0;
     for script in crate::files::paths(&["scripts"]).iter().filter(|path| path.ends_with(".rhai")) {
-        let name = script.trim_start_matches("scripts/");
         // A command ends with its line, or with the code that it stands in.
-        let mentions = text.split(name).skip(1).filter_map(|rest| rest.split(['`', '#', ')']).next());
+        let mentions = text.split(script.as_str()).skip(1).filter_map(|rest| rest.split(['`', '#', ')']).next());
         let commands = mentions.filter_map(|rest| rest.split("candlewick run").next());
         let settings: BTreeSet<&str> = commands
             .flat_map(|command| command.split("--set ").skip(1))

@@ -92,7 +92,7 @@ fn softmax(alphas: &Alphas) -> Result<Vec<Tensor>> {
 }
 
 fn unroll(eta: f64, nesterov: bool) -> Unroll {
-    Unroll { eta, momentum: 0.9, buffer: Some(tensor(&BUFFER)), nesterov, weight_decay: 0.03 }
+    Unroll { eta, momentum: 0.9, buffer: Some(tensor(&BUFFER)), nesterov, weight_decay: 0.03, clip: None }
 }
 
 fn second_order(alphas: &[f64], unroll: Unroll) -> Vec<f64> {

@@ -212,7 +212,8 @@ fn a_training_finds_its_best_network_again() {
     whole.shows(0, &[]);
     killed_at(folder, &folder.join("broken"), 9, &arguments("broken"));
     let ended = candlewick(folder, &["run", &script, "--out", "broken", "--resume"]);
-    ended.shows(0, &["broken goes on after"]);
+    // After the first epoch, or where writing was slow from the beginning.
+    ended.shows(0, &["broken goes on "]);
     assert_eq!(ended.stdout.replace("broken/", "whole/"), whole.stdout);
     same_journals(&folder.join("whole"), &folder.join("broken"));
     for file in ["best.safetensors", "last.safetensors"] {

@@ -9,7 +9,7 @@ mod sgd;
 
 pub use adam::{Adam, AdamOptions};
 pub use asgd::{Asgd, AsgdOptions};
-pub use sgd::{Sgd, SgdOptions};
+pub use sgd::{Sgd, SgdOptions, clip_factor};
 
 use crate::learn::vector::norm;
 use crate::{Error, Parameter, Result};

@@ -77,6 +77,7 @@ impl Sgd {
             buffer: self.buffers.first().cloned(),
             nesterov: self.options.nesterov,
             weight_decay: self.options.weight_decay,
+            clip: None,
         })
     }
 }

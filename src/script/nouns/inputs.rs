@@ -235,6 +235,28 @@ pub fn relaxation<'a>(call: &'a Call<'_>, net: &'a Network, options: &Options) -
     })))
 }
 
+/// Moves the alphas named in a map: all of them or, where one does not fit, none.
+///
+/// # Errors
+/// An unknown name, with the closest one; another shape.
+pub fn set_alphas(alphas: &Alphas, values: &Map) -> Result<()> {
+    let mut moves = Vec::new();
+    for (name, value) in values {
+        let parameter = alphas.get(name)?;
+        let given = value.read_lock::<Tensor>();
+        if given.is_some_and(|given| given.parameter().is_some_and(|given| given.is(parameter))) {
+            // Its own handle, as setting one entry of `net.alphas` gives back the others.
+            continue;
+        }
+        let value = Blocks::tensor(name, value)?;
+        if value.dims() != parameter.dims() {
+            return Err(Error::user(format!("alphas \"{name}\" are {:?}, not {:?}", parameter.dims(), value.dims())));
+        }
+        moves.push((parameter, value.to_dtype(parameter.dtype())?));
+    }
+    moves.into_iter().try_for_each(|(parameter, value)| parameter.set(&value))
+}
+
 /// Which ops the edges of one kind of cell carry.
 pub struct EdgeMask;
 

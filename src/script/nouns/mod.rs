@@ -5,6 +5,7 @@ mod general;
 mod graph;
 mod inputs;
 mod json;
+mod language;
 mod learn;
 pub mod network;
 pub mod param;
@@ -27,6 +28,7 @@ pub fn declare(library: &mut Library) {
     let registry = graph::Registry::default();
     network::declare(library, &registry);
     learn::declare(library);
+    language::declare(library);
     graph::declare(library, &registry);
     run::declare(library);
 }

@@ -4,6 +4,7 @@ mod finite;
 mod optimizer;
 mod scores;
 
+pub(super) use finite::finite;
 pub use optimizer::Optimizer;
 
 use super::inputs::{AnyBatch, relaxation};
@@ -14,7 +15,6 @@ use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::Network;
 use crate::{Error, Result};
-use finite::finite;
 use rhai::{Dynamic, FnPtr, Map};
 use std::fmt;
 use std::sync::Arc;
@@ -195,7 +195,7 @@ fn declare_schedules(library: &mut Library) {
 }
 
 /// The options `order`, `optimizer` and `eta` of an alpha gradient.
-fn order(options: &Options) -> Result<Order> {
+pub(super) fn order(options: &Options) -> Result<Order> {
     let optimizer = options.find::<Optimizer>("optimizer")?;
     let eta = options.find::<f64>("eta")?;
     match (options.get::<usize>("order")?, optimizer, eta) {
@@ -218,7 +218,7 @@ struct Parts {
 }
 
 impl Gradient {
-    fn new(host: &Host, loss: f64, parts: Vec<(String, candle_core::Tensor)>) -> Self {
+    pub(super) fn new(host: &Host, loss: f64, parts: Vec<(String, candle_core::Tensor)>) -> Self {
         let hand = |(name, tensor)| (name, Tensor::new(&host.meter, tensor));
         Self(Arc::new(Parts { loss, parts: parts.into_iter().map(hand).collect() }))
     }

@@ -10,7 +10,7 @@ pub mod saved;
 mod state;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
-use super::inputs::{Blocks, EdgeMask, Pictures, alphas_by_name};
+use super::inputs::{Blocks, EdgeMask, Pictures, alphas_by_name, set_alphas};
 use crate::engine::Mode;
 use crate::graph::{Graph, Shape};
 use crate::random::Seed;
@@ -138,7 +138,7 @@ fn declare_properties(library: &mut Library) {
     let host = library.host();
     library
         .property("alphas", move |net: Network| Ok(alphas_by_name(&host, net.alphas())))
-        .writable(|net: Network, values: Map| set_alphas(&net, &values))
+        .writable(|net: Network, values: Map| set_alphas(net.alphas(), &values))
         .doc(
             r#"
             The architecture parameters: a map with one parameter per kind of cell, edges × ops, and with `edge_weights`
@@ -263,7 +263,7 @@ fn declare_weights(library: &mut Library) {
         .doc("Gives the network other weights: all with a flat tensor, or those in a map of tensors by name.")
         .example_after(SMALL, r#"net.set_weights(#{ "head.bias": net.weight("head.bias") * 0.0 });"#);
     library
-        .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| set_alphas(&net, &alphas))
+        .method("set_alphas", &["net", "alphas"], |net: Network, alphas: Map| set_alphas(net.alphas(), &alphas))
         .doc("Gives the alphas in a map other values, by name; the others stay.")
         .example_after(SMALL, "net.set_alphas(#{ normal: net.alphas.normal * 0.0 });");
 }
@@ -362,7 +362,7 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) ->
 }
 
 /// The k-th network of a script has the k-th seed.
-pub(super) fn network_seed(host: &Host) -> Seed {
+pub(in crate::script::nouns) fn network_seed(host: &Host) -> Seed {
     Seed(host.draw("network").next_u64())
 }
 
@@ -376,25 +376,6 @@ fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
     })?;
     let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
     net.set_named(&named.collect::<Result<Vec<_>>>()?)
-}
-
-/// Moves the alphas named in a map: all of them or, where one does not fit, none.
-fn set_alphas(net: &Network, values: &Map) -> Result<()> {
-    let mut moves = Vec::new();
-    for (name, value) in values {
-        let parameter = net.alphas().get(name)?;
-        let given = value.read_lock::<Tensor>();
-        if given.is_some_and(|given| given.parameter().is_some_and(|given| given.is(parameter))) {
-            // Its own handle, as setting one entry of `net.alphas` gives back the others.
-            continue;
-        }
-        let value = Blocks::tensor(name, value)?;
-        if value.dims() != parameter.dims() {
-            return Err(Error::user(format!("alphas \"{name}\" are {:?}, not {:?}", parameter.dims(), value.dims())));
-        }
-        moves.push((parameter, value.to_dtype(parameter.dtype())?));
-    }
-    moves.into_iter().try_for_each(|(parameter, value)| parameter.set(&value))
 }
 
 fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {

@@ -8,7 +8,9 @@ use crate::script::binding::describe_value;
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::script::nouns::json::to_json;
+use crate::script::nouns::language::HiddenStates;
 use crate::script::nouns::learn::Optimizer;
+use crate::space::recurrent::{LanguageModel, RecurrentGenotype};
 use crate::space::{Genotype, Network};
 use crate::{Error, Parameter, Result};
 use candle_core::Device;
@@ -53,6 +55,8 @@ fn add(all: &mut Vec<Listed>, value: &Dynamic) -> Result<()> {
     let parameter = value.read_lock::<Tensor>().and_then(|tensor| tensor.parameter().cloned());
     let found = None
         .or_else(|| value.read_lock::<Network>().map(|net| Listed::Network(net.clone())))
+        .or_else(|| value.read_lock::<LanguageModel>().map(|model| Listed::LanguageModel(model.clone())))
+        .or_else(|| value.read_lock::<HiddenStates>().map(|hidden| Listed::HiddenStates(hidden.clone())))
         .or_else(|| value.read_lock::<Optimizer>().map(|optimizer| Listed::Optimizer(optimizer.clone())))
         .or_else(|| value.read_lock::<Batches>().map(|batches| Listed::Batches(batches.clone())))
         .or_else(|| value.read_lock::<Windows>().map(|windows| Listed::Windows(windows.clone())))
@@ -69,6 +73,8 @@ fn add(all: &mut Vec<Listed>, value: &Dynamic) -> Result<()> {
 /// Something that a script lists.
 enum Listed {
     Network(Network),
+    LanguageModel(LanguageModel),
+    HiddenStates(HiddenStates),
     Optimizer(Optimizer),
     Batches(Batches),
     Windows(Windows),
@@ -80,8 +86,11 @@ impl Listed {
     fn parameters(&self) -> Vec<Parameter> {
         match self {
             Self::Network(net) => net.alphas().parameters().into_iter().chain([net.weights().clone()]).collect(),
+            Self::LanguageModel(model) => {
+                model.alphas().parameters().into_iter().chain([model.weights().clone()]).collect()
+            }
             Self::Parameter(parameter) => vec![parameter.clone()],
-            Self::Optimizer(_) | Self::Batches(_) | Self::Windows(_) => vec![],
+            Self::HiddenStates(_) | Self::Optimizer(_) | Self::Batches(_) | Self::Windows(_) => vec![],
         }
     }
 }
@@ -90,6 +99,8 @@ impl Lasting for Listed {
     fn kind(&self) -> &'static str {
         match self {
             Self::Network(_) => "network",
+            Self::LanguageModel(_) => "language model",
+            Self::HiddenStates(_) => "hidden states",
             Self::Optimizer(_) => "optimizer",
             Self::Batches(_) => "batches",
             Self::Windows(_) => "windows",
@@ -100,6 +111,8 @@ impl Lasting for Listed {
     fn state(&self) -> Result<State> {
         match self {
             Self::Network(net) => net.state(),
+            Self::LanguageModel(model) => model.state(),
+            Self::HiddenStates(hidden) => Ok(hidden.state()),
             Self::Optimizer(optimizer) => optimizer.state(),
             Self::Batches(batches) => {
                 let Position { epoch, index } = batches.position();
@@ -116,6 +129,8 @@ impl Lasting for Listed {
     fn restore(&self, state: &[(String, candle_core::Tensor)]) -> Result<()> {
         match self {
             Self::Network(net) => net.restore(state),
+            Self::LanguageModel(model) => model.restore(state),
+            Self::HiddenStates(hidden) => hidden.restore(state),
             Self::Optimizer(optimizer) => optimizer.restore(state),
             Self::Batches(batches) => {
                 let (epoch, index) = position(state)?;
@@ -174,6 +189,7 @@ fn find<'a>(state: &'a [(String, candle_core::Tensor)], name: &str) -> Result<&'
 const FLOAT: &str = "$float";
 /// … and of this one a genotype.
 const GENOTYPE: &str = "$genotype";
+const RECURRENT_GENOTYPE: &str = "$recurrent_genotype";
 
 /// A script's values as a checkpoint holds them: [`restored`] gives the very same back.
 ///
@@ -195,6 +211,9 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     }
     if let Some(genotype) = value.read_lock::<Genotype>() {
         return Ok(tagged(GENOTYPE, genotype.to_json()));
+    }
+    if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
+        return Ok(tagged(RECURRENT_GENOTYPE, genotype.to_json()));
     }
     let plain = value.is_unit() || value.is_int() || value.is_bool() || value.is_string() || value.is_char();
     match plain {
@@ -223,6 +242,9 @@ fn restore(value: Value) -> Result<Dynamic> {
             match single {
                 Some((tag, value)) if tag == FLOAT => Ok(value_of(value).unwrap_or(f64::NAN).into()),
                 Some((tag, value)) if tag == GENOTYPE => Ok(Dynamic::from(Genotype::from_json(value)?)),
+                Some((tag, value)) if tag == RECURRENT_GENOTYPE => {
+                    Ok(Dynamic::from(RecurrentGenotype::from_json(value)?))
+                }
                 _ => restored(fields).map(Dynamic::from_map),
             }
         }

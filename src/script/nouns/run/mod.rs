@@ -10,6 +10,7 @@ use crate::data::text::Windows;
 use crate::run::{Entry, MixingWeights, Run};
 use crate::script::binding::{Argument, Library, List, Options, ScriptType, describe_value};
 use crate::script::nouns::json::to_json;
+use crate::space::recurrent::LanguageModel;
 use crate::space::{NamedMixing, Network};
 use crate::{Error, Result};
 use lasting::{kept, restored};
@@ -226,6 +227,9 @@ fn mixing_weights(alphas: &Dynamic) -> Result<BTreeMap<String, MixingWeights>> {
     if let Some(network) = alphas.read_lock::<Network>() {
         return of_supernet(&network);
     }
+    if let Some(model) = alphas.read_lock::<LanguageModel>() {
+        return of_recurrent_supernet(&model);
+    }
     let kinds = alphas.as_map_ref().map_err(|_| {
         Error::user(format!("plot_alphas takes a supernet or a map, not {}", describe_value(alphas)))
             .hint("for example #{ normal: #{ ops: DARTS_OPS, values: softmax(net.alphas[\"normal\"], 1) } }")
@@ -268,6 +272,16 @@ fn of_supernet(network: &Network) -> Result<BTreeMap<String, MixingWeights>> {
     let weights =
         |NamedMixing { name, columns, rows }| MixingWeights::of_cell(columns, rows).map(|weights| (name, weights));
     network.mixing_by_name()?.into_iter().map(weights).collect()
+}
+
+/// The softmax of a recurrent supernet's alphas.
+fn of_recurrent_supernet(model: &LanguageModel) -> Result<BTreeMap<String, MixingWeights>> {
+    let (_, activations) = model.space()?;
+    let of = |p: candle_core::Tensor| -> Result<(String, MixingWeights)> {
+        let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
+        Ok(("recurrent".to_string(), MixingWeights::of_recurrent_cell(activations.to_vec(), values)?))
+    };
+    model.relax(model.alphas())?.into_iter().map(of).collect()
 }
 
 /// A loop over a run's epochs, not yet begun.

@@ -1,0 +1,165 @@
+//! The objective of language modelling: the mean surprise at the next word over a window, with hidden states carried
+//! from window to window (`docs/darts.md` B2).
+
+use super::bilevel::{self, Objective, Order, Relax, Split};
+use crate::engine::Mode;
+use crate::space::dropout;
+use crate::space::recurrent::{Hidden, LanguageModel, Passed};
+use crate::{Error, Result, interrupt};
+use candle_core::{DType, Tensor};
+use std::cell::RefCell;
+
+/// A window: words and the words that follow, time × batch each, and the hidden states before it.
+#[derive(Clone)]
+pub struct Excerpt {
+    pub words: Tensor,
+    pub next: Tensor,
+    pub hidden: Hidden,
+}
+
+/// Penalties on activations (Merity, McCann and Socher 2017), added to the loss that trains weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Penalties {
+    /// Times the mean square of what the decoder sees.
+    pub activation: f64,
+    /// Times the mean square of the change from one time step to the next, before dropout.
+    pub slowness: f64,
+}
+
+impl Penalties {
+    fn of(&self, passed: &Passed) -> Result<Option<Tensor>> {
+        let mut terms = Vec::new();
+        if self.activation != 0.0 {
+            terms.push((dropout::activity(&passed.output)? * self.activation)?);
+        }
+        if self.slowness != 0.0 {
+            terms.push((dropout::slowness(&passed.raw)? * self.slowness)?);
+        }
+        match terms.len() {
+            0 => Ok(None),
+            _ => Ok(Some(Tensor::stack(&terms, 0)?.sum_all()?)),
+        }
+    }
+}
+
+struct Modelling<'a> {
+    model: &'a LanguageModel,
+    train: &'a Excerpt,
+    valid: Option<&'a Excerpt>,
+    penalties: Penalties,
+    /// The states after the last pass over each split.
+    after: RefCell<[Option<Hidden>; 2]>,
+}
+
+impl Objective for Modelling<'_> {
+    fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor> {
+        let excerpt = match split {
+            Split::Train => self.train,
+            Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation window"))?,
+        };
+        let passed = self.model.pass(&excerpt.words, &excerpt.hidden, w, p, mode)?;
+        let mut loss = self.model.surprise(&passed, &excerpt.next, w)?.mean_all()?;
+        if let (Split::Train, Some(penalty)) = (split, self.penalties.of(&passed)?) {
+            loss = (loss + penalty)?;
+        }
+        self.after.borrow_mut()[split as usize] = Some(passed.hidden);
+        Ok(loss)
+    }
+}
+
+impl Modelling<'_> {
+    fn after(self, split: Split) -> Result<Hidden> {
+        let [train, valid] = self.after.into_inner();
+        let of_split = if split == Split::Train { train } else { valid };
+        of_split.ok_or_else(|| Error::run("no window has passed"))
+    }
+}
+
+/// Loss, gradient of the flat weights on one window, and the hidden states after it.
+///
+/// # Errors
+/// Those of the relaxation and of the pass.
+pub fn language_gradient(
+    model: &LanguageModel,
+    window: &Excerpt,
+    relax: Option<&Relax>,
+    penalties: Penalties,
+) -> Result<(f64, Tensor, Hidden)> {
+    let objective = Modelling { model, train: window, valid: None, penalties, after: RefCell::default() };
+    let default = |alphas: &_| model.relax(alphas);
+    let (loss, gradient) =
+        bilevel::weight_gradient(&objective, model.weights(), model.alphas(), relax.unwrap_or(&default))?;
+    Ok((loss, gradient, objective.after(Split::Train)?))
+}
+
+/// Validation loss, its gradient for every alpha, and the hidden states after the validation window; see
+/// [`bilevel::alpha_gradient`]. Penalties take no part.
+///
+/// # Errors
+/// Those of the relaxation and of the passes.
+pub fn language_alpha_gradient(
+    model: &LanguageModel,
+    train: &Excerpt,
+    valid: &Excerpt,
+    relax: Option<&Relax>,
+    order: &Order,
+) -> Result<(f64, Vec<Tensor>, Hidden)> {
+    let penalties = Penalties::default();
+    let objective = Modelling { model, train, valid: Some(valid), penalties, after: RefCell::default() };
+    let default = |alphas: &_| model.relax(alphas);
+    let (loss, gradient) =
+        bilevel::alpha_gradient(&objective, model.weights(), model.alphas(), relax.unwrap_or(&default), order)?;
+    Ok((loss, gradient, objective.after(Split::Valid)?))
+}
+
+/// How surprised a model is by a text, on average.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Surprise {
+    /// Mean negative log-likelihood of a token, in nats.
+    pub loss: f64,
+    /// Tokens that were predicted.
+    pub tokens: usize,
+}
+
+impl Surprise {
+    /// e to the loss.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+}
+
+/// The mean surprise over windows in order, hidden states carried along from zeros, nothing dropped. Hears Ctrl-C
+/// between windows.
+///
+/// # Errors
+/// No windows, those of different columns; those of the passes.
+pub fn evaluate_language(
+    model: &LanguageModel,
+    windows: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
+    p: Option<&[Tensor]>,
+) -> Result<Surprise> {
+    let p = match p {
+        Some(p) => p.iter().map(Tensor::detach).collect::<Vec<_>>(),
+        None => model.relax(model.alphas())?.iter().map(Tensor::detach).collect(),
+    };
+    let w = model.weights().detached();
+    let (mut total, mut tokens) = (0.0, 0);
+    let mut hidden: Option<Hidden> = None;
+    for window in windows {
+        interrupt::check()?;
+        let (words, next) = window?;
+        let before = match hidden.take() {
+            Some(hidden) => hidden,
+            None => model.zero_hidden(words.dims()[1])?,
+        };
+        let passed = model.pass(&words, &before, &w, &p, Mode::Evaluation)?;
+        let surprise = model.surprise(&passed, &next, &w)?;
+        total += surprise.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+        tokens += next.elem_count();
+        hidden = Some(passed.hidden);
+    }
+    match tokens {
+        0 => Err(Error::user("there is nothing to evaluate: no windows")),
+        _ => Ok(Surprise { loss: total / tokens as f64, tokens }),
+    }
+}

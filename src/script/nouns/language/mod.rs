@@ -1,0 +1,39 @@
+//! The noun `language`: recurrent cells and the language models made of them.
+
+mod genotype;
+mod hidden;
+mod learning;
+mod making;
+mod predict;
+mod weights;
+
+pub use hidden::HiddenStates;
+
+use crate::script::binding::{Library, ScriptType};
+use crate::space::recurrent::{LanguageModel, RecurrentGenotype};
+
+impl ScriptType for LanguageModel {
+    const NAME: &'static str = "language_model";
+}
+
+impl ScriptType for RecurrentGenotype {
+    const NAME: &'static str = "recurrent_genotype";
+}
+
+pub fn declare(library: &mut Library) {
+    library.noun("language", "Recurrent cells, and the language models made of them.");
+    library.kind::<LanguageModel>("Embedded words, layers of recurrent cells, a decoder tied to the embedding.");
+    library.kind::<HiddenStates>("What a model's layers carry from one window to the next.");
+    library.kind::<RecurrentGenotype>("A discrete recurrent cell: for each node an activation and the state it reads.");
+    making::declare(library);
+    weights::declare(library);
+    hidden::declare(library);
+    learning::declare(library);
+    predict::declare(library);
+    genotype::declare(library);
+}
+
+/// What examples with a small model begin with.
+const SMALL: &str = r#"let data = text("austen", #{ vocabulary: 200 });
+let net = recurrent_supernet(data, #{ hidden: 6, nodes: 2 });
+let train = data.train.windows(4, #{ length: 5 });"#;

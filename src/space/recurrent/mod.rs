@@ -1,0 +1,24 @@
+//! Recurrent cells and the language models that they make (`docs/darts.md` B).
+//!
+//! Everything is a function over the step graph's builder: [`Activations`] knows the candidates by name, `cells` lays
+//! them out as a search cell or a genotype's, beside the other cells of the literature; a [`LanguageModel`] has an
+//! embedding, layers of one kind of cell, and a decoder tied to the embedding.
+
+pub mod activations;
+mod catalogue;
+pub mod cells;
+mod derive;
+mod dropouts;
+mod genotype;
+mod model;
+mod passes;
+mod recipe;
+
+pub use activations::{Activation, Activations, DARTS_ACTIVATIONS};
+pub use catalogue::{PublishedCell, recurrent_cell, recurrent_cells};
+pub use derive::{derive, random_cell};
+pub use dropouts::Dropouts;
+pub use genotype::RecurrentGenotype;
+pub use model::LanguageModel;
+pub use passes::{Hidden, Passed};
+pub use recipe::{CellRecipe, LanguageRecipe};
