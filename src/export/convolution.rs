@@ -3,12 +3,10 @@
 //! At inference a batch norm is an affine map of each channel, scale · x + shift. Behind a convolution it can be taken
 //! into the weights: exact but for rounding, which is why scale and shift are worked out in f64 and rounded once.
 
+use super::norm::{EPSILON, batch_norm};
 use super::primitives::{Value, Writer};
-use super::sheet::{float, int, ints};
+use super::sheet::{int, ints};
 use crate::graph::{Conv, Node, Op};
-
-/// Added to the variance, as the engine does.
-const EPSILON: f64 = 1e-5;
 
 /// What a channel is multiplied by, then what is added.
 type Affine = (f64, f64);
@@ -121,30 +119,14 @@ impl Writer<'_> {
         let x = self.map(input);
         let graph = self.source.graph;
         let info = &graph.norms()[norm];
-        let channels = [info.channels];
-        let (scale, shift) = match affine {
-            Some(indices) => {
-                let [gamma, beta] = indices.map(|index| {
-                    let weight = &graph.weights()[index];
-                    self.sheet.floats(&weight.name, &channels, self.source.weights[weight.range()].iter().copied())
-                });
-                (gamma, beta)
-            }
-            None => (self.sheet.constantly(1.0, &channels), self.sheet.constantly(0.0, &channels)),
-        };
-        let [mean, variance] =
-            [("running_mean", info.mean()), ("running_var", info.variance())].map(|(what, range)| {
-                let values = self.source.statistics[range].iter().copied();
-                self.sheet.floats(&format!("{}.{what}", info.name), &channels, values)
-            });
-        let attributes = vec![float("epsilon", EPSILON as f32)];
-        let inputs = [x, scale, shift, mean, variance];
-        Value::Map(self.sheet.node(
-            "BatchNormalization",
-            &inputs.each_ref().map(String::as_str),
-            &info.name,
-            attributes,
-        ))
+        let affine = affine.map(|indices| {
+            indices.map(|index| {
+                let weight = &graph.weights()[index];
+                let values = self.source.weights[weight.range()].iter().copied();
+                self.sheet.floats(&weight.name, &[info.channels], values)
+            })
+        });
+        Value::Map(batch_norm(&mut self.sheet, &x, &info.name, info, self.source.statistics, affine))
     }
 
     /// A batch norm as one affine map per channel.

@@ -1,30 +1,12 @@
-//! A whole ONNX file: versions, input, output, metadata, and the nodes in between.
+//! A network of images as an ONNX file: its input, perhaps normalised, the nodes in between, and the logits.
 
+use super::file::{BATCH, Dim, assemble, floats_of};
 use super::primitives::Writer;
-use super::proto::{
-    DataType, DimensionProto, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorShapeProto,
-    TensorTypeProto, TypeProto, ValueInfoProto,
-};
+use super::proto::ModelProto;
 use super::sheet::Sheet;
 use super::source::{INPUT, OUTPUT, Source};
 use crate::graph::Shape;
 use crate::{Error, Result};
-use prost::Message;
-
-/// The operators' version. 13 (December 2020) is the first in which all that is used here has its present form (axes as
-/// inputs), and nothing used here changed its meaning later, so a newer number would only shut out older readers:
-/// onnxruntime reads 13 since 1.6, TensorRT 8.4 reads up to 13, and onnxruntime's quantisation by channel asks for 13
-/// at least. Of the operators that can occur TensorRT 8.4 lacks only noise (RandomNormalLike).
-pub const OPSET: i64 = 13;
-
-/// The file format's version, the one that belongs to [`OPSET`] (ONNX 1.8).
-pub const IR_VERSION: i64 = 7;
-
-/// The name of the dimension that each run chooses.
-const BATCH: &str = "batch";
-
-/// Protobuf's limit for a message.
-const MOST_BYTES: usize = i32::MAX as usize;
 
 /// What pixels from 0 to 1 go through before they enter a network: (pixel − mean) / std, one number per channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,36 +44,12 @@ pub fn model(source: Source<'_>, options: &OnnxOptions) -> Result<ModelProto> {
         None => INPUT.to_string(),
     };
     let sheet = Writer::new(source, sheet, images, options.fold_norms).write();
-    let entry = |(key, value): &(String, String)| StringStringEntryProto { key: key.clone(), value: value.clone() };
-    Ok(ModelProto {
-        ir_version: IR_VERSION,
-        producer_name: "candlewick".into(),
-        producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(GraphProto {
-            node: sheet.nodes,
-            name: if options.name.is_empty() { "network".into() } else { options.name.clone() },
-            initializer: sheet.initializers,
-            input: vec![value_info(INPUT, &[shape.channels, shape.height, shape.width])],
-            output: vec![value_info(OUTPUT, &[graph.shape(source.logits).channels])],
-        }),
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
-        metadata_props: options.metadata.iter().map(entry).collect(),
-    })
-}
-
-/// The bytes of the file.
-///
-/// # Errors
-/// More than the 2 GiB that a protobuf message can have.
-pub fn encode(model: &ModelProto) -> Result<Vec<u8>> {
-    let length = model.encoded_len();
-    if length > MOST_BYTES {
-        return Err(Error::user(format!(
-            "the network would be an ONNX file of {length} bytes, but such files end at {MOST_BYTES}"
-        ))
-        .hint("export a smaller network"));
-    }
-    Ok(model.encode_to_vec())
+    let dims =
+        |fixed: &[usize]| std::iter::once(BATCH).chain(fixed.iter().map(|&dim| Dim::Is(dim))).collect::<Vec<_>>();
+    let input = floats_of(INPUT, &dims(&[shape.channels, shape.height, shape.width]));
+    let output = floats_of(OUTPUT, &dims(&[graph.shape(source.logits).channels]));
+    let name = if options.name.is_empty() { "network" } else { &options.name };
+    Ok(assemble(name, sheet, vec![input], vec![output], &options.metadata))
 }
 
 fn check(source: &Source<'_>) -> Result<()> {
@@ -131,13 +89,4 @@ fn normalise(sheet: &mut Sheet, normalisation: &Normalisation, images: Shape) ->
     let std = sheet.floats("normalise.std", &dims, std.iter().copied());
     let centred = sheet.node("Sub", &[INPUT, &mean], "normalise.centred", vec![]);
     Ok(sheet.node("Div", &[&centred, &std], "normalise", vec![]))
-}
-
-/// A tensor of floats whose first dimension each run chooses.
-fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
-    let batch = DimensionProto { dim_param: Some(BATCH.into()), dim_value: None };
-    let fixed = dims.iter().map(|&dim| DimensionProto { dim_value: Some(dim as i64), dim_param: None });
-    let shape = Some(TensorShapeProto { dim: std::iter::once(batch).chain(fixed).collect() });
-    let tensor_type = Some(TensorTypeProto { elem_type: DataType::Float.into(), shape });
-    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
 }

@@ -1,6 +1,6 @@
 //! The nodes and constants of an ONNX graph while it is being written, every name once.
 
-use super::proto::{AttributeProto, AttributeType, DataType, NodeProto, TensorProto};
+use super::proto::{AttributeProto, AttributeType, DataType, GraphProto, NodeProto, TensorProto};
 use std::collections::{HashMap, HashSet};
 
 /// Nodes and constants so far.
@@ -23,14 +23,30 @@ impl Sheet {
     /// Adds a node with one output, called `name` or, where that is taken, something like it. Gives the output's name.
     pub fn node(&mut self, operator: &str, inputs: &[&str], name: &str, attributes: Vec<AttributeProto>) -> String {
         let name = self.free(name);
-        self.nodes.push(NodeProto {
-            input: inputs.iter().map(|input| input.to_string()).collect(),
-            output: vec![name.clone()],
-            name: name.clone(),
-            op_type: operator.to_string(),
-            attribute: attributes,
-        });
+        let inputs = inputs.iter().map(|input| input.to_string()).collect();
+        self.many(operator, inputs, vec![name.clone()], &name, attributes);
         name
+    }
+
+    /// Adds a node with several outputs, whose names the caller keeps, called `name`.
+    pub fn many(
+        &mut self,
+        operator: &str,
+        inputs: Vec<String>,
+        outputs: Vec<String>,
+        name: &str,
+        attributes: Vec<AttributeProto>,
+    ) {
+        let (name, op_type) = (name.to_string(), operator.to_string());
+        self.nodes.push(NodeProto { input: inputs, output: outputs, name, op_type, attribute: attributes });
+    }
+
+    /// The nodes that `write` adds, for a graph within this one: it reads this one's constants, and no name
+    /// comes twice. What it shares with others must be constants.
+    pub fn within(&mut self, write: impl FnOnce(&mut Sheet)) -> Vec<NodeProto> {
+        let outer = std::mem::take(&mut self.nodes);
+        write(self);
+        std::mem::replace(&mut self.nodes, outer)
     }
 
     /// Adds a constant of the given shape. Gives its name.
@@ -92,7 +108,8 @@ impl Sheet {
         name
     }
 
-    fn free(&mut self, name: &str) -> String {
+    /// A name that nothing has yet: `name` or something like it.
+    pub fn free(&mut self, name: &str) -> String {
         let mut chosen = name.to_string();
         let mut number = 2u64;
         while !self.taken.insert(chosen.clone()) {
@@ -111,6 +128,11 @@ pub(super) fn int(name: &str, value: usize) -> AttributeProto {
 pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     let ints = values.iter().map(|&value| value as i64).collect();
     AttributeProto { name: name.to_string(), ints, r#type: AttributeType::Ints.into(), ..AttributeProto::default() }
+}
+
+pub(super) fn graph(name: &str, value: GraphProto) -> AttributeProto {
+    let r#type = AttributeType::Graph.into();
+    AttributeProto { name: name.to_string(), g: Some(value), r#type, ..AttributeProto::default() }
 }
 
 pub(super) fn float(name: &str, value: f32) -> AttributeProto {

@@ -18,7 +18,7 @@ pub const MOST_VALUES: usize = 1 << 28;
 pub const MOST_WEIGHTS: usize = 1 << 31;
 
 /// Checks that an option lies between 1 and `most`.
-pub(super) fn at_least_one(option: &str, value: usize, most: usize) -> Result<()> {
+pub(crate) fn at_least_one(option: &str, value: usize, most: usize) -> Result<()> {
     match (1..=most).contains(&value) {
         true => Ok(()),
         false => Err(Error::user(format!("`{option}` must be from 1 to {most}, not {value}"))),

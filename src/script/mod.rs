@@ -59,6 +59,7 @@ pub use binding::{Argument, List, Mismatch, Options, Output, ScriptType, Spec, l
 pub use binding::{Call, Failure, Native, Sources, engine, quiet_panics};
 pub use binding::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
 pub use host::{Held, Host, Meter, ParamValue, Setup};
+pub use nouns::language::ExportedLanguage;
 pub use nouns::network::{onnx::Exported, saved::legend_of};
 pub use nouns::param::{Listing, Param};
 pub use nouns::{Tensor, catalogue, declare};

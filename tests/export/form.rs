@@ -1,60 +1,18 @@
 //! The file's form, read back: versions, input and output, names, what is left out, and what folding leaves.
 
 use super::networks::{cifar, densenet, discrete, onnx, own};
-use candlewick::export::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use super::read_back::{count, described, numbers, read_back};
+use candlewick::export::proto::GraphProto;
 use candlewick::export::{INPUT, Normalisation, OUTPUT, OnnxOptions, Source, encode, model};
 use candlewick::graph::{Graph, Shape};
 use candlewick::space::{DiscreteOptions, Network};
-use prost::Message;
-use std::collections::HashSet;
 
 fn folded() -> OnnxOptions {
     OnnxOptions { fold_norms: true, ..OnnxOptions::default() }
 }
 
-/// Encoded and decoded again; checks that every name is there before it is read, and only once.
 fn graph_of(network: &Network, options: &OnnxOptions) -> GraphProto {
-    let bytes = encode(&onnx(network, options).unwrap()).unwrap();
-    let model = ModelProto::decode(bytes.as_slice()).unwrap();
-    assert_eq!((model.ir_version, model.opset_import.len(), model.opset_import[0].version), (7, 1, 13));
-    assert_eq!((model.producer_name.as_str(), model.opset_import[0].domain.as_str()), ("candlewick", ""));
-    let graph = model.graph.unwrap();
-    let mut known: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
-    for constant in &graph.initializer {
-        assert!(known.insert(&constant.name), "{} comes twice", constant.name);
-        let numbers: i64 = constant.dims.iter().product();
-        assert_eq!(constant.raw_data.len() as i64, numbers * if constant.data_type == 7 { 8 } else { 4 });
-    }
-    let mut names = HashSet::new();
-    let mut read = HashSet::new();
-    for node in &graph.node {
-        for input in &node.input {
-            assert!(known.contains(input.as_str()), "{} reads {input} before it is made", node.name);
-            read.insert(input.as_str());
-        }
-        assert!(node.output.iter().all(|output| known.insert(output)), "{} makes a value again", node.name);
-        assert!(names.insert(&node.name), "two nodes {}", node.name);
-    }
-    read.extend(graph.output.iter().map(|output| output.name.as_str()));
-    let idle: Vec<&str> = known.into_iter().filter(|name| !read.contains(name)).collect();
-    assert!(idle.is_empty(), "nobody reads {idle:?}");
-    graph
-}
-
-fn count(graph: &GraphProto, operator: &str) -> usize {
-    graph.node.iter().filter(|node| node.op_type == operator).count()
-}
-
-fn numbers(tensor: &TensorProto) -> Vec<f32> {
-    tensor.raw_data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
-}
-
-/// A name, and dimensions as numbers or names.
-fn described(value: &ValueInfoProto) -> (String, Vec<String>) {
-    let tensor = value.r#type.clone().unwrap().tensor_type.unwrap();
-    assert_eq!(tensor.elem_type, 1);
-    let dims = tensor.shape.unwrap().dim.into_iter();
-    (value.name.clone(), dims.map(|dim| dim.dim_param.unwrap_or_else(|| dim.dim_value.unwrap().to_string())).collect())
+    read_back(&onnx(network, options).unwrap()).graph.unwrap()
 }
 
 #[test]
@@ -62,8 +20,8 @@ fn a_file_holds_the_network_by_its_names_and_not_its_auxiliary_head() {
     let network = discrete("DARTS_V2", &DiscreteOptions { auxiliary: true, drop_path: true, ..cifar() });
     let graph = graph_of(&network, &OnnxOptions::default());
     let dims = |dims: &[&str]| dims.iter().map(|dim| dim.to_string()).collect::<Vec<_>>();
-    assert_eq!(described(&graph.input[0]), (INPUT.to_string(), dims(&["batch", "3", "32", "32"])));
-    assert_eq!(described(&graph.output[0]), (OUTPUT.to_string(), dims(&["batch", "10"])));
+    assert_eq!(described(&graph.input[0]), (INPUT.to_string(), 1, dims(&["batch", "3", "32", "32"])));
+    assert_eq!(described(&graph.output[0]), (OUTPUT.to_string(), 1, dims(&["batch", "10"])));
     assert_eq!((graph.input.len(), graph.output.len()), (1, 1));
 
     let flat = network.weights().detached().to_vec1::<f32>().unwrap();

@@ -1,5 +1,5 @@
 """Runs ONNX files: reads a list of them from the JSON file that is its one argument, checks each by ONNX's own checker,
-and writes what onnxruntime makes of their inputs. Tensors are raw little-endian float32 files."""
+and writes what onnxruntime makes of their inputs. Tensors are raw little-endian files; outputs are float32."""
 
 import json
 import sys
@@ -15,7 +15,11 @@ for case in json.load(open(sys.argv[1])):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(case["model"], options, providers=["CPUExecutionProvider"])
     for run in case["runs"]:
-        images = numpy.fromfile(run["input"], dtype="<f4").reshape(run["shape"])
-        (logits,) = session.run(["logits"], {"images": images})
-        assert logits.dtype == numpy.float32 and logits.ndim == 2 and len(logits) == len(images), logits.shape
-        logits.astype("<f4").tofile(run["output"])
+        inputs = {
+            name: numpy.fromfile(given["file"], dtype=given["type"]).reshape(given["shape"])
+            for name, given in run["inputs"].items()
+        }
+        wanted = run["outputs"]
+        for name, value in zip(wanted, session.run(list(wanted), inputs)):
+            assert value.dtype == numpy.float32 and list(value.shape) == wanted[name]["shape"], (name, value.shape)
+            value.astype("<f4").tofile(wanted[name]["file"])

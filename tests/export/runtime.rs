@@ -1,57 +1,13 @@
-//! Exported files in onnxruntime against the engine's evaluation.
-//!
-//! The first test makes a Python environment with onnxruntime below `target/tmp` and later ones find it there. Where
-//! that fails (no Python, no network) the tests are skipped, or fail with `CANDLEWICK_REQUIRE=1`.
+//! Exported networks of images in onnxruntime against the engine's evaluation.
 
 use super::networks::{cifar, densenet, discrete, images, onnx, own, settled, small};
+use super::onnxruntime::{Run, Session, close, run, values};
 use candle_core::{Device, Tensor};
 use candlewick::engine::Mode;
-use candlewick::export::{Normalisation, OnnxOptions, encode};
+use candlewick::export::{INPUT, Normalisation, OUTPUT, OnnxOptions, encode};
 use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape};
 use candlewick::random::Seed;
 use candlewick::space::{DiscreteOptions, Network, Stem, Supernet, SupernetOptions, catalogue};
-use serde_json::json;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-
-const PACKAGES: [&str; 3] = ["onnxruntime", "numpy", "onnx"];
-
-/// A Python that knows onnxruntime.
-fn python() -> Option<&'static Path> {
-    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(|| environment(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("onnxruntime"))) {
-        Ok(python) => Some(python),
-        Err(reason) => {
-            crate::require::skipped(&format!("there is no onnxruntime to compare with: {reason}"));
-            None
-        }
-    }
-}
-
-fn environment(folder: &Path) -> Result<PathBuf, String> {
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    // Written last, so an unfinished environment is replaced.
-    let ready = folder.join("ready");
-    if ready.exists() {
-        return Ok(python);
-    }
-    let _ = std::fs::remove_dir_all(folder);
-    finish(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "0", "--timeout", "10"];
-    finish(Command::new(&python).args(pip).args(PACKAGES))?;
-    std::fs::write(&ready, PACKAGES.join(" ")).map_err(|error| error.to_string())?;
-    Ok(python)
-}
-
-fn finish(command: &mut Command) -> Result<(), String> {
-    let ended = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let told = String::from_utf8_lossy(&ended.stderr);
-    match ended.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}", told.trim_end())),
-    }
-}
 
 /// A network, and how it is exported.
 struct Case {
@@ -64,48 +20,48 @@ fn case(name: &str, network: Network) -> Case {
     Case { name: name.to_string(), network, normalise: None }
 }
 
-fn floats(path: &Path) -> Vec<f32> {
-    std::fs::read(path).unwrap().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+/// What onnxruntime made of images.
+struct Found {
+    /// What was run, for messages.
+    name: String,
+    /// Of the case.
+    number: usize,
+    images: Tensor,
+    logits: Vec<f32>,
 }
 
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
-}
-
-/// What onnxruntime makes of each case, folded and not, at batches of these sizes: the images (equal at equal sizes)
-/// and the logits.
-fn run(python: &Path, cases: &[Case], batches: [usize; 2]) -> Vec<(String, usize, Tensor, Vec<f32>)> {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut listed, mut expected) = (vec![], vec![]);
+/// Each case, folded and not, at batches of these sizes; batches of one size are the same images.
+fn run_cases(cases: &[Case], batches: [usize; 2]) -> Option<Vec<Found>> {
+    let (mut sessions, mut found) = (vec![], vec![]);
     for (number, Case { name, network, normalise }) in cases.iter().enumerate() {
         for fold_norms in [false, true] {
             let options = OnnxOptions { fold_norms, normalise: normalise.clone(), ..OnnxOptions::default() };
-            let path = |what: &str| folder.path().join(format!("{number}-{fold_norms}-{what}"));
-            let model = path("network.onnx");
-            std::fs::write(&model, encode(&onnx(network, &options).unwrap()).unwrap()).unwrap();
-            let mut runs = vec![];
-            for (index, batch) in batches.into_iter().enumerate() {
-                let x = images(network, batch, 7 + batch as u64);
-                let (input, output) = (path(&format!("images-{index}")), path(&format!("logits-{index}")));
-                let bytes: Vec<u8> = values(&x).into_iter().flat_map(f32::to_le_bytes).collect();
-                std::fs::write(&input, bytes).unwrap();
-                runs.push(json!({ "input": input, "output": output, "shape": x.dims() }));
-                expected.push((format!("{name}, fold norms: {fold_norms}, batch {batch}"), number, x, output));
-            }
-            listed.push(json!({ "model": model, "runs": runs }));
+            let file = encode(&onnx(network, &options).unwrap()).unwrap();
+            let runs = batches.map(|batch| {
+                let images = images(network, batch, 7 + batch as u64);
+                let run = logits_of(images.clone(), network.classes());
+                let name = format!("{name}, fold norms: {fold_norms}, batch {batch}");
+                found.push(Found { name, number, images, logits: vec![] });
+                run
+            });
+            sessions.push(Session { file, runs: runs.into() });
         }
     }
-    let list = folder.path().join("list.json");
-    std::fs::write(&list, json!(listed).to_string()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/run.py");
-    finish(Command::new(python).arg(script).arg(&list)).unwrap();
-    expected.into_iter().map(|(name, number, x, output)| (name, number, x, floats(&output))).collect()
+    for (found, mut outputs) in found.iter_mut().zip(run(&sessions)?.into_iter().flatten()) {
+        found.logits = outputs.remove(OUTPUT).unwrap();
+    }
+    Some(found)
+}
+
+fn logits_of(images: Tensor, classes: usize) -> Run {
+    let outputs = vec![(OUTPUT.to_string(), vec![images.dims()[0], classes])];
+    Run { inputs: vec![(INPUT.to_string(), images)], outputs }
 }
 
 /// Compares every case with the engine, to 1e-5 of the largest logit.
 fn compare(cases: &[Case]) {
-    let Some(python) = python() else { return };
-    for (name, number, x, got) in run(python, cases, [1, 5]) {
+    let Some(found) = run_cases(cases, [1, 5]) else { return };
+    for Found { name, number, images: x, logits: got } in found {
         let Case { network, normalise, .. } = &cases[number];
         let x = match normalise {
             Some(Normalisation { mean, std }) => {
@@ -122,16 +78,6 @@ fn compare(cases: &[Case]) {
             assert!(spread > 1e-3 * largest, "{name}: two images differ by {spread:e} at logits up to {largest}");
         }
     }
-}
-
-/// Checks that logits agree to 1e-5 of the largest, which it gives.
-#[track_caller]
-fn close(name: &str, expected: &[f32], got: &[f32]) -> f32 {
-    assert_eq!(expected.len(), got.len(), "{name}");
-    let largest = expected.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
-    let error = expected.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-    assert!(error <= 1e-5 * largest, "{name}: off by {error:e} at logits up to {largest}");
-    largest
 }
 
 #[test]
@@ -197,20 +143,15 @@ save_tensors("expected.safetensors", logits);
 fn what_a_script_built_is_exported_too() {
     let folder = crate::binary::folder_with(SCRIPTED);
     crate::binary::candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
-    let Some(python) = python() else { return };
     let at = |name: &str| folder.path().join("run").join(name);
     let expected = candle_core::safetensors::load(at("expected.safetensors"), &Device::Cpu).unwrap();
-    let bytes: Vec<u8> = values(&expected["x"]).into_iter().flat_map(f32::to_le_bytes).collect();
-    std::fs::write(at("x"), bytes).unwrap();
-    let case = |k: usize| {
-        let run = json!({ "input": at("x"), "output": at(&format!("l{k}")), "shape": [5, 3, 8, 8] });
-        json!({ "model": at(&format!("{k}.onnx")), "runs": [run] })
+    let session = |k: usize| Session {
+        file: std::fs::read(at(&format!("{k}.onnx"))).unwrap(),
+        runs: vec![logits_of(expected["x"].clone(), 4)],
     };
-    std::fs::write(at("list.json"), json!([case(0), case(1)]).to_string()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/run.py");
-    finish(Command::new(python).arg(script).arg(at("list.json"))).unwrap();
-    for name in ["l0", "l1"] {
-        close(name, &values(&expected[name]), &floats(&at(name)));
+    let Some(found) = run(&[session(0), session(1)]) else { return };
+    for (name, runs) in ["l0", "l1"].into_iter().zip(found) {
+        close(name, &values(&expected[name]), &runs[0][OUTPUT]);
     }
 }
 
@@ -310,21 +251,20 @@ fn networks_without_a_last_linear_layer_end_in_logits_too() {
 
 #[test]
 fn noise_is_standard_normal_and_redrawn_in_every_pass() {
-    let Some(python) = python() else { return };
     let mut g = Graph::new(1, 40, 40);
     let noise = g.noise(g.input(), 1).unwrap();
     let positive = g.relu(noise);
     let mean = g.global_pool(positive);
     g.set_output(mean);
     let cases = [case("noise alone", own(g)), case("noise", discrete("DARTS_minus_cifar10_s4_0", &cifar()))];
-    let runs = run(python, &cases, [4, 4]);
+    let Some(runs) = run_cases(&cases, [4, 4]) else { return };
     for pair in runs.chunks(2) {
-        let (name, _, _, logits) = &pair[0];
+        let Found { name, logits, .. } = &pair[0];
         assert!(logits.iter().all(|logit| logit.is_finite()), "{name}");
-        assert_ne!(logits, &pair[1].3, "{name}: the same images again, other noise");
+        assert_ne!(logits, &pair[1].logits, "{name}: the same images again, other noise");
     }
     // The mean of max(z, 0) is 1/√(2π) for a standard normal z; 1,600 of them are 0.015 off.
-    assert!(runs[0].3.iter().all(|mean| (mean - 0.3989).abs() < 0.06), "{:?}", runs[0].3);
+    assert!(runs[0].logits.iter().all(|mean| (mean - 0.3989).abs() < 0.06), "{:?}", runs[0].logits);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod general;
 mod graph;
 mod inputs;
 mod json;
-mod language;
+pub mod language;
 mod learn;
 pub mod network;
 pub mod param;

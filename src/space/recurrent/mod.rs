@@ -11,6 +11,7 @@ mod derive;
 mod dropouts;
 mod genotype;
 mod model;
+mod parts;
 mod passes;
 mod recipe;
 
@@ -19,6 +20,7 @@ pub use catalogue::{PublishedCell, recurrent_cell, recurrent_cells};
 pub use derive::{derive, random_cell};
 pub use dropouts::Dropouts;
 pub use genotype::RecurrentGenotype;
-pub use model::LanguageModel;
-pub use passes::{Hidden, Passed};
+pub use model::{BIAS, EMBEDDING, LATENT, LanguageModel, PRIOR, PROJECTION};
+pub use parts::LayerParts;
+pub use passes::{Hidden, LEAST, Passed};
 pub use recipe::{CellRecipe, LanguageRecipe};

@@ -15,7 +15,7 @@ use candle_core::{D, DType, Tensor};
 use rand::Rng as _;
 
 /// Keeps the logarithm of a mixture away from zero, as the reference does (Yang et al. 2018).
-const LEAST: f64 = 1e-8;
+pub const LEAST: f64 = 1e-8;
 
 /// What the layers carry from a window to the next: for each layer its states, batch × width. Detached.
 #[derive(Clone, Debug, Default)]

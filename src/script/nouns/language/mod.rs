@@ -4,10 +4,12 @@ mod genotype;
 mod hidden;
 mod learning;
 mod making;
+mod onnx;
 mod predict;
 mod weights;
 
 pub use hidden::HiddenStates;
+pub use onnx::ExportedLanguage;
 
 use crate::script::binding::{Library, ScriptType};
 use crate::space::recurrent::{LanguageModel, RecurrentGenotype};
@@ -30,6 +32,7 @@ pub fn declare(library: &mut Library) {
     hidden::declare(library);
     learning::declare(library);
     predict::declare(library);
+    onnx::declare(library);
     genotype::declare(library);
 }
 

@@ -177,7 +177,7 @@ pub(super) fn legend(net: &Network, options: &Options) -> Result<Legend> {
 }
 
 /// What the maker of a network noted about it.
-pub(super) fn about(options: &Options) -> Result<serde_json::Map<String, serde_json::Value>> {
+pub fn about(options: &Options) -> Result<serde_json::Map<String, serde_json::Value>> {
     let noted = options.find::<Map>("about")?.unwrap_or_default();
     noted.iter().map(|(name, value)| Ok((name.to_string(), to_json(value)?))).collect()
 }
