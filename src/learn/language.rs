@@ -2,11 +2,12 @@
 //! from window to window (`docs/darts.md` B2).
 
 use super::bilevel::{self, Objective, Order, Relax, Split};
+use super::settled::Settled;
 use crate::engine::Mode;
 use crate::space::dropout;
-use crate::space::recurrent::{Hidden, LanguageModel, Passed};
+use crate::space::recurrent::{Hidden, LanguageModel, Passed, Weights};
 use crate::{Error, Result, interrupt};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use std::cell::RefCell;
 
 /// A window: words and the words that follow, time × batch each, and the hidden states before it.
@@ -57,6 +58,37 @@ impl Objective for Modelling<'_> {
             Split::Train => self.train,
             Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation window"))?,
         };
+        if !w.track_op() {
+            return self.of(split, excerpt, &Weights::slices(self.model, w)?, p, mode);
+        }
+        // The gradient is taken at once, part by part: through slices of the flat vector each part's would be as long
+        // as the whole.
+        let leaves = Weights::leaves(self.model, w)?;
+        let own = p.iter().map(|p| Ok(Var::from_tensor(&p.detach())?.as_tensor().clone()));
+        let own = own.collect::<Result<Vec<Tensor>>>()?;
+        let tracked = p.iter().any(Tensor::track_op);
+        let still: Vec<Tensor> = own.iter().map(Tensor::detach).collect();
+        let loss = self.of(split, excerpt, &leaves, if tracked { &own } else { &still }, mode)?;
+        let mut store = loss.backward()?;
+        let of_w = leaves.gather(&mut store)?;
+        let flat = |tensors: &[Tensor]| match tensors {
+            [] => Ok(Tensor::zeros(1, w.dtype(), w.device())?),
+            _ => {
+                Ok(Tensor::cat(&tensors.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?, 0)?)
+            }
+        };
+        let of_p = own.iter().map(|p| match store.remove(p) {
+            Some(gradient) => Ok(gradient.detach()),
+            None => Ok(p.zeros_like()?.detach()),
+        });
+        let of_p: Result<Tensor> = flat(&of_p.collect::<Result<Vec<_>>>()?);
+        let p: Result<Tensor> = flat(p);
+        Settled::put(&loss, w, &p?, [of_w, of_p?])
+    }
+}
+
+impl Modelling<'_> {
+    fn of(&self, split: Split, excerpt: &Excerpt, w: &Weights, p: &[Tensor], mode: Mode) -> Result<Tensor> {
         let passed = self.model.pass(&excerpt.words, &excerpt.hidden, w, p, mode)?;
         let mut loss = self.model.surprise(&passed, &excerpt.next, w)?.mean_all()?;
         if let (Split::Train, Some(penalty)) = (split, self.penalties.of(&passed)?) {
@@ -65,9 +97,7 @@ impl Objective for Modelling<'_> {
         self.after.borrow_mut()[split as usize] = Some(passed.hidden);
         Ok(loss)
     }
-}
 
-impl Modelling<'_> {
     fn after(self, split: Split) -> Result<Hidden> {
         let [train, valid] = self.after.into_inner();
         let of_split = if split == Split::Train { train } else { valid };
@@ -142,7 +172,7 @@ pub fn evaluate_language(
         Some(p) => p.iter().map(Tensor::detach).collect::<Vec<_>>(),
         None => model.relax(model.alphas())?.iter().map(Tensor::detach).collect(),
     };
-    let w = model.weights().detached();
+    let w = Weights::slices(model, &model.weights().detached())?;
     let (mut total, mut tokens) = (0.0, 0);
     let mut hidden: Option<Hidden> = None;
     for window in windows {

@@ -11,6 +11,7 @@ pub mod language;
 pub mod loss;
 pub mod optimizer;
 pub mod schedule;
+mod settled;
 mod vector;
 
 pub use crate::batch::Batch;

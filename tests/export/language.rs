@@ -8,7 +8,7 @@ use candlewick::engine::recurrent::RecurrentEngine;
 use candlewick::engine::{Mode, Pass, RunningStatistics, Target};
 use candlewick::export::encode;
 use candlewick::export::recurrent::{LOG_PROBABILITIES, LanguageOptions, WORDS, model, state_after, state_before};
-use candlewick::space::recurrent::{Hidden, LanguageModel};
+use candlewick::space::recurrent::{Hidden, LanguageModel, Weights};
 
 /// Columns of a window.
 const COLUMNS: usize = 3;
@@ -24,7 +24,7 @@ struct Window {
 
 /// The model's own evaluation.
 fn evaluate(net: &LanguageModel, words: Tensor, before: &Hidden) -> Window {
-    let w = net.weights().detached();
+    let w = Weights::slices(net, &net.weights().detached()).unwrap();
     let p = net.relax(net.alphas()).unwrap();
     let passed = net.pass(&words, before, &w, &p, Mode::Evaluation).unwrap();
     let (time, batch) = words.dims2().unwrap();

@@ -11,7 +11,7 @@ use candlewick::graph::{Init, WeightInfo};
 use candlewick::random::Seed;
 use candlewick::script::ExportedLanguage;
 use candlewick::space::recurrent::{
-    Activations, CellRecipe, DARTS_ACTIVATIONS, LanguageModel, LanguageRecipe, recurrent_cell,
+    Activations, CellRecipe, DARTS_ACTIVATIONS, LanguageModel, LanguageRecipe, Weights, recurrent_cell,
 };
 use rand::RngExt;
 use std::sync::Arc;
@@ -49,7 +49,8 @@ pub fn settled(recipe: LanguageRecipe) -> LanguageModel {
         let values = noise(30 + index as u64, rows * columns);
         alpha.set(&Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap()).unwrap();
     }
-    let (w, p) = (net.weights().detached(), net.relax(net.alphas()).unwrap());
+    let w = Weights::slices(&net, &net.weights().detached()).unwrap();
+    let p = net.relax(net.alphas()).unwrap();
     for seed in 0..4 {
         net.pass(&window(5, 6, 40 + seed), &net.zero_hidden(6).unwrap(), &w, &p, Mode::Training).unwrap();
     }

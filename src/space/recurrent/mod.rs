@@ -14,6 +14,7 @@ mod model;
 mod parts;
 mod passes;
 mod recipe;
+mod weights;
 
 pub use activations::{Activation, Activations, DARTS_ACTIVATIONS};
 pub use catalogue::{PublishedCell, recurrent_cell, recurrent_cells};
@@ -24,3 +25,4 @@ pub use model::{BIAS, EMBEDDING, LATENT, LanguageModel, PRIOR, PROJECTION};
 pub use parts::LayerParts;
 pub use passes::{Hidden, LEAST, Passed};
 pub use recipe::{CellRecipe, LanguageRecipe};
+pub use weights::Weights;

@@ -6,12 +6,13 @@ use super::derive::derive;
 use super::dropouts::Dropouts;
 use super::genotype::RecurrentGenotype;
 use super::model::{BIAS, EMBEDDING, LATENT, LanguageModel, Layer, PRIOR, PROJECTION};
+use super::weights::Weights;
 use crate::engine::{Draws, Dropout, Mode, Pass, log_probabilities};
 use crate::random::{Rng, Seed};
 use crate::space::alphas::Alphas;
 use crate::space::dropout;
 use crate::{Error, Result};
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, DType, Device, Tensor};
 use rand::Rng as _;
 
 /// Keeps the logarithm of a mixture away from zero, as the reference does (Yang et al. 2018).
@@ -93,13 +94,13 @@ impl LanguageModel {
         Ok(Hidden(self.layers.iter().map(|layer| layer.engine.zero_states(batch)).collect::<Result<_>>()?))
     }
 
-    /// Runs a window. `words`: time × batch, u32; `w`: all weights, flat; `p`: the mixing weights of the search cell.
+    /// Runs a window. `words`: time × batch, u32; `w`: all weights; `p`: the mixing weights of the search cell.
     /// Gradients flow to whichever of `w` and `p` candle tracks, and back through time to the window's first step.
     ///
     /// # Errors
     /// Words beyond the vocabulary, hidden states of another model or batch, tensors of the wrong shape, an
     /// interruption.
-    pub fn pass(&self, words: &Tensor, hidden: &Hidden, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Passed> {
+    pub fn pass(&self, words: &Tensor, hidden: &Hidden, w: &Weights, p: &[Tensor], mode: Mode) -> Result<Passed> {
         let recipe = self.recipe();
         let [time, batch] = *words.dims() else {
             return Err(Error::user(format!("a window of words is time × batch, not {:?}", words.dims())));
@@ -110,7 +111,7 @@ impl LanguageModel {
         let dropouts = if mode == Mode::Evaluation { Dropouts::default() } else { self.dropouts() };
         let dropping = Dropping { draws: self.draws(mode), dropouts };
 
-        let embedding = self.slice_of(w, EMBEDDING)?;
+        let embedding = self.part(w, EMBEDDING)?;
         let embedding = dropout::words(&embedding, dropouts.words, &mut dropping.rng("words"))?;
         let vectors = embedding.index_select(&words.flatten_all()?, 0)?.reshape((time, batch, recipe.embedding))?;
         let mut x = dropping.locked("input", &vectors, dropouts.input)?;
@@ -122,11 +123,11 @@ impl LanguageModel {
                 x = dropping.locked(&format!("layer {index}"), &x, dropouts.between)?;
             }
             let p = match layer.engine.graph().slot_blocks() {
-                [] => Tensor::zeros(1, self.dtype(), w.device())?,
+                [] => Tensor::zeros(1, self.dtype(), &Device::Cpu)?,
                 [block] => self.mixing(p.next(), [block.rows, block.columns])?,
                 _ => return Err(Error::run("a cell has one block of alphas")),
             };
-            let own = w.narrow(0, layer.range.start, layer.range.len())?;
+            let own = w.range(layer.range.clone())?;
             let mut rng = dropping.rng(&format!("weights of layer {index}"));
             let own = dropout::connections(&own, &layer.hidden_weights(), dropouts.weights, &mut rng)?;
             let (y, next) = layer.engine.forward(&x, states, &own, &p, &dropping.layer_pass(layer, index, mode))?;
@@ -146,10 +147,10 @@ impl LanguageModel {
     ///
     /// # Errors
     /// Words beyond the vocabulary, another number of them than the window has.
-    pub fn surprise(&self, passed: &Passed, next: &Tensor, w: &Tensor) -> Result<Tensor> {
+    pub fn surprise(&self, passed: &Passed, next: &Tensor, w: &Weights) -> Result<Tensor> {
         self.check_words(next)?;
         let targets = next.flatten_all()?;
-        let (e, b) = (self.slice_of(w, EMBEDDING)?, self.decoder_bias(w)?);
+        let (e, b) = (self.part(w, EMBEDDING)?, self.decoder_bias(w)?);
         match self.shares(passed, w)? {
             None => self.decoder.of_rows(&self.decoded(passed, w)?, &e, &b, &targets),
             Some(shares) => {
@@ -168,8 +169,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// Those of candle.
-    pub fn log_probabilities(&self, passed: &Passed, w: &Tensor) -> Result<Tensor> {
-        let (e, b) = (self.slice_of(w, EMBEDDING)?, self.decoder_bias(w)?);
+    pub fn log_probabilities(&self, passed: &Passed, w: &Weights) -> Result<Tensor> {
+        let (e, b) = (self.part(w, EMBEDDING)?, self.decoder_bias(w)?);
         let each = log_probabilities(&self.decoded(passed, w)?, &e, &b)?;
         match self.shares(passed, w)? {
             None => Ok(each),
@@ -182,38 +183,43 @@ impl LanguageModel {
     }
 
     /// The rows that the decoder's matrix multiplies: the output's, projected, or those of every expert.
-    fn decoded(&self, passed: &Passed, w: &Tensor) -> Result<Tensor> {
+    fn decoded(&self, passed: &Passed, w: &Weights) -> Result<Tensor> {
         let recipe = self.recipe();
         let (time, batch, width) = passed.output.dims3()?;
         let rows = passed.output.reshape((time * batch, width))?;
         if recipe.experts == 0 {
             return match width == recipe.embedding {
                 true => Ok(rows),
-                false => Ok(rows.matmul(&self.slice_of(w, PROJECTION)?)?),
+                false => Ok(rows.matmul(&self.part(w, PROJECTION)?)?),
             };
         }
-        let latent =
-            rows.matmul(&self.slice_of(w, LATENT[0])?)?.broadcast_add(&self.slice_of(w, LATENT[1])?)?.tanh()?;
+        let latent = rows.matmul(&self.part(w, LATENT[0])?)?.broadcast_add(&self.part(w, LATENT[1])?)?.tanh()?;
         let latent = latent.reshape((time, batch, recipe.experts * recipe.embedding))?;
         let latent = passed.dropping.locked("latent", &latent, passed.dropping.dropouts.latent)?;
         Ok(latent.reshape((time * batch * recipe.experts, recipe.embedding))?)
     }
 
     /// The experts' shares, rows × experts; none without a mixture.
-    fn shares(&self, passed: &Passed, w: &Tensor) -> Result<Option<Tensor>> {
+    fn shares(&self, passed: &Passed, w: &Weights) -> Result<Option<Tensor>> {
         if self.recipe().experts == 0 {
             return Ok(None);
         }
         let (time, batch, width) = passed.output.dims3()?;
-        let logits = passed.output.reshape((time * batch, width))?.matmul(&self.slice_of(w, PRIOR)?)?;
+        let logits = passed.output.reshape((time * batch, width))?.matmul(&self.part(w, PRIOR)?)?;
         Ok(Some(candle_nn::ops::softmax(&logits, D::Minus1)?))
     }
 
-    fn decoder_bias(&self, w: &Tensor) -> Result<Tensor> {
+    fn decoder_bias(&self, w: &Weights) -> Result<Tensor> {
         match self.recipe().bias {
-            true => self.slice_of(w, BIAS),
-            false => Ok(Tensor::zeros(self.recipe().vocabulary, self.dtype(), w.device())?),
+            true => self.part(w, BIAS),
+            false => Ok(Tensor::zeros(self.recipe().vocabulary, self.dtype(), &Device::Cpu)?),
         }
+    }
+
+    /// One weight in its shape.
+    fn part(&self, w: &Weights, name: &str) -> Result<Tensor> {
+        let info = self.weight(name)?;
+        Ok(w.range(info.range())?.reshape(info.shape.as_slice())?)
     }
 
     fn mixing(&self, p: Option<&Tensor>, shape: [usize; 2]) -> Result<Tensor> {

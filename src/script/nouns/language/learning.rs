@@ -10,7 +10,7 @@ use crate::script::nouns::Tensor;
 use crate::script::nouns::inputs::alphas_by_name;
 use crate::script::nouns::learn::{Gradient, Optimizer, finite, order};
 use crate::space::Alphas;
-use crate::space::recurrent::LanguageModel;
+use crate::space::recurrent::{LanguageModel, Weights};
 use crate::{Error, Result};
 use rhai::{Dynamic, FnPtr, Map};
 
@@ -37,7 +37,7 @@ fn declare_surprise(library: &mut Library) {
                 let carried = options.find::<HiddenStates>("hidden")?;
                 let excerpt = window.excerpt(&net, carried.as_ref())?;
                 let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
-                let w = net.weights().tensor();
+                let w = Weights::slices(&net, &net.weights().tensor())?;
                 let passed = net.pass(&excerpt.words, &excerpt.hidden, &w, &p, mode)?;
                 let loss = net.surprise(&passed, &excerpt.next, &w)?.mean_all()?;
                 if let Some(carried) = carried {

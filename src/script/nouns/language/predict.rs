@@ -5,7 +5,7 @@ use super::{HiddenStates, SMALL};
 use crate::engine::Mode;
 use crate::script::binding::{Library, Options};
 use crate::script::nouns::Tensor;
-use crate::space::recurrent::LanguageModel;
+use crate::space::recurrent::{LanguageModel, Weights};
 
 pub fn declare(library: &mut Library) {
     let host = library.host();
@@ -22,7 +22,7 @@ pub fn declare(library: &mut Library) {
                     None => net.zero_hidden(columns)?,
                 };
                 let p = net.relax(net.alphas())?;
-                let w = net.weights().detached();
+                let w = Weights::slices(&net, &net.weights().detached())?;
                 let mut passed = net.pass(&words, &before, &w, &p, Mode::Evaluation)?;
                 // Only what comes after the last word is asked for.
                 passed.output = passed.output.narrow(0, time - 1, 1)?.contiguous()?;
