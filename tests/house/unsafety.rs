@@ -3,7 +3,7 @@
 use crate::files::{File, none, rust};
 
 /// The rooms that may hold `unsafe`: the engine's kernels and passes, the benches of single kernels, and calls of the
-/// system (the environment before threads start, memory in use; in tests a signal, a terminal).
+/// system (the environment and the allocator before threads start, memory in use; in tests a signal, a terminal).
 const ROOMS: [&str; 8] = [
     "src/engine/cpu/",
     "src/engine/recurrent/cpu/",
