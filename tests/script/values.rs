@@ -11,20 +11,24 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Calls that give the parameter itself, not a value computed from it.
-const HANDLES: [(&str, &str); 4] = [
+const HANDLES: [(&str, &str); 6] = [
     ("parameter", "it makes a parameter"),
     ("network.weights", "the network's parameter"),
     ("network.alphas", "the network's parameters"),
+    ("language_model.weights", "the model's parameter"),
+    ("language_model.alphas", "the model's parameters"),
     ("param", "it gives back the default that it was given"),
 ];
 
 /// Calls that the generator cannot make.
-const NOT_CALLED: [(&str, &str); 2] = [
+const NOT_CALLED: [(&str, &str); 4] = [
     (
         "graph_builder.scope",
         "a graph builder lives inside the closure that builds a network; what the scope returns is its closure's",
     ),
     ("predict", "it needs image files and returns numbers and names"),
+    ("language_model", "its cell is a required option; the model of `recurrent_supernet` stands for it"),
+    ("random_recurrent_genotype", "it takes names and returns names and numbers"),
 ];
 
 /// What the arguments are made of.
@@ -36,11 +40,16 @@ let places = tensor([[0, 1], [1, 0]]).to("int");
 let net = supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3, nodes: 1 });
 let set = images("digits").test.take(8);
 let batch = #{ x: pictures, y: [0, 1, 2, 3] };
+let model = recurrent_supernet(text("austen"), #{ hidden: 3, nodes: 1 });
+let carried = hidden_states();
+model.surprise(#{ x: places, y: places }, #{ hidden: carried });
 "#;
 
 /// Every kind of move.
 const MOVES: &str = r#"
-for moved in [m, one, pictures, net.weights, net.alphas.normal, net.alphas.reduce] {
+for moved in [
+    m, one, pictures, net.weights, net.alphas.normal, net.alphas.reduce, model.weights, model.alphas.alphas,
+] {
     let before = moved.detach();
     sgd(moved, #{ lr: 0.5, momentum: 0.9 }).step(ones(moved.shape));
     adam(moved, #{ lr: 0.5, weight_decay: 0.1 }).step(ones(moved.shape));
@@ -52,6 +61,8 @@ net.set_weights(net.weights * 0.5);
 net.set_weights(#{ "head.bias": ones([10]) });
 net.set_alphas(#{ normal: net.alphas.normal + 1.0 });
 net.alphas.reduce = net.alphas.reduce + 1.0;
+model.set_weights(model.weights * 0.5);
+model.surprise(#{ x: places, y: places }, #{ hidden: carried });
 "#;
 
 /// Arguments of a type; `example` gives strings and closures their sense.
@@ -67,7 +78,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
     }
     let texts = || example.split('"').skip(1).step_by(2).map(|text| format!("{text:?}"));
     let all: &[&str] = match kind {
-        "tensor" => &["m", "one", "net.weights", "pictures", "sum(m * m)", "places"],
+        "tensor" => &["m", "one", "net.weights", "model.weights", "pictures", "sum(m * m)", "places"],
         "float" => &["0.25", "0.75"],
         "int" => &["0", "1", "2"],
         "bool" => &["true"],
@@ -77,12 +88,15 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
             return free.iter().map(ToString::to_string).chain(texts()).collect();
         }
         "array" => &["[m]"],
-        "map" => &["#{ m: m }", "batch", "#{ channels: 1, size: 8, classes: 10 }"],
+        "map" => &["#{ m: m }", "batch", "#{ x: places, y: places }", "#{ channels: 1, size: 8, classes: 10 }"],
         "closure" => &["|a| a", "|g, x| g.linear(g.global_pool(x), 10)"],
         "network" => {
             &["net", "discrete(derive(net), #{ images: #{ channels: 1, size: 8, classes: 10 }, channels: 2 })"]
         }
         "genotype" => &["derive(net)"],
+        "language_model" => &["model"],
+        "hidden_states" => &["carried"],
+        "recurrent_genotype" => &["recurrent_genotype(\"ENAS\")"],
         "images" => &["images(\"digits\")"],
         "image_set" => &["set"],
         "batches" => &["set.batches(4)"],
