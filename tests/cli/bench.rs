@@ -170,7 +170,7 @@ fn a_table_varies_one_size_at_a_time() {
 #[test]
 fn wrong_options_are_the_users_mistake() {
     bench(&["step", "--steps", "0"]).shows(2, &["--steps", "at least 1"]);
-    bench(&["step", "--order", "3", "--size", "8"]).shows(2, &["the order is 1 or 2, not 3"]);
+    bench(&["step", "--order", "3", "--size", "8"]).shows(2, &["the order must be 1 or 2, not 3"]);
     bench(&["step", "--batch", "0", "--size", "8"]).shows(2, &["--batch", "at least 1"]);
     bench(&["step", "--size", "9", "--steps", "1"]).shows(2, &["even height and width"]);
     bench(&["primitives", "--only", "depthwise 4x4"]).shows(2, &["no primitive \"depthwise 4x4\"", "depthwise"]);
