@@ -7,10 +7,11 @@
 
 Dropout masks are drawn as in the specification for `step` and `eval`, and are off for `golden`.
 """
-import argparse, json, resource, time
+import argparse, json, resource
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch_darts import timed
 
 OPS = ["none", "tanh", "relu", "sigmoid", "identity"]
 ACT = dict(tanh=torch.tanh, relu=F.relu, sigmoid=torch.sigmoid, identity=lambda x: x)
@@ -116,18 +117,6 @@ def alpha_gradient(net, train, valid, h, order, eta, clip=0.25, decay=5e-7):
         for w, s in zip(ws, saved):
             w.copy_(s)
     return ga - eta * cc * (halves[0] - halves[1]) / (2 * eps)
-
-
-def timed(fn, steps, device):
-    fn()
-    out = []
-    for _ in range(steps):
-        t = time.perf_counter()
-        fn()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        out.append(round(time.perf_counter() - t, 5))
-    return out
 
 
 def main():

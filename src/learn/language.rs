@@ -3,6 +3,7 @@
 
 use super::bilevel::{self, Objective, Order, Relax, Split};
 use super::settled::Settled;
+use super::vector::gradients;
 use crate::engine::Mode;
 use crate::space::dropout;
 use crate::space::recurrent::{Hidden, LanguageModel, Passed, Weights};
@@ -64,26 +65,26 @@ impl Objective for Modelling<'_> {
         // The gradient is taken at once, part by part: through slices of the flat vector each part's would be as long
         // as the whole.
         let leaves = Weights::leaves(self.model, w)?;
-        let own = p.iter().map(|p| Ok(Var::from_tensor(&p.detach())?.as_tensor().clone()));
-        let own = own.collect::<Result<Vec<Tensor>>>()?;
-        let tracked = p.iter().any(Tensor::track_op);
-        let still: Vec<Tensor> = own.iter().map(Tensor::detach).collect();
-        let loss = self.of(split, excerpt, &leaves, if tracked { &own } else { &still }, mode)?;
-        let mut store = loss.backward()?;
-        let of_w = leaves.gather(&mut store)?;
-        let flat = |tensors: &[Tensor]| match tensors {
-            [] => Ok(Tensor::zeros(1, w.dtype(), w.device())?),
-            _ => {
-                Ok(Tensor::cat(&tensors.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?, 0)?)
-            }
+        let leaf = |p: &Tensor| Ok(Var::from_tensor(&p.detach())?.as_tensor().clone());
+        let mixing = match p.iter().any(Tensor::track_op) {
+            true => p.iter().map(leaf).collect::<Result<Vec<_>>>()?,
+            false => vec![],
         };
-        let of_p = own.iter().map(|p| match store.remove(p) {
-            Some(gradient) => Ok(gradient.detach()),
-            None => Ok(p.zeros_like()?.detach()),
-        });
-        let of_p: Result<Tensor> = flat(&of_p.collect::<Result<Vec<_>>>()?);
-        let p: Result<Tensor> = flat(p);
-        Settled::put(&loss, w, &p?, [of_w, of_p?])
+        let own = if mixing.is_empty() { p } else { &mixing };
+        let loss = self.of(split, excerpt, &leaves, own, mode)?;
+        let wanted: Vec<&Tensor> = leaves.parts().chain(&mixing).collect();
+        let mut of_w = gradients(&loss, &wanted)?;
+        let of_p = of_w.split_off(wanted.len() - mixing.len());
+        let tracked = if mixing.is_empty() { &[] } else { p };
+        Settled::put(&loss, w, &flat(tracked, w)?, [flat(&of_w, w)?, flat(&of_p, w)?])
+    }
+}
+
+/// Tensors as one vector; where there are none, one zero like `like`.
+fn flat(tensors: &[Tensor], like: &Tensor) -> Result<Tensor> {
+    match tensors {
+        [] => Ok(Tensor::zeros(1, like.dtype(), like.device())?),
+        _ => Ok(Tensor::cat(&tensors.iter().map(Tensor::flatten_all).collect::<candle_core::Result<Vec<_>>>()?, 0)?),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod recurrent;
 mod sample;
 mod saved;
 mod skeleton;
+mod state;
 pub mod supernet;
 
 pub use crate::cell_form::Edge;

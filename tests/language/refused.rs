@@ -62,6 +62,10 @@ fn windows_states_and_words_must_fit_the_model() {
         "net.set_state(recurrent_supernet(data, #{ hidden: 7, nodes: 2 }).state());",
         &["\"weights\"", "same options"],
     );
+    refused(
+        "let state = net.state(); state.extra = zeros([1]); net.set_state(state);",
+        &["there is no part of this model's state \"extra\""],
+    );
     refused("net.dropout = #{ output: 1.0 };", &["\"output\"", "below 1"]);
     refused("net.dropout = #{ outputs: 0.1 };", &["did you mean \"output\""]);
 }

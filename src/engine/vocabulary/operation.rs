@@ -7,8 +7,9 @@
 use super::{DecoderLoss, Pool};
 use crate::Result;
 use crate::engine::Isa;
+use crate::engine::cpu::floats;
 use crate::engine::cpu::vocabulary::{Inputs, Outputs, Wanted, run};
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 
 /// A pass that has run: candle gets its losses now, and asks for its gradients later.
 pub(super) struct Operation {
@@ -43,16 +44,6 @@ impl Operation {
             weights,
         };
         self.pool.with(|scratch| run(self.isa, &inputs, self.wanted, scratch))
-    }
-}
-
-/// The floats of a contiguous tensor on the processor.
-fn floats<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
-    let misfit = || candle_core::Error::Msg("the decoder's loss takes contiguous tensors on the processor".into());
-    let (start, end) = layout.contiguous_offsets().ok_or_else(misfit)?;
-    match storage {
-        Storage::Cpu(storage) => Ok(&storage.as_slice::<f32>()?[start..end]),
-        _ => Err(misfit().into()),
     }
 }
 

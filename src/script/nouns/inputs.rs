@@ -3,8 +3,8 @@
 
 use crate::batch::Batch;
 use crate::data;
+use crate::graph::Shape;
 use crate::graph::bounds::MOST;
-use crate::graph::{Shape, SlotBlock};
 use crate::script::binding::{Argument, Call, List, Mismatch, Options, describe_value};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
@@ -152,7 +152,7 @@ impl Blocks {
     /// One matrix for every block, in order: the given ones, and for the others the default relaxation among the slots
     /// that run (none: all).
     pub fn complete(net: &Network, given: &Map, active: Option<&[bool]>) -> Result<Vec<candle_core::Tensor>> {
-        Self::check_names(net, given)?;
+        Self::check_names(&Self::names(net), given)?;
         let mut p = net.relax_among(net.alphas(), active)?;
         for (block, p) in net.graph().slot_blocks().iter().zip(&mut p) {
             if let Some(value) = given.get(block.name.as_str()) {
@@ -162,22 +162,28 @@ impl Blocks {
         Ok(p)
     }
 
-    /// One matrix for every block, in order, all of them given.
-    fn all(net: &Network, given: &Map) -> Result<Vec<candle_core::Tensor>> {
-        Self::check_names(net, given)?;
-        let block = |block: &SlotBlock| {
-            let value = given.get(block.name.as_str()).ok_or_else(|| {
-                Error::user(format!("the relaxation gives no mixing weights \"{}\"", block.name))
-                    .hint(format!("give all of them: {}", Self::form(net)))
+    fn names(net: &Network) -> Vec<&str> {
+        net.graph().slot_blocks().iter().map(|block| block.name.as_str()).collect()
+    }
+
+    /// One matrix for every block of these alphas, in order, all of them given.
+    fn all(alphas: &Alphas, given: &Map) -> Result<Vec<candle_core::Tensor>> {
+        let names: Vec<&str> = alphas.names().collect();
+        Self::check_names(&names, given)?;
+        let block = |name: &&str| {
+            let value = given.get(*name).ok_or_else(|| {
+                let form: Vec<String> = names.iter().map(|name| format!("{name}: …")).collect();
+                Error::user(format!("the relaxation gives no mixing weights \"{name}\""))
+                    .hint(format!("give all of them: #{{ {} }}", form.join(", ")))
             })?;
-            Self::tensor(&block.name, value)
+            Self::tensor(name, value)
         };
-        net.graph().slot_blocks().iter().map(block).collect()
+        names.iter().map(block).collect()
     }
 
     /// Which slots run: those whose entry in the map of masks is not 0, and all of the blocks that are not in it.
     pub fn active(net: &Network, masks: &Map) -> Result<Arc<[bool]>> {
-        Self::check_names(net, masks)?;
+        Self::check_names(&Self::names(net), masks)?;
         let mut active = vec![true; net.graph().slot_count()];
         for block in net.graph().slot_blocks() {
             let Some(value) = masks.get(block.name.as_str()) else { continue };
@@ -199,21 +205,40 @@ impl Blocks {
         Ok(active.into())
     }
 
-    fn check_names(net: &Network, given: &Map) -> Result<()> {
-        let blocks = net.graph().slot_blocks();
-        match given.keys().find(|key| blocks.iter().all(|block| block.name != key.as_str())) {
-            Some(key) if blocks.is_empty() => {
+    fn check_names(names: &[&str], given: &Map) -> Result<()> {
+        match given.keys().find(|key| !names.contains(&key.as_str())) {
+            Some(key) if names.is_empty() => {
                 Err(Error::user(format!("this network mixes nothing, but mixing weights \"{key}\" are given")))
             }
-            Some(key) => Err(Error::unknown("block of mixing weights", key, blocks.iter().map(|b| b.name.as_str()))),
+            Some(key) => Err(Error::unknown("block of mixing weights", key, names.iter().copied())),
             None => Ok(()),
         }
     }
+}
 
-    /// "#{ normal: …, reduce: … }".
-    fn form(net: &Network) -> String {
-        let names: Vec<String> = net.graph().slot_blocks().iter().map(|block| format!("{}: …", block.name)).collect();
-        format!("#{{ {} }}", names.join(", "))
+/// What a model's weights are to become.
+pub enum NewWeights {
+    /// All of them, flat.
+    Flat(candle_core::Tensor),
+    /// Some by name, each in its own shape.
+    Named(Vec<(String, candle_core::Tensor)>),
+}
+
+impl NewWeights {
+    /// What `set_weights` was given.
+    ///
+    /// # Errors
+    /// Neither a tensor nor a map of tensors.
+    pub fn read(given: &Dynamic) -> Result<Self> {
+        if let Some(flat) = given.read_lock::<Tensor>() {
+            return Ok(Self::Flat(flat.float()?));
+        }
+        let map = given.as_map_ref().map_err(|_| {
+            Error::user(format!("set_weights takes a flat tensor or a map by name, not {}", describe_value(given)))
+                .hint("clone_weights gives such a tensor, named such a map")
+        })?;
+        let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
+        Ok(Self::Named(named.collect::<Result<_>>()?))
     }
 }
 
@@ -227,11 +252,11 @@ pub fn alphas_by_name(host: &Host, alphas: &Alphas) -> Map {
 pub type Relaxation<'a> = Box<dyn Fn(&Alphas) -> Result<Vec<candle_core::Tensor>> + 'a>;
 
 /// The option `relax`: a closure from the map of alphas to the map of mixing weights.
-pub fn relaxation<'a>(call: &'a Call<'_>, net: &'a Network, options: &Options) -> Result<Option<Relaxation<'a>>> {
+pub fn relaxation<'a>(call: &'a Call<'_>, options: &Options) -> Result<Option<Relaxation<'a>>> {
     let Some(closure) = options.find::<FnPtr>("relax")? else { return Ok(None) };
     Ok(Some(Box::new(move |alphas: &Alphas| {
         let relaxed: Map = call.invoke(&closure, (alphas_by_name(call.host(), alphas),))?;
-        Blocks::all(net, &relaxed)
+        Blocks::all(alphas, &relaxed)
     })))
 }
 
@@ -303,7 +328,7 @@ mod tests {
         crate::script::declare(library);
         library
             .function("probe", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
-                let relax = relaxation(call, &net, &options)?.ok_or_else(|| Error::user("give relax"))?;
+                let relax = relaxation(call, &options)?.ok_or_else(|| Error::user("give relax"))?;
                 let larger = net
                     .alphas()
                     .iter()

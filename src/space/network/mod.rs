@@ -8,7 +8,6 @@ mod masks;
 mod mixing;
 mod precision;
 mod scoring;
-mod state;
 
 pub use mixing::NamedMixing;
 pub use scoring::Statistics;
@@ -19,6 +18,7 @@ use super::chance::Chance;
 use super::densenet::{DenseNetOptions, densenet};
 use super::discrete::{AUXILIARY, Discrete};
 use super::recipe::Recipe;
+use super::state::check_state;
 use super::supernet::{Cost, Costs, Space, Supernet};
 use crate::engine::{Engine, Mode, Pass, RunningStatistics};
 use crate::graph::{Graph, Node, Op};
@@ -357,7 +357,7 @@ impl Network {
             let found = state.iter().find(|(known, _)| known == name);
             found.map(|(_, tensor)| tensor).ok_or_else(|| Error::user(format!("the saved network has no \"{name}\"")))
         };
-        self.check_state(state)?;
+        check_state("network", &self.state()?, state)?;
         let statistics = find("statistics")?;
         self.set_weights(find("weights")?)?;
         self.statistics.set(&statistics.to_dtype(DType::F64)?.to_vec1()?)?;

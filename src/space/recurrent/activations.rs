@@ -1,7 +1,6 @@
-//! The candidate activations of recurrent cells: one registry of names, descriptions and what each builds.
+//! The candidate activations of recurrent cells: one registry of names and what each builds.
 //!
-//! The five of the DARTS space (`docs/darts.md` B1) come built in; a script adds its own, made of the step graph's
-//! elementwise primitives, with the same standing.
+//! The five of the DARTS space (`docs/darts.md` B1). Each is made of the step graph's elementwise primitives.
 
 use crate::graph::Node;
 use crate::graph::recurrent::RecurrentGraph;
@@ -15,32 +14,22 @@ pub const DARTS_ACTIVATIONS: [&str; 5] = ["none", "tanh", "relu", "sigmoid", "id
 type Build<'a> = dyn Fn(&mut RecurrentGraph, Node) -> Result<Option<Node>> + 'a;
 
 /// A named activation f: a row in, a row of the same width out. It is needed only while graphs are built, so what
-/// builds it may borrow (a script's closure and the call that runs it).
+/// builds it may borrow.
 #[derive(Clone)]
 pub struct Activation<'a> {
     name: Rc<str>,
-    about: Rc<str>,
     build: Rc<Build<'a>>,
 }
 
 impl<'a> Activation<'a> {
     /// An activation that `build` makes; it runs once for every node or edge that carries it.
-    pub fn new(
-        name: impl Into<Rc<str>>,
-        about: impl Into<Rc<str>>,
-        build: impl Fn(&mut RecurrentGraph, Node) -> Result<Node> + 'a,
-    ) -> Self {
+    pub fn new(name: impl Into<Rc<str>>, build: impl Fn(&mut RecurrentGraph, Node) -> Result<Node> + 'a) -> Self {
         let build = move |graph: &mut RecurrentGraph, input| build(graph, input).map(Some);
-        Self { name: name.into(), about: about.into(), build: Rc::new(build) }
+        Self { name: name.into(), build: Rc::new(build) }
     }
 
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// What it does, in one line.
-    pub fn about(&self) -> &str {
-        &self.about
     }
 
     /// f(input); nothing for "none", which contributes zero.
@@ -64,7 +53,7 @@ impl fmt::Debug for Activation<'_> {
     }
 }
 
-/// The registry: the built-in activations and those that a script defined.
+/// The registry.
 #[derive(Clone, Debug)]
 pub struct Activations<'a> {
     known: Vec<Activation<'a>>,
@@ -79,28 +68,20 @@ impl Default for Activations<'_> {
 impl<'a> Activations<'a> {
     /// The built-in activations.
     pub fn new() -> Self {
-        let none = Activation {
-            name: "none".into(),
-            about: "zero: no connection".into(),
-            build: Rc::new(|_: &mut RecurrentGraph, _| Ok(None)),
-        };
+        let none = Activation { name: "none".into(), build: Rc::new(|_: &mut RecurrentGraph, _| Ok(None)) };
         let known = vec![
             none,
-            Activation::new("tanh", "the hyperbolic tangent", RecurrentGraph::tanh),
-            Activation::new("relu", "max(x, 0)", RecurrentGraph::relu),
-            Activation::new("sigmoid", "1 / (1 + e⁻ˣ)", RecurrentGraph::sigmoid),
-            Activation::new("identity", "its input as it is", |_, x| Ok(x)),
+            Activation::new("tanh", RecurrentGraph::tanh),
+            Activation::new("relu", RecurrentGraph::relu),
+            Activation::new("sigmoid", RecurrentGraph::sigmoid),
+            Activation::new("identity", |_, x| Ok(x)),
         ];
         Self { known }
     }
 
-    /// The names, built-in ones first.
+    /// The names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(Activation::name)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Activation<'a>> {
-        self.known.iter()
     }
 
     /// The activation of this name.
@@ -110,18 +91,6 @@ impl<'a> Activations<'a> {
     pub fn get(&self, name: &str) -> Result<&Activation<'a>> {
         let found = self.known.iter().find(|activation| activation.name() == name);
         found.ok_or_else(|| Error::unknown("activation", name, self.names()))
-    }
-
-    /// Adds an activation.
-    ///
-    /// # Errors
-    /// A name that is taken.
-    pub fn define(&mut self, activation: Activation<'a>) -> Result<()> {
-        if self.names().any(|name| name == activation.name()) {
-            return Err(Error::user(format!("there is an activation \"{}\" already", activation.name())));
-        }
-        self.known.push(activation);
-        Ok(())
     }
 
     /// The activations of these names, in their order.

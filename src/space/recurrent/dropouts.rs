@@ -24,21 +24,13 @@ pub struct Dropouts {
 }
 
 impl Dropouts {
-    /// The names that scripts give them, with what each drops.
-    pub const ALL: [(&'static str, &'static str); 8] = [
-        ("words", "whole words of the vocabulary, for a window"),
-        ("input", "the embedded words, one mask for all time steps"),
-        ("x", "the token vector inside of the cell, one mask a window"),
-        ("hidden", "the states as the cell's matrices see them, one mask a window"),
-        ("between", "what one layer gives the next, one mask for all time steps"),
-        ("weights", "single weights between states, for a window (DropConnect)"),
-        ("output", "what the decoder sees, one mask for all time steps"),
-        ("latent", "the vectors of a mixture's softmaxes, one mask for all time steps"),
-    ];
+    /// The names that scripts give them.
+    pub const NAMES: [&'static str; 8] = ["words", "input", "x", "hidden", "between", "weights", "output", "latent"];
 
     /// The probability of this name.
     pub fn get(&self, name: &str) -> Option<f64> {
-        self.clone().slot(name).map(|slot| *slot)
+        let mut own = *self;
+        own.slot(name).copied()
     }
 
     /// Sets the probability of this name.
@@ -49,7 +41,7 @@ impl Dropouts {
         if !(0.0..1.0).contains(&probability) {
             return Err(Error::user(format!("dropout \"{name}\" must be at least 0 and below 1, not {probability}")));
         }
-        let slot = self.slot(name).ok_or_else(|| Error::unknown("dropout", name, Self::ALL.map(|(name, _)| name)))?;
+        let slot = self.slot(name).ok_or_else(|| Error::unknown("dropout", name, Self::NAMES))?;
         *slot = probability;
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::graph::{Init, WeightInfo};
 use crate::random::Seed;
 use crate::space::alphas::{Alphas, alpha};
 use crate::space::chance::Chance;
+use crate::space::state::check_state;
 use crate::{Error, Parameter, Result};
 use candle_core::{DType, Device, Tensor};
 use std::fmt;
@@ -240,22 +241,8 @@ impl LanguageModel {
     /// # Errors
     /// The state of another model; this one is unchanged then.
     pub fn restore(&self, state: &[(String, Tensor)]) -> Result<()> {
-        let own = self.state()?;
+        check_state("model", &self.state()?, state)?;
         let find = |name: &str| state.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor);
-        for (name, tensor) in &own {
-            match find(name) {
-                Some(given) if given.dims() == tensor.dims() => {}
-                Some(given) => {
-                    return Err(Error::user(format!(
-                        "the saved model's \"{name}\" has shape {:?}, this model's {:?}",
-                        given.dims(),
-                        tensor.dims()
-                    ))
-                    .hint("make the model with the same options as the one whose state it is"));
-                }
-                None => return Err(Error::user(format!("the saved model has no \"{name}\""))),
-            }
-        }
         let get = |name: &str| find(name).ok_or_else(|| Error::user(format!("the saved model has no \"{name}\"")));
         self.set_weights(get("weights")?)?;
         for (index, layer) in self.layers.iter().enumerate() {

@@ -148,7 +148,6 @@ impl LanguageModel {
     /// # Errors
     /// Words beyond the vocabulary, another number of them than the window has.
     pub fn surprise(&self, passed: &Passed, next: &Tensor, w: &Weights) -> Result<Tensor> {
-        self.check_words(next)?;
         let targets = next.flatten_all()?;
         let (e, b) = (self.part(w, EMBEDDING)?, self.decoder_bias(w)?);
         match self.shares(passed, w)? {

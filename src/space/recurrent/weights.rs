@@ -1,13 +1,11 @@
 //! The flat weights of a language model, cut into what its passes use.
 //!
 //! Candle's gradient of a slice is as long as the whole. So whoever wants gradients of the flat vector of a large model
-//! takes [`Weights::leaves`]: parts that are variables of their own, whose gradients [`Weights::gather`] puts together
-//! once.
+//! takes [`Weights::leaves`]: parts that are variables of their own, whose gradients are put together once.
 
 use super::model::LanguageModel;
 use crate::graph::WeightInfo;
 use crate::{Error, Result};
-use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use std::ops::Range;
 
@@ -25,7 +23,7 @@ impl Weights {
         Self::cut(model, flat, |part| Ok(part.clone()))
     }
 
-    /// Variables with the values of a flat vector, for [`gather`](Self::gather).
+    /// Variables with the values of a flat vector.
     ///
     /// # Errors
     /// A vector of another length.
@@ -65,16 +63,8 @@ impl Weights {
         }
     }
 
-    /// The gradients of all leaves as one flat vector; zeros where there is none.
-    ///
-    /// # Errors
-    /// Those of candle.
-    pub fn gather(&self, gradients: &mut GradStore) -> Result<Tensor> {
-        let of = |(_, part): &(Range<usize>, Tensor)| match gradients.remove(part) {
-            Some(gradient) => Ok(gradient.detach()),
-            None => Ok(part.zeros_like()?.detach()),
-        };
-        let all = self.parts.iter().map(of).collect::<Result<Vec<_>>>()?;
-        Ok(Tensor::cat(&all, 0)?)
+    /// All parts, in the order of the flat vector.
+    pub fn parts(&self) -> impl Iterator<Item = &Tensor> {
+        self.parts.iter().map(|(_, part)| part)
     }
 }

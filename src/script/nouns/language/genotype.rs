@@ -1,8 +1,8 @@
 //! Recurrent genotypes: derived, read, drawn at random.
 
 use super::SMALL;
-use super::learning::relaxation;
 use crate::script::binding::{Call, Library, List, Options};
+use crate::script::nouns::inputs::relaxation;
 use crate::script::nouns::json::to_json;
 use crate::space::recurrent::{LanguageModel, RecurrentGenotype, random_cell, recurrent_cell, recurrent_cells};
 use crate::{Error, Result};

@@ -7,9 +7,8 @@ use crate::learn::{self, Clip, Excerpt, Order, Penalties, Surprise};
 use crate::random::Seed;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::Tensor;
-use crate::script::nouns::inputs::alphas_by_name;
+use crate::script::nouns::inputs::relaxation;
 use crate::script::nouns::learn::{Gradient, Optimizer, finite, order};
-use crate::space::Alphas;
 use crate::space::recurrent::{LanguageModel, Weights};
 use crate::{Error, Result};
 use rhai::{Dynamic, FnPtr, Map};
@@ -233,6 +232,9 @@ impl Argument for AnyWindow {
 impl AnyWindow {
     fn from_map(map: &Map) -> Result<Self> {
         let form = "#{ x: words, y: next_words }, ids of [time, columns]";
+        if let Some(key) = map.keys().find(|key| !["x", "y"].contains(&key.as_str())) {
+            return Err(Error::unknown("part of a window", key, ["x", "y"]));
+        }
         let ids = |name: &str| -> Result<candle_core::Tensor> {
             let value = map.get(name).ok_or_else(|| Error::user(format!("a window needs `{name}`")).hint(form))?;
             match value.read_lock::<Tensor>() {
@@ -316,28 +318,4 @@ impl Scored {
             }
         }
     }
-}
-
-type Relaxation<'a> = Box<dyn Fn(&Alphas) -> Result<Vec<candle_core::Tensor>> + 'a>;
-
-/// The option `relax`: a closure from the map of alphas to a map of mixing weights.
-pub fn relaxation<'a>(call: &'a Call<'_>, options: &Options) -> Result<Option<Relaxation<'a>>> {
-    let Some(closure) = options.find::<FnPtr>("relax")? else { return Ok(None) };
-    Ok(Some(Box::new(move |alphas: &Alphas| {
-        let relaxed: Map = call.invoke(&closure, (alphas_by_name(call.host(), alphas),))?;
-        if let Some(stranger) = relaxed.keys().find(|key| alphas.names().all(|name| name != key.as_str())) {
-            return Err(Error::unknown("alpha", stranger, alphas.names()));
-        }
-        let block = |name: &str| {
-            let value = relaxed.get(name).ok_or_else(|| {
-                Error::user(format!("the relaxation gives no mixing weights \"{name}\""))
-                    .hint("a closure |alphas| gives a map such as #{ alphas: softmax(alphas.alphas, 1) }")
-            })?;
-            match value.read_lock::<Tensor>() {
-                Some(tensor) => tensor.float(),
-                None => Err(Error::user(format!("`{name}` must be a tensor, not {}", describe_value(value)))),
-            }
-        };
-        alphas.names().map(block).collect()
-    })))
 }

@@ -2,11 +2,11 @@
 
 use super::SMALL;
 use super::making::dropouts;
-use crate::script::binding::{Library, List, describe_value};
+use crate::Result;
+use crate::script::binding::{Library, List};
 use crate::script::nouns::Tensor;
-use crate::script::nouns::inputs::{Blocks, alphas_by_name, set_alphas};
+use crate::script::nouns::inputs::{Blocks, NewWeights, alphas_by_name, set_alphas};
 use crate::space::recurrent::{Dropouts, LanguageModel};
-use crate::{Error, Result};
 use rhai::{Dynamic, Map};
 
 pub fn declare(library: &mut Library) {
@@ -84,8 +84,8 @@ pub fn declare(library: &mut Library) {
     library
         .property("dropout", |net: LanguageModel| {
             let own = net.dropouts();
-            let entry = |(name, _): (&str, &str)| Some((name.into(), Dynamic::from_float(own.get(name)?)));
-            Ok(Dropouts::ALL.into_iter().filter_map(entry).collect::<Map>())
+            let entry = |name: &str| Some((name.into(), Dynamic::from_float(own.get(name)?)));
+            Ok(Dropouts::NAMES.into_iter().filter_map(entry).collect::<Map>())
         })
         .writable(|net: LanguageModel, given: Map| {
             net.set_dropouts(dropouts(&given, net.dropouts())?);
@@ -109,11 +109,8 @@ pub fn declare(library: &mut Library) {
         .example_after(SMALL, r#"assert(net.state().weights.shape == net.weights.shape);"#);
     library
         .method("set_state", &["net", "state"], |net: LanguageModel, state: Map| {
-            let entry = |(name, value): (&rhai::Identifier, &Dynamic)| match value.read_lock::<Tensor>() {
-                Some(tensor) => Ok((name.to_string(), tensor.candle())),
-                None => Err(Error::user(format!("`{name}` must be a tensor, not {}", describe_value(value)))),
-            };
-            net.restore(&state.iter().map(entry).collect::<Result<Vec<_>>>()?)
+            let state = state.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
+            net.restore(&state.collect::<Result<Vec<_>>>()?)
         })
         .doc("Puts back what `state` gave, also from a file, into a model made with the same options.")
         .example_after(
@@ -127,13 +124,8 @@ pub fn declare(library: &mut Library) {
 }
 
 fn set_weights(net: &LanguageModel, weights: &Dynamic) -> Result<()> {
-    if let Some(flat) = weights.read_lock::<Tensor>() {
-        return net.set_weights(&flat.float()?);
+    match NewWeights::read(weights)? {
+        NewWeights::Flat(flat) => net.set_weights(&flat),
+        NewWeights::Named(named) => net.set_named(&named),
     }
-    let map = weights.as_map_ref().map_err(|_| {
-        Error::user(format!("set_weights takes a flat tensor or a map by name, not {}", describe_value(weights)))
-            .hint("clone_weights gives such a tensor, named such a map")
-    })?;
-    let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
-    net.set_named(&named.collect::<Result<Vec<_>>>()?)
 }

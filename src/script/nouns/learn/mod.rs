@@ -36,7 +36,7 @@ fn declare_gradients(library: &mut Library) {
             &["net", "batch", "options"],
             move |call: &Call<'_>, net: Network, batch: AnyBatch, options: Options| {
                 let batch = batch.on(net.weights().device())?;
-                let relax = relaxation(call, &net, &options)?;
+                let relax = relaxation(call, &options)?;
                 let of =
                     Loss { label_smoothing: options.get("label_smoothing")?, auxiliary: options.find("auxiliary")? };
                 let (loss, flat) = learn::loss_gradient(&net, &batch, relax.as_deref(), of)?;
@@ -71,7 +71,7 @@ fn declare_gradients(library: &mut Library) {
                 let order = order(&options)?;
                 let device = net.weights().device();
                 let (train, valid) = (train.on(device)?, valid.on(device)?);
-                let relax = relaxation(call, &net, &options)?;
+                let relax = relaxation(call, &options)?;
                 let (loss, parts) = learn::alpha_gradient(&net, &train, &valid, relax.as_deref(), &order)?;
                 let named = net.alphas().names().map(String::from).zip(parts);
                 let loss = finite(&host, "valid_loss", loss)?;
@@ -114,7 +114,7 @@ fn declare_gradients(library: &mut Library) {
                 };
                 let batch = batch.on(net.weights().device())?;
                 let v = v.float()?.to_dtype(net.weights().dtype())?;
-                let relax = relaxation(call, &net, &options)?;
+                let relax = relaxation(call, &options)?;
                 let mut parts = learn::hessian_vector(&net, &batch, &v, with, relax.as_deref())?;
                 let hand = |tensor| Dynamic::from(Tensor::new(&host.meter, tensor));
                 match with {

@@ -17,7 +17,7 @@ pub fn declare(library: &mut Library) {
             "evaluate",
             &["net", "data", "options"],
             |call: &Call<'_>, net: Network, data: Scored, options: Options| {
-                let p = relaxation(call, &net, &options)?.map(|relax| relax(net.alphas())).transpose()?;
+                let p = relaxation(call, &options)?.map(|relax| relax(net.alphas())).transpose()?;
                 let statistics = Statistics::named(&options.get::<String>("statistics")?)?;
                 let batches = data.batches(&net, options.get("batch")?)?;
                 let score = evaluate_by(&net, batches, p.as_deref(), statistics)?;
@@ -64,7 +64,7 @@ pub fn declare(library: &mut Library) {
             "recalibrate",
             &["net", "data", "options"],
             |call: &Call<'_>, net: Network, data: Scored, options: Options| {
-                let p = match relaxation(call, &net, &options)? {
+                let p = match relaxation(call, &options)? {
                     Some(relax) => relax(net.alphas())?,
                     None => net.relax(net.alphas())?,
                 };

@@ -97,7 +97,7 @@ fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype>
     if rule != "darts" {
         return Err(Error::unknown("rule", &rule, ["darts"]));
     }
-    match relaxation(call, net, options)? {
+    match relaxation(call, options)? {
         Some(relax) => net.derive(Some(&relax(net.alphas())?)),
         None => net.derive(None),
     }

@@ -10,11 +10,11 @@ pub mod saved;
 mod state;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
-use super::inputs::{Blocks, EdgeMask, Pictures, alphas_by_name, set_alphas};
+use super::inputs::{Blocks, EdgeMask, NewWeights, Pictures, alphas_by_name, set_alphas};
 use crate::engine::Mode;
 use crate::graph::{Graph, Shape};
 use crate::random::Seed;
-use crate::script::binding::{Call, Library, List, Options, ScriptType, describe_value};
+use crate::script::binding::{Call, Library, List, Options, ScriptType};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::{CellKind, Cost, Masks, Network, NormStyle, Supernet, SupernetOptions};
@@ -367,15 +367,10 @@ pub(in crate::script::nouns) fn network_seed(host: &Host) -> Seed {
 }
 
 fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
-    if let Some(flat) = weights.read_lock::<Tensor>() {
-        return net.set_weights(&flat.float()?);
+    match NewWeights::read(weights)? {
+        NewWeights::Flat(flat) => net.set_weights(&flat),
+        NewWeights::Named(named) => net.set_named(&named),
     }
-    let map = weights.as_map_ref().map_err(|_| {
-        Error::user(format!("set_weights takes a flat tensor or a map by name, not {}", describe_value(weights)))
-            .hint("clone_weights gives such a tensor, named such a map")
-    })?;
-    let named = map.iter().map(|(name, value)| Ok((name.to_string(), Blocks::tensor(name, value)?)));
-    net.set_named(&named.collect::<Result<Vec<_>>>()?)
 }
 
 fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {
