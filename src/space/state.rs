@@ -3,8 +3,8 @@
 use crate::{Error, Result};
 use candle_core::Tensor;
 
-/// Checks that `given` is the state of a `what` ("network") like the one with the state `own`: the same names, each in its
-/// shape.
+/// Checks that `given` is the state of a `what` ("network") like the one with the state `own`: the same names, each in
+/// its shape.
 ///
 /// # Errors
 /// What is missing, what is too many, and what has another shape.
