@@ -1,5 +1,6 @@
 //! `--device cpu|cuda[:n]`.
 
+use crate::engine::cuda;
 use crate::{Error, Result};
 use candle_core::Device;
 use std::str::FromStr;
@@ -31,16 +32,21 @@ impl DeviceName {
     /// Opens the device.
     ///
     /// # Errors
-    /// CUDA in a build without it, and a device that does not answer.
+    /// A build without CUDA tensors, a machine without a usable driver, and a device that is not there or does not
+    /// answer.
     pub fn open(self) -> Result<Device> {
-        match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(Error::user("this build of candlewick has no CUDA")
-                .hint("build it with `cargo build --release --features cuda`, or run with --device cpu")),
-            Self::Cuda(number) => Device::new_cuda(number.into()).map_err(|error| {
-                Error::user(format!("cuda:{number} cannot be used: {}", Error::from(error)))
-                    .hint("`nvidia-smi` lists the devices; --device cpu always works")
-            }),
+        let Self::Cuda(number) = self else { return Ok(Device::Cpu) };
+        let gpu = cuda::open(number.into())?;
+        if !cfg!(feature = "cuda") {
+            return Err(Error::user(format!(
+                "cuda:{number} ({}) is there, but networks do not run on it yet",
+                gpu.name()
+            ))
+            .hint("a script's tensors do, in a build with the feature `cuda`; --device cpu always works"));
         }
+        Device::new_cuda(number.into()).map_err(|error| {
+            Error::user(format!("cuda:{number} cannot be used: {}", Error::from(error)))
+                .hint("`nvidia-smi` lists the devices; --device cpu always works")
+        })
     }
 }

@@ -9,6 +9,7 @@
 mod bench;
 mod check;
 mod device;
+mod devices;
 mod doc;
 mod export;
 mod lines;
@@ -44,6 +45,8 @@ enum Command {
     Export(export::Arguments),
     /// Measure the engine's speed on this machine.
     Bench(bench::Arguments),
+    /// What `--device` can name on this machine.
+    Devices(devices::Arguments),
 }
 
 /// Parses the command line and does what it says.
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Doc(arguments) => doc::doc(arguments),
         Command::Export(arguments) => export::export(arguments),
         Command::Bench(arguments) => bench::bench(arguments),
+        Command::Devices(arguments) => devices::devices(arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 mod bridge;
 pub(crate) mod cpu;
+pub mod cuda;
 mod draws;
 pub mod exact;
 mod executor;

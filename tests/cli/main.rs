@@ -8,5 +8,8 @@ mod training;
 
 #[path = "../support/binary.rs"]
 mod binary;
+#[cfg(all(feature = "gpu", not(feature = "cuda"), target_os = "linux"))]
+#[path = "../support/require.rs"]
+mod require;
 #[path = "../support/scripts.rs"]
 mod scripts;

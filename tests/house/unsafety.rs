@@ -2,10 +2,12 @@
 
 use crate::files::{File, none, rust};
 
-/// The rooms that may hold `unsafe`: the engine's kernels and passes, the benches of single kernels, and calls of the
-/// system (the environment and the allocator before threads start, memory in use; in tests a signal, a terminal).
-const ROOMS: [&str; 8] = [
+/// The rooms that may hold `unsafe`: the engine's kernels and passes and its calls of NVIDIA's driver, the benches of
+/// single kernels, and calls of the system (the environment and the allocator before threads start, memory in use; in
+/// tests a signal, a terminal).
+const ROOMS: [&str; 9] = [
     "src/engine/cpu/",
+    "src/engine/cuda/",
     "src/engine/recurrent/cpu/",
     "src/bench/primitives/",
     "src/bench/memory.rs",

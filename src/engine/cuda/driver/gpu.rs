@@ -1,0 +1,187 @@
+//! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order.
+
+use super::reported;
+use crate::bytes::show_bytes;
+use crate::engine::cuda::{Address, Gpu, Launch, Launcher, Room};
+use crate::{Error, Result};
+use cudarc::driver::{DriverError, result, sys};
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::sync::{Mutex, PoisonError};
+
+/// The kernels' files as PTX, by name.
+const FILES: [(&str, &str); 0] = [];
+
+/// A GPU that is ready.
+pub(super) struct DriverGpu {
+    name: String,
+    device: sys::CUdevice,
+    context: sys::CUcontext,
+    stream: sys::CUstream,
+    /// What has been loaded: files, and kernels by file and name.
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    files: HashMap<String, sys::CUmodule>,
+    kernels: HashMap<(String, String), Kernel>,
+}
+
+#[derive(Clone, Copy)]
+struct Kernel {
+    function: sys::CUfunction,
+    /// Bytes of shared memory that it has been allowed.
+    shared: u32,
+}
+
+// SAFETY: the driver's handles may be used from any thread; each call makes the context its thread's own first.
+unsafe impl Send for DriverGpu {}
+// SAFETY: the same.
+unsafe impl Sync for DriverGpu {}
+
+/// Bytes of shared memory that every kernel may have without asking.
+const SHARED: u32 = 48 << 10;
+
+impl DriverGpu {
+    pub(super) fn open(gpu: &Gpu) -> Result<Self, DriverError> {
+        let device = result::device::get(gpu.number as i32)?;
+        // SAFETY: the device was just given by the driver; the context stays retained until the drop.
+        let context = unsafe { result::primary_ctx::retain(device)? };
+        // SAFETY: the context was just given by the driver.
+        unsafe { result::ctx::set_current(context)? };
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        Ok(Self { name: gpu.name.clone(), device, context, stream, loaded: Mutex::default() })
+    }
+
+    /// Makes the context this thread's own.
+    fn enter(&self) -> Result<()> {
+        // SAFETY: the context is retained as long as the GPU is held.
+        unsafe { result::ctx::set_current(self.context) }.map_err(reported)
+    }
+
+    /// A kernel, loaded when it is first asked for, allowed so much shared memory.
+    fn kernel(&self, launch: &Launch<'_>) -> Result<sys::CUfunction> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let Loaded { files, kernels } = &mut *loaded;
+        let key = (launch.file.to_string(), launch.kernel.to_string());
+        let kernel = match kernels.get_mut(&key) {
+            Some(kernel) => kernel,
+            None => {
+                let module = match files.get(launch.file) {
+                    Some(module) => *module,
+                    None => {
+                        let module = load(launch.file)?;
+                        files.insert(launch.file.to_string(), module);
+                        module
+                    }
+                };
+                let name = CString::new(launch.kernel).map_err(|_| Error::run("a kernel's name holds a zero"))?;
+                // SAFETY: the module was loaded in this context and is never unloaded.
+                let function = unsafe { result::module::get_function(module, name) }.map_err(reported)?;
+                kernels.entry(key).or_insert(Kernel { function, shared: SHARED })
+            }
+        };
+        if launch.shared > kernel.shared {
+            use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES as MOST;
+            // SAFETY: the function was given by the driver.
+            let allowed =
+                unsafe { result::function::set_function_attribute(kernel.function, MOST, launch.shared as i32) };
+            allowed.map_err(|_| {
+                Error::user(format!(
+                    "{} has less shared memory than the kernel {} needs, {}",
+                    self.name,
+                    launch.kernel,
+                    show_bytes(launch.shared.into())
+                ))
+                .hint("--device cpu runs the network")
+            })?;
+            kernel.shared = launch.shared;
+        }
+        Ok(kernel.function)
+    }
+}
+
+/// Loads a file of kernels into the current context.
+fn load(file: &str) -> Result<sys::CUmodule> {
+    let Some((_, ptx)) = FILES.iter().find(|(name, _)| *name == file) else {
+        return Err(Error::run(format!("there are no kernels {file}")));
+    };
+    let text = CString::new(*ptx).map_err(|_| Error::run(format!("the kernels {file} hold a zero")))?;
+    // SAFETY: PTX as text that ends in a zero.
+    unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(reported)
+}
+
+impl Drop for DriverGpu {
+    fn drop(&mut self) {
+        // SAFETY: the context was retained once. A failure leaves nothing to do.
+        let _ = unsafe { result::primary_ctx::release(self.device) };
+    }
+}
+
+impl Launcher for DriverGpu {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn room(&self) -> Result<Room> {
+        self.enter()?;
+        let (free, total) = result::mem_get_info().map_err(reported)?;
+        Ok(Room { free: free as u64, total: total as u64 })
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Address> {
+        self.enter()?;
+        // SAFETY: what the memory holds is not read before it is written.
+        let at = unsafe { result::malloc_sync(bytes.max(1)) };
+        at.map(Address).map_err(|error| match error {
+            DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                let free = self.room().map_or(0, |room| room.free);
+                Error::user(format!(
+                    "{} has too little memory: {} are needed, {} are free",
+                    self.name,
+                    show_bytes(bytes as u64),
+                    show_bytes(free)
+                ))
+                .hint("take smaller batches")
+            }
+            error => reported(error),
+        })
+    }
+
+    unsafe fn release(&self, at: Address) {
+        if self.enter().is_ok() {
+            // SAFETY: the caller's promise; freeing waits for what still runs. A failure leaves nothing to do.
+            let _ = unsafe { result::free_sync(at.0) };
+        }
+    }
+
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise. From memory that is not pinned, the driver has taken the bytes when it returns.
+        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream) }.map_err(reported)
+    }
+
+    unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise; the bytes are borrowed until the stream has come to an end.
+        unsafe {
+            result::memcpy_dtoh_async(bytes, from.0, self.stream).map_err(reported)?;
+            result::stream::synchronize(self.stream).map_err(reported)
+        }
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
+        self.enter()?;
+        let function = self.kernel(launch)?;
+        let mut arguments: Vec<*mut c_void> =
+            launch.arguments.iter().map(|bytes| bytes.as_ptr().cast_mut().cast()).collect();
+        let [x, y, z] = launch.grid;
+        // SAFETY: the caller's promise; the driver copies the arguments before it returns.
+        let launched = unsafe {
+            let threads = (launch.threads, 1, 1);
+            result::launch_kernel(function, (x, y, z), threads, launch.shared, self.stream, &mut arguments)
+        };
+        launched.map_err(reported)
+    }
+}

@@ -1,0 +1,81 @@
+//! What kernels run on: memory of its own, copies to and from it, launches.
+
+use crate::Result;
+
+/// A place in a launcher's memory, in bytes; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address(pub u64);
+
+/// How much memory there is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    pub free: u64,
+    pub total: u64,
+}
+
+/// One launch of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The file that the kernel is in, without its ending, and the kernel's name.
+    pub file: &'a str,
+    pub kernel: &'a str,
+    /// Blocks in each direction.
+    pub grid: [u32; 3],
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory of a block, beside what the kernel declares itself.
+    pub shared: u32,
+    /// The kernel's arguments in order, each as its bytes.
+    pub arguments: &'a [&'a [u8]],
+}
+
+/// A GPU, or what stands in for one. Copies and launches happen in the order in which they are asked for.
+pub trait Launcher: Send + Sync {
+    /// What people call it.
+    fn name(&self) -> String;
+
+    /// How much of its memory is free.
+    ///
+    /// # Errors
+    /// What the device reports.
+    fn room(&self) -> Result<Room>;
+
+    /// New memory, at a multiple of 256 bytes; what it holds is not defined.
+    ///
+    /// # Errors
+    /// Too little memory, and what else the device reports.
+    fn allocate(&self, bytes: usize) -> Result<Address>;
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// It must come from [`allocate`](Self::allocate), and nothing may use it any more.
+    unsafe fn release(&self, at: Address);
+
+    /// Copies bytes into the launcher's memory.
+    ///
+    /// # Safety
+    /// `to` must be good for them.
+    ///
+    /// # Errors
+    /// What the device reports.
+    unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<()>;
+
+    /// Copies bytes out of the launcher's memory, after everything that was asked for before.
+    ///
+    /// # Safety
+    /// `from` must be good for them.
+    ///
+    /// # Errors
+    /// What the device reports, also of what was asked for before.
+    unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
+
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// The arguments must be what the kernel takes, and good for all that it reads and writes.
+    ///
+    /// # Errors
+    /// What the device reports; a kernel's own failure may be reported later.
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()>;
+}
