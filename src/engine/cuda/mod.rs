@@ -1,8 +1,8 @@
 //! NVIDIA GPUs: what there is, and what kernels run on.
 //!
 //! `launcher.rs` is everything that an executor asks of a GPU: memory, copies, launches. `driver/` does it with
-//! NVIDIA's driver, which is loaded when it is first asked for: builds need no toolkit, and the program starts without a
-//! driver. Tests do it with the kernels' sources compiled by a C++ compiler.
+//! NVIDIA's driver, which is loaded when it is first asked for: builds need no toolkit, and the program starts without
+//! a driver. Tests do it with the kernels' sources compiled by a C++ compiler.
 
 #[cfg(feature = "gpu")]
 mod driver;

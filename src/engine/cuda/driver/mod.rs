@@ -1,7 +1,7 @@
 //! NVIDIA's driver: whether it is there, which GPUs it finds, and one of them made ready.
 //!
-//! The driver's library is loaded by name when it is first asked for. The bindings panic where the library or one of its
-//! functions is missing, so both are looked for here before anything is called.
+//! The driver's library is loaded by name when it is first asked for. The bindings panic where the library or one of
+//! its functions is missing, so both are looked for here before anything is called.
 
 mod gpu;
 
