@@ -2,10 +2,13 @@
 
 use super::Outcome;
 use super::lines::print;
+use crate::export::recurrent::{LOG_PROBABILITIES, WORDS, state_after, state_before};
 use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
-use crate::script::{Exported, legend_of};
+use crate::script::{Exported, ExportedLanguage, legend_of};
 use crate::space::SavedNetwork;
+use crate::space::recurrent::SavedLanguage;
 use crate::{Error, Result};
+use anyhow::bail;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -25,19 +28,30 @@ pub struct Arguments {
     /// Normalise inside the network: its input is then pixels from 0 to 1.
     #[arg(long)]
     normalise: bool,
+    /// Time steps of every window of a language model, for runtimes that need to know; by default each run chooses.
+    #[arg(long, value_name = "STEPS")]
+    length: Option<usize>,
 }
 
 pub fn export(arguments: Arguments) -> Outcome {
-    let Arguments { run, onnx, fold_norms, normalise } = arguments;
-    let from = saved_in(&run)?;
-    check_target(&onnx, &from)?;
-    let saved = SavedNetwork::read(&from)?;
+    let from = saved_in(&arguments.run)?;
+    check_target(&arguments.onnx, &from)?;
+    match SavedLanguage::is_one(&from)? {
+        true => export_language(&arguments, &from),
+        false => export_network(&arguments, &from),
+    }
+}
+
+fn export_network(arguments: &Arguments, from: &Path) -> Outcome {
+    let &Arguments { ref onnx, fold_norms, normalise, length, .. } = arguments;
+    if length.is_some() {
+        bail!(of_the_other_kind("--length", "language models", from, "a network of images"));
+    }
+    let saved = SavedNetwork::read(from)?;
     let network = &saved.network;
     let legend = legend_of(network);
     let exported = Exported { network, legend: &legend, about: &saved.about, fold_norms, normalise };
-    let size = exported.write(&onnx)?;
-    let mut told = format!("{}: {size} bytes, opset {OPSET}, IR version {IR_VERSION}\n", onnx.display());
-    let _ = writeln!(told, "from {}", from.display());
+    let mut told = written(onnx, exported.write(onnx)?, from);
     if let Some(recipe) = network.recipe() {
         let _ = writeln!(told, "{recipe}");
     }
@@ -53,6 +67,49 @@ pub fn export(arguments: Arguments) -> Outcome {
         eprintln!("note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it");
     }
     Ok(())
+}
+
+fn export_language(arguments: &Arguments, from: &Path) -> Outcome {
+    let &Arguments { ref onnx, fold_norms, normalise, length, .. } = arguments;
+    for (given, option) in [(fold_norms, "--fold-norms"), (normalise, "--normalise")] {
+        if given {
+            bail!(of_the_other_kind(option, "networks of images", from, "a language model"));
+        }
+    }
+    let saved = SavedLanguage::read(from)?;
+    let model = &saved.model;
+    let exported = ExportedLanguage { model, words: model.words(), length, about: &saved.about };
+    let mut told = written(onnx, exported.write(onnx)?, from);
+    let _ = writeln!(told, "{}", model.recipe());
+    let time = length.map_or("time".to_string(), |length| length.to_string());
+    let vocabulary = model.recipe().vocabulary;
+    let known = match model.words() {
+        Some(_) => "ids, whose words the metadata list",
+        None => "ids",
+    };
+    let _ = writeln!(told, "input {WORDS}: {time} × batch, {known}");
+    let mut states = vec![];
+    for (layer, parts) in model.parts()?.iter().enumerate() {
+        states.extend(parts.graph.states().iter().map(|state| (layer, state.name.clone(), state.width)));
+    }
+    for (layer, name, width) in &states {
+        let _ = writeln!(told, "input {}: batch × {width}, zeros where a text begins", state_before(*layer, name));
+    }
+    let _ = writeln!(told, "output {LOG_PROBABILITIES}: {time} × batch × {vocabulary}");
+    for (layer, name, width) in &states {
+        let _ = writeln!(told, "output {}: batch × {width}", state_after(*layer, name));
+    }
+    print(&told)
+}
+
+/// What is told first of a file that was written.
+fn written(onnx: &Path, size: usize, from: &Path) -> String {
+    format!("{}: {size} bytes, opset {OPSET}, IR version {IR_VERSION}\nfrom {}\n", onnx.display(), from.display())
+}
+
+/// The error for an option that the saved network has no use for.
+fn of_the_other_kind(option: &str, kind: &str, from: &Path, holds: &str) -> Error {
+    Error::user(format!("{option} is for {kind}; {} holds {holds}", from.display())).hint("leave it out")
 }
 
 /// The saved network that `run` means: the file itself, or the best or else the last of a run's folder.

@@ -13,6 +13,7 @@ pub mod densenet;
 pub mod derive;
 pub mod discrete;
 pub mod dropout;
+mod file;
 pub mod genotype;
 pub mod network;
 pub mod operations;

@@ -1,31 +1,25 @@
 //! A trained network as a file: safetensors, so that other tools read its weights too.
 //!
-//! The tensors are all weights by name and, for every batch norm, `NAME.running_mean` and `NAME.running_var`, f32. One
-//! entry of the metadata, `candlewick`, is JSON with what else it takes to use them: how to build the network
-//! ([`Recipe`]), what its classes are called and how its images are scaled ([`Legend`]), the version that wrote it, and
-//! whatever the writer had to say.
+//! The tensors are all weights by name and, for every batch norm, `NAME.running_mean` and `NAME.running_var`, f32. The
+//! metadata say how to build the network ([`Recipe`]), what its classes are called and how its images are scaled
+//! ([`Legend`]), the version that wrote it, and whatever the writer had to say.
 
 use super::densenet::densenet;
 use super::discrete::{Discrete, DiscreteRecipe};
+use super::file::{self, File, Part};
 use super::network::Network;
 use super::operations::Operations;
 use super::recipe::Recipe;
+use super::recurrent::LANGUAGE_KIND;
 use crate::graph::Graph;
 use crate::legend::Legend;
 use crate::random::Seed;
-use crate::{Error, Result, files};
+use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 
-/// The metadata's one entry: the order of several would differ from run to run.
-const ENTRY: &str = "candlewick";
-/// Counts changes that older versions cannot read.
-const FORMAT: u32 = 1;
+type Header = file::Header<Recipe, Legend>;
 
 /// A network that was read from a file.
 pub struct SavedNetwork {
@@ -35,29 +29,6 @@ pub struct SavedNetwork {
     pub about: Map<String, Value>,
     /// The version of candlewick that wrote the file.
     pub version: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    version: String,
-    network: Recipe,
-    #[serde(flatten)]
-    legend: Legend,
-    #[serde(default)]
-    about: Map<String, Value>,
-}
-
-/// A slice of the network's numbers as a tensor of the file.
-struct Part {
-    name: String,
-    shape: Vec<usize>,
-    numbers: Numbers,
-}
-
-enum Numbers {
-    Weights(Range<usize>),
-    Statistics(Range<usize>),
 }
 
 impl SavedNetwork {
@@ -74,30 +45,11 @@ impl SavedNetwork {
             ));
         };
         legend.check(network.classes(), recipe.input().channels)?;
-        let header = Header {
-            format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").into(),
-            network: recipe.clone(),
-            legend: legend.clone(),
-            about: about.clone(),
-        };
-        let failed = |error: String| Error::run(format!("{}: {error}", path.display()));
-        let header = serde_json::to_string(&header).map_err(|e| failed(e.to_string()))?;
-        let weights = network.weights().detached().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-        let statistics: Vec<f32> = network.statistics().values().iter().map(|&value| value as f32).collect();
-        let parts = parts(network.graph());
-        let views = parts.iter().map(|part| {
-            let values = match &part.numbers {
-                Numbers::Weights(range) => &weights[range.clone()],
-                Numbers::Statistics(range) => &statistics[range.clone()],
-            };
-            let view = TensorView::new(Dtype::F32, part.shape.clone(), bytemuck::cast_slice(values));
-            view.map(|view| (part.name.as_str(), view)).map_err(|e| failed(format!("{}: {e}", part.name)))
-        });
-        let views = views.collect::<Result<Vec<_>>>()?;
-        let metadata = HashMap::from([(ENTRY.to_string(), header)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
-        files::replace(path, &bytes)
+        let header = Header::new(recipe.clone(), legend.clone(), about.clone());
+        let weights = network.weights().detached().to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+        let mut numbers = weights.to_vec1::<f32>()?;
+        numbers.extend(network.statistics().values().iter().map(|&value| value as f32));
+        file::write(path, &header, &parts(network.graph()), &numbers)
     }
 
     /// Reads a network made of the built-in operations.
@@ -116,11 +68,11 @@ impl SavedNetwork {
     pub fn read_with(path: &Path, operations: Operations<'_>, seed: Seed, device: &Device) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, &e))?;
         let file = File::open(path, &bytes)?;
-        let Header { network: recipe, legend, about, version, .. } = file.header()?;
+        let Header { network: recipe, legend, about, version, .. } = header(path, &file)?;
         let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
-        let network = build(&recipe, &operations, seed, device, |graph| file.check(graph)).map_err(inside)?;
+        let network = build(&recipe, &operations, seed, device, |graph| file.check(&parts(graph))).map_err(inside)?;
         legend.check(network.classes(), recipe.input().channels).map_err(inside)?;
-        file.fill(&network)?;
+        fill(&file, &network)?;
         Ok(Self { network: network.with_legend(legend), about, version })
     }
 
@@ -133,13 +85,13 @@ impl SavedNetwork {
         let bytes = std::fs::read(path).map_err(|e| Error::file(path, &e))?;
         let file = File::open(path, &bytes)?;
         if let Some(own) = network.recipe()
-            && let Some(difference) = file.header()?.network.difference(own)
+            && let Some(difference) = header(path, &file)?.network.difference(own)
         {
             return Err(Error::user(format!("{} holds another network than this one: {difference}", path.display()))
                 .hint("load_network(file) builds the network that the file holds"));
         }
-        file.check(network.graph())?;
-        file.fill(network)
+        file.check(&parts(network.graph()))?;
+        fill(&file, network)
     }
 }
 
@@ -168,116 +120,35 @@ fn build(
     }
 }
 
-/// All that a file holds of a graph.
+/// The header of a file that holds a network of images.
+fn header(path: &Path, file: &File<'_>) -> Result<Header> {
+    match file.kind()? == LANGUAGE_KIND {
+        true => Err(Error::user(format!("{} holds a language model, not a network of images", path.display()))
+            .hint("load_language_model(file) reads it")),
+        false => file.header(),
+    }
+}
+
+/// All that a file holds of a graph: the weights, then the running statistics.
 fn parts(graph: &Graph) -> Vec<Part> {
     let weights = graph.weights().iter().map(|weight| Part {
         name: weight.name.clone(),
         shape: weight.shape.clone(),
-        numbers: Numbers::Weights(weight.range()),
+        range: weight.range(),
     });
     let statistics = graph.norms().iter().flat_map(|norm| {
         [("running_mean", norm.mean()), ("running_var", norm.variance())].map(|(what, range)| Part {
             name: format!("{}.{what}", norm.name),
             shape: vec![norm.channels],
-            numbers: Numbers::Statistics(range),
+            range: graph.parameters() + range.start..graph.parameters() + range.end,
         })
     });
     weights.chain(statistics).collect()
 }
 
-/// A file in memory.
-struct File<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    tensors: SafeTensors<'a>,
-}
-
-impl<'a> File<'a> {
-    fn open(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
-            Error::user(format!("{} is not a saved network: {error}", path.display()))
-                .hint("net.save(\"best.safetensors\") writes one")
-        })?;
-        Ok(Self { path, bytes, tensors })
-    }
-
-    fn header(&self) -> Result<Header> {
-        let none = || {
-            Error::user(format!("{} holds tensors, but no description of a network", self.path.display()))
-                .hint("net.save(…) writes such a file; load_tensors(…) reads any tensors")
-        };
-        let damaged = |error: serde_json::Error| {
-            Error::user(format!("{}: the description of the network cannot be read: {error}", self.path.display()))
-        };
-        let (_, metadata) = SafeTensors::read_metadata(self.bytes).map_err(|_| none())?;
-        let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY)).ok_or_else(none)?;
-        let value: Value = serde_json::from_str(text).map_err(damaged)?;
-        match value.get("format").and_then(Value::as_u64) {
-            Some(format) if format > u64::from(FORMAT) => {
-                let by = value.get("version").and_then(Value::as_str).unwrap_or("a later version");
-                Err(Error::user(format!("{} was written by candlewick {by}", self.path.display()))
-                    .hint(format!("this is candlewick {}, which does not know its form", env!("CARGO_PKG_VERSION"))))
-            }
-            _ => Self::known(value).map_err(damaged),
-        }
-    }
-
-    /// The header, whose description of the network says nothing that this version does not know.
-    fn known(value: Value) -> serde_json::Result<Header> {
-        let header: Header = serde_json::from_value(value.clone())?;
-        let understood = serde_json::to_value(&header.network)?;
-        let said = value.get("network").and_then(Value::as_object).into_iter().flatten();
-        match said.map(|(name, _)| name).find(|name| understood.get(name.as_str()).is_none()) {
-            Some(strange) => Err(serde::de::Error::custom(format!("unknown field `{strange}`"))),
-            None => Ok(header),
-        }
-    }
-
-    /// Checks that the file holds what the graph needs, and nothing else.
-    fn check(&self, graph: &Graph) -> Result<()> {
-        let parts = parts(graph);
-        for Part { name, shape, .. } in &parts {
-            let Ok(view) = self.tensors.tensor(name) else {
-                return Err(Error::user(format!("{} has no \"{name}\", which the network needs", self.path.display())));
-            };
-            if view.shape() != shape || view.dtype() != Dtype::F32 {
-                return Err(Error::user(format!(
-                    "{}: \"{name}\" is {:?} of type {:?}, but the network's is {shape:?} of type F32",
-                    self.path.display(),
-                    view.shape(),
-                    view.dtype()
-                )));
-            }
-        }
-        // As many tensors as parts, and every part among them.
-        if self.tensors.len() == parts.len() {
-            return Ok(());
-        }
-        let strange = self.tensors.names().into_iter().filter(|name| parts.iter().all(|part| part.name != *name)).min();
-        let strange = strange.unwrap_or_default();
-        Err(Error::user(format!("{} holds \"{strange}\", which the network does not have", self.path.display())))
-    }
-
-    fn fill(&self, network: &Network) -> Result<()> {
-        let mut weights = vec![0f32; network.graph().parameters()];
-        let mut statistics = vec![0f32; network.graph().statistics_len()];
-        for Part { name, numbers, .. } in parts(network.graph()) {
-            let to = match numbers {
-                Numbers::Weights(range) => &mut weights[range],
-                Numbers::Statistics(range) => &mut statistics[range],
-            };
-            let view = self.tensors.tensor(&name).map_err(|e| Error::user(format!("{}: {e}", self.path.display())))?;
-            // The bytes need not lie on a float's boundary.
-            for (to, four) in to.iter_mut().zip(view.data().chunks_exact(4)) {
-                *to = f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-            }
-            if to.iter().any(|value| !value.is_finite()) {
-                return Err(Error::user(format!("{}: \"{name}\" holds NaN or infinite values", self.path.display()))
-                    .hint("the training had diverged when it was saved, or the file is damaged"));
-            }
-        }
-        let count = weights.len();
-        network.set_weights(&Tensor::from_vec(weights, count, &Device::Cpu)?)?;
-        network.statistics().set(&statistics.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())
-    }
+fn fill(file: &File<'_>, network: &Network) -> Result<()> {
+    let numbers = file.numbers(&parts(network.graph()))?;
+    let (weights, statistics) = numbers.split_at(network.graph().parameters());
+    network.set_weights(&Tensor::from_slice(weights, weights.len(), &Device::Cpu)?)?;
+    network.statistics().set(&statistics.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())
 }

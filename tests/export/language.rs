@@ -130,3 +130,31 @@ fn every_primitive_of_a_time_step_has_the_engine_s_values() {
     let Some(found) = run(&[Session { file, runs: vec![run_of(&names, &window)] }]) else { return };
     same("every primitive", &names, &window, &found[0][0]);
 }
+
+/// A search cell with an activation of the script's own.
+const OWN: &str = r#"
+define_activation("swish", |g, x| g.multiply(x, g.sigmoid(g.scale(x, 1.5, -0.25))));
+let net = recurrent_supernet(17, #{ hidden: 6, nodes: 3, activations: ["tanh", "swish"] });
+net.set_weights(normal([net.parameters]) * 0.7);
+net.set_alphas(#{ alphas: normal([6, 2]) });
+let words = tensor([[1, 2], [3, 4], [5, 6], [16, 0]]).to("int");
+for step in 0..3 { net.surprise(#{ x: words, y: words }); }
+save_tensors("expected.safetensors", #{ words: words, last: net.predict(words) });
+net.save_onnx("lm.onnx");
+"#;
+
+#[test]
+fn an_activation_of_a_script_s_own_has_its_values_too() {
+    let folder = crate::binary::folder_with(OWN);
+    crate::binary::candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
+    let at = |name: &str| folder.path().join("run").join(name);
+    let expected = candle_core::safetensors::load(at("expected.safetensors"), &Device::Cpu).unwrap();
+    let words = expected["words"].to_dtype(candle_core::DType::I64).unwrap();
+    let zeros = Tensor::zeros((2, 6), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let inputs = vec![(WORDS.to_string(), words), (state_before(0, "h"), zeros)];
+    let outputs = vec![(LOG_PROBABILITIES.to_string(), vec![4, 2, WORDS_IN_ALL])];
+    let session = Session { file: std::fs::read(at("lm.onnx")).unwrap(), runs: vec![Run { inputs, outputs }] };
+    let Some(found) = run(&[session]) else { return };
+    let last = &found[0][0][LOG_PROBABILITIES][3 * 2 * WORDS_IN_ALL..];
+    close("swish", &values(&expected["last"]), last);
+}

@@ -4,6 +4,7 @@
 mod command;
 mod form;
 mod language;
+mod language_command;
 mod language_form;
 mod language_models;
 mod networks;

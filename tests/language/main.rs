@@ -1,13 +1,17 @@
-//! Recurrent cells and language models, as scripts have them: counts, reference values, searches that resume, what is
-//! refused.
+//! Recurrent cells and language models, as scripts have them: counts, reference values, searches that resume,
+//! activations of one's own, what is refused.
 
+mod activations;
 mod counts;
 mod fixture;
 mod refused;
+mod saved;
 mod search;
 
 #[path = "../support/binary.rs"]
 mod binary;
+#[path = "../support/points.rs"]
+mod points;
 #[path = "../support/require.rs"]
 mod require;
 #[path = "../support/scripts.rs"]

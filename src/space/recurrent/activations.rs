@@ -1,7 +1,9 @@
 //! The candidate activations of recurrent cells: one registry of names and what each builds.
 //!
-//! The five of the DARTS space (`docs/darts.md` B1). Each is made of the step graph's elementwise primitives.
+//! The five of the DARTS space (`docs/darts.md` B1) come built in; a script adds its own with the same standing. Each
+//! is made of the step graph's elementwise primitives.
 
+use crate::error::closest;
 use crate::graph::Node;
 use crate::graph::recurrent::RecurrentGraph;
 use crate::{Error, Result};
@@ -53,7 +55,7 @@ impl fmt::Debug for Activation<'_> {
     }
 }
 
-/// The registry.
+/// The registry: the built-in activations and those that a script defined.
 #[derive(Clone, Debug)]
 pub struct Activations<'a> {
     known: Vec<Activation<'a>>,
@@ -90,7 +92,31 @@ impl<'a> Activations<'a> {
     /// An unknown name, with the closest one.
     pub fn get(&self, name: &str) -> Result<&Activation<'a>> {
         let found = self.known.iter().find(|activation| activation.name() == name);
-        found.ok_or_else(|| Error::unknown("activation", name, self.names()))
+        found.ok_or_else(|| match closest(name, self.names()) {
+            Some(_) => Error::unknown("activation", name, self.names()),
+            None => Error::user(format!("there is no activation \"{name}\"")).hint(format!(
+                "one of: {}; define_activation(name, |g, x| …) adds others",
+                self.names().collect::<Vec<_>>().join(", ")
+            )),
+        })
+    }
+
+    /// Adds an activation.
+    ///
+    /// # Errors
+    /// A name that is taken, or that holds anything but letters, digits and underscores.
+    pub fn define(&mut self, activation: Activation<'a>) -> Result<()> {
+        let name = activation.name();
+        let sound = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if !sound {
+            return Err(Error::user(format!("\"{name}\" is not a name for an activation"))
+                .hint("use letters, digits and underscores, for example \"my_swish\""));
+        }
+        if self.names().any(|known| known == name) {
+            return Err(Error::user(format!("there is already an activation \"{name}\"")).hint("choose another name"));
+        }
+        self.known.push(activation);
+        Ok(())
     }
 
     /// The activations of these names, in their order.

@@ -14,6 +14,7 @@ mod model;
 mod parts;
 mod passes;
 mod recipe;
+mod saved;
 mod weights;
 
 pub use activations::{Activation, Activations, DARTS_ACTIVATIONS};
@@ -25,4 +26,6 @@ pub use model::{BIAS, EMBEDDING, LATENT, LanguageModel, PRIOR, PROJECTION};
 pub use parts::LayerParts;
 pub use passes::{Hidden, LEAST, Passed};
 pub use recipe::{CellRecipe, LanguageRecipe};
+pub(in crate::space) use saved::LANGUAGE_KIND;
+pub use saved::SavedLanguage;
 pub use weights::Weights;

@@ -63,6 +63,7 @@ pub struct LanguageModel {
     alphas: Alphas,
     chance: Arc<Chance>,
     dropouts: Arc<Mutex<Dropouts>>,
+    words: Option<Arc<[String]>>,
 }
 
 impl LanguageModel {
@@ -71,6 +72,17 @@ impl LanguageModel {
     /// # Errors
     /// Sizes beyond their bounds, widths that do not fit together, unknown activations.
     pub fn new(recipe: LanguageRecipe, activations: &Activations<'_>, seed: Seed, target: Target) -> Result<Self> {
+        Self::admitted(recipe, activations, seed, target, |_, _| Ok(()))
+    }
+
+    /// As [`new`](Self::new); `admit` sees the layers and all weights before anything of their size is allocated.
+    pub(super) fn admitted(
+        recipe: LanguageRecipe,
+        activations: &Activations<'_>,
+        seed: Seed,
+        target: Target,
+        admit: impl FnOnce(&[Layer], &[WeightInfo]) -> Result<()>,
+    ) -> Result<Self> {
         recipe.check()?;
         let mut table: Vec<WeightInfo> = Vec::new();
         let mut add = |name: String, shape: Vec<usize>, init: Init| {
@@ -107,6 +119,7 @@ impl LanguageModel {
             layers.push(Layer { engine, range, statistics });
             inputs = width;
         }
+        admit(&layers, &table)?;
         let length = table.last().map_or(0, |last| last.range().end);
         let mut flat = vec![0f32; length];
         table.iter().for_each(|weight| weight.initialise(seed, &mut flat[weight.range()]));
@@ -127,7 +140,31 @@ impl LanguageModel {
             table: table.into(),
             chance: Arc::new(Chance::new(seed)),
             dropouts: Arc::default(),
+            words: None,
         })
+    }
+
+    /// The same model, which knows its vocabulary: the word of every id.
+    ///
+    /// # Errors
+    /// Another number of words than it was made for.
+    pub fn with_words(mut self, words: impl Into<Arc<[String]>>) -> Result<Self> {
+        let words = words.into();
+        if words.len() != self.recipe.vocabulary {
+            return Err(Error::user(format!(
+                "{} words were given for a model with a vocabulary of {}",
+                words.len(),
+                self.recipe.vocabulary
+            ))
+            .hint("give `words` of the text that the model was made for"));
+        }
+        self.words = Some(words);
+        Ok(self)
+    }
+
+    /// The word of every id, where it knows them.
+    pub fn words(&self) -> Option<&[String]> {
+        self.words.as_deref()
     }
 
     pub fn recipe(&self) -> &LanguageRecipe {

@@ -1,39 +1,48 @@
 //! Making language models.
 
+use super::activation::Registry;
 use crate::data::text::Text;
 use crate::engine::Target;
 use crate::graph::bounds::MOST;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
+use crate::script::host::Host;
 use crate::script::nouns::network::network_seed;
 use crate::space::recurrent::{
-    Activations, CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype,
+    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype,
 };
 use crate::{Error, Result};
 use candle_core::DType;
 use rhai::{Dynamic, Map};
+use std::sync::Arc;
 
-pub fn declare(library: &mut Library) {
+/// Declares them. `registry` holds the activations that scripts defined.
+pub fn declare(library: &mut Library, registry: &Registry) {
     library
         .constant("DARTS_ACTIVATIONS", List(DARTS_ACTIVATIONS.map(String::from).to_vec()))
         .doc("The five candidates of DARTS' recurrent space, in index order.")
         .example(r#"assert(DARTS_ACTIVATIONS[0] == "none" && DARTS_ACTIVATIONS.len() == 5);"#);
+    let defined = registry.clone();
     library
-        .function("recurrent_supernet", &["words", "options"], |call: &Call<'_>, words: Words, options: Options| {
-            let width: usize = options.get("hidden")?;
-            let recipe = LanguageRecipe {
-                vocabulary: words.0,
-                embedding: width,
-                cell: CellRecipe::Search {
-                    nodes: options.get("nodes")?,
-                    activations: options.get::<List<String>>("activations")?.0,
-                },
-                widths: vec![width],
-                skip: false,
-                bias: true,
-                experts: 0,
-            };
-            model(call, recipe, &options)
-        })
+        .function(
+            "recurrent_supernet",
+            &["words", "options"],
+            move |call: &Call<'_>, words: Words, options: Options| {
+                let width: usize = options.get("hidden")?;
+                let recipe = LanguageRecipe {
+                    vocabulary: words.count(),
+                    embedding: width,
+                    cell: CellRecipe::Search {
+                        nodes: options.get("nodes")?,
+                        activations: options.get::<List<String>>("activations")?.0,
+                    },
+                    widths: vec![width],
+                    skip: false,
+                    bias: true,
+                    experts: 0,
+                };
+                model(call, &defined, recipe, words, &options)
+            },
+        )
         .doc(
             r#"
             The language model that DARTS searches recurrent cells with (Liu et al. 2019, section 2.1): every node of
@@ -54,10 +63,11 @@ pub fn declare(library: &mut Library) {
             assert(net.alphas.alphas.shape == [36, 5]);
             "#,
         );
+    let defined = registry.clone();
     library
-        .function("language_model", &["words", "options"], |call: &Call<'_>, words: Words, options: Options| {
-            let recipe = recipe(words.0, &options)?;
-            model(call, recipe, &options)
+        .function("language_model", &["words", "options"], move |call: &Call<'_>, words: Words, options: Options| {
+            let recipe = recipe(words.count(), &options)?;
+            model(call, &defined, recipe, words, &options)
         })
         .doc(
             r#"
@@ -91,8 +101,20 @@ pub fn declare(library: &mut Library) {
         );
 }
 
-/// How many words there are: a text's vocabulary, or a number.
-struct Words(usize);
+/// The words that there are: a text's vocabulary, or only their number.
+enum Words {
+    Known(Arc<[String]>),
+    Counted(usize),
+}
+
+impl Words {
+    fn count(&self) -> usize {
+        match self {
+            Self::Known(words) => words.len(),
+            Self::Counted(count) => *count,
+        }
+    }
+}
 
 impl Argument for Words {
     fn describe() -> String {
@@ -101,8 +123,8 @@ impl Argument for Words {
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
         match value.read_lock::<Text>() {
-            Some(text) => Ok(Self(text.vocabulary().len())),
-            None => usize::read(value).map(Self),
+            Some(text) => Ok(Self::Known(text.vocabulary().words().into())),
+            None => usize::read(value).map(Self::Counted),
         }
     }
 }
@@ -165,21 +187,38 @@ fn recipe(vocabulary: usize, options: &Options) -> Result<LanguageRecipe> {
     })
 }
 
-fn model(call: &Call<'_>, recipe: LanguageRecipe, options: &Options) -> Result<LanguageModel> {
+fn model(
+    call: &Call<'_>,
+    registry: &Registry,
+    recipe: LanguageRecipe,
+    words: Words,
+    options: &Options,
+) -> Result<LanguageModel> {
     let host = call.host();
+    let target = target(host)?;
+    let dropouts = dropouts(&options.find::<Map>("dropout")?.unwrap_or_default(), Dropouts::default())?;
+    let embedding = recipe.vocabulary.saturating_mul(recipe.embedding);
+    host.meter.admit(&[embedding], host.dtype().size_in_bytes())?;
+    let model = LanguageModel::new(recipe, &registry.activations(call)?, network_seed(host), target)?;
+    model.set_dropouts(dropouts);
+    match words {
+        Words::Known(words) => model.with_words(words),
+        Words::Counted(_) => Ok(model),
+    }
+}
+
+/// What a model is to run on.
+///
+/// # Errors
+/// A device that language models do not run on.
+pub fn target(host: &Host) -> Result<Target> {
     if !host.device().is_cpu() {
         return Err(Error::user("language models run on the processor only").hint("run with --device cpu"));
     }
-    let dropouts = dropouts(&options.find::<Map>("dropout")?.unwrap_or_default(), Dropouts::default())?;
-    let target = match host.dtype() {
-        DType::F64 => Target::Exact,
-        _ => Target::best()?,
-    };
-    let embedding = recipe.vocabulary.saturating_mul(recipe.embedding);
-    host.meter.admit(&[embedding], host.dtype().size_in_bytes())?;
-    let model = LanguageModel::new(recipe, &Activations::new(), network_seed(host), target)?;
-    model.set_dropouts(dropouts);
-    Ok(model)
+    match host.dtype() {
+        DType::F64 => Ok(Target::Exact),
+        _ => Target::best(),
+    }
 }
 
 /// The probabilities of a map, and for what it leaves out those of `others`.

@@ -1,11 +1,13 @@
 //! The noun `language`: recurrent cells and the language models made of them.
 
+mod activation;
 mod genotype;
 mod hidden;
 mod learning;
 mod making;
 mod onnx;
 mod predict;
+mod saved;
 mod weights;
 
 pub use hidden::HiddenStates;
@@ -27,11 +29,14 @@ pub fn declare(library: &mut Library) {
     library.kind::<LanguageModel>("Embedded words, layers of recurrent cells, a decoder tied to the embedding.");
     library.kind::<HiddenStates>("What a model's layers carry from one window to the next.");
     library.kind::<RecurrentGenotype>("A discrete recurrent cell: for each node an activation and the state it reads.");
-    making::declare(library);
+    let registry = activation::Registry::default();
+    making::declare(library, &registry);
+    activation::declare(library, &registry);
     weights::declare(library);
     hidden::declare(library);
     learning::declare(library);
     predict::declare(library);
+    saved::declare(library, &registry);
     onnx::declare(library);
     genotype::declare(library);
 }

@@ -24,13 +24,15 @@ pub struct ExportedLanguage<'a> {
 }
 
 impl ExportedLanguage<'_> {
-    /// Writes the file. The graph is called like the file.
+    /// Writes the file, and gives its size in bytes. The graph is called like the file.
     ///
     /// # Errors
     /// As [`onnx`](Self::onnx); a model too large for the format; a folder that cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    pub fn write(&self, path: &Path) -> Result<usize> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        files::replace(path, &encode(&self.onnx(name)?)?)
+        let bytes = encode(&self.onnx(name)?)?;
+        files::replace(path, &bytes)?;
+        Ok(bytes.len())
     }
 
     /// The messages of the file. A supernet is written with its mixing weights as they are.
@@ -106,11 +108,11 @@ pub fn declare(library: &mut Library) {
             let words = options.find::<List<String>>("words")?;
             let exported = ExportedLanguage {
                 model: &net,
-                words: words.as_ref().map(|words| words.0.as_slice()),
+                words: words.as_ref().map_or(net.words(), |words| Some(words.0.as_slice())),
                 length: options.find("length")?,
                 about: &about(&options)?,
             };
-            exported.write(&host.writable(&file)?)
+            exported.write(&host.writable(&file)?).map(drop)
         })
         .doc(
             r#"
@@ -118,15 +120,15 @@ pub fn declare(library: &mut Library) {
             (ids, time × batch) and, for each layer's states, `hidden.LAYER.STATE` (batch × width; zeros where a text
             begins); outputs `log_probabilities` of every next word (time × batch × vocabulary) and
             `hidden_out.LAYER.STATE`, which the next window begins with. Nothing is dropped; a supernet is written with
-            its mixing weights as they are.
+            its mixing weights as they are. `candlewick export` does the same with what `net.save` wrote.
             "#,
         )
         .optional::<usize>("length", "each run chooses", "time steps of every window, for runtimes that need to know")
         .optional::<List<String>>(
             "words",
-            "not in the file",
-            "the vocabulary for the file's metadata: `words` of a text",
+            "those of the text that it was made for",
+            "the vocabulary for the file's metadata, by id",
         )
         .optional::<Map>("about", "nothing", "anything worth keeping in the file's metadata")
-        .example_after(SMALL, r#"net.save_onnx("lm.onnx", #{ words: data.words, about: #{ epoch: 3 } });"#);
+        .example_after(SMALL, r#"net.save_onnx("lm.onnx", #{ about: #{ epoch: 3 } });"#);
 }

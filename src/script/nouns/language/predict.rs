@@ -1,4 +1,4 @@
-//! What a language model expects next, and whole models as files.
+//! What a language model expects next.
 
 use super::learning::AnyWords;
 use super::{HiddenStates, SMALL};
