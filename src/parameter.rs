@@ -7,6 +7,7 @@
 
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, Tensor, TensorId, Var, WithDType};
+use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,17 +103,32 @@ impl Parameter {
     /// # Errors
     /// Another shape, type or device than the parameter's.
     pub fn subtract(&self, delta: &Tensor) -> Result<()> {
-        self.check(delta)?;
+        self.descend(delta, Descent { factor: 1.0, decay: 0.0, rate: 1.0 })
+    }
+
+    /// Moves from w to w − rate·(factor·g + decay·w), in one pass over the values.
+    ///
+    /// # Errors
+    /// Another shape, type or device than the parameter's.
+    pub fn descend(&self, g: &Tensor, by: Descent) -> Result<()> {
+        self.check(g)?;
         let mut state = self.lock();
-        let (w, delta) = (state.current.as_detached_tensor(), delta.detach().contiguous()?);
+        let (w, g) = (state.current.as_detached_tensor(), g.detach().contiguous()?);
         let moved = match self.dtype() {
-            DType::F32 => difference::<f32>(&w, &delta)?,
-            DType::F64 => difference::<f64>(&w, &delta)?,
+            DType::F32 => descended::<f32>(&w, &g, by)?,
+            DType::F64 => descended::<f64>(&w, &g, by)?,
             _ => None,
         };
         let moved = match moved {
             Some(moved) => moved,
-            None => Var::from_tensor(&(w - delta)?)?,
+            None => {
+                let Descent { factor, decay, rate } = by;
+                let mut direction = g.affine(factor, 0.0)?;
+                if decay != 0.0 {
+                    direction = (direction + w.affine(decay, 0.0)?)?;
+                }
+                Var::from_tensor(&(&w - direction.affine(rate, 0.0)?)?)?
+            }
         };
         state.replace(moved);
         Ok(())
@@ -159,14 +175,33 @@ impl fmt::Debug for Parameter {
     }
 }
 
-/// w − delta as a variable that owns the one vector written; none where the values are not plain ones in the
-/// processor's memory.
-fn difference<T: WithDType>(w: &Tensor, delta: &Tensor) -> Result<Option<Var>> {
-    let ((w_storage, w_layout), (delta_storage, delta_layout)) = (w.storage_and_layout(), delta.storage_and_layout());
-    let (Some(from), Some(by)) = (plain::<T>(&w_storage, w_layout), plain::<T>(&delta_storage, delta_layout)) else {
+/// A step down a gradient; see [`Parameter::descend`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Descent {
+    pub factor: f64,
+    pub decay: f64,
+    pub rate: f64,
+}
+
+/// The values after a step, as a variable that owns the one vector written; none where the values are not plain ones
+/// in the processor's memory.
+fn descended<T: WithDType>(w: &Tensor, g: &Tensor, by: Descent) -> Result<Option<Var>> {
+    /// Values that one thread moves at a time.
+    const CHUNK: usize = 1 << 16;
+    let ((w_storage, w_layout), (g_storage, g_layout)) = (w.storage_and_layout(), g.storage_and_layout());
+    let (Some(from), Some(g)) = (plain::<T>(&w_storage, w_layout), plain::<T>(&g_storage, g_layout)) else {
         return Ok(None);
     };
-    let moved: Vec<T> = from.iter().zip(by).map(|(&w, &delta)| w - delta).collect();
+    let [factor, decay, rate] = [by.factor, by.decay, by.rate].map(T::from_f64);
+    let mut moved = vec![T::zero(); from.len()];
+    let chunks = moved.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK).zip(g.par_chunks(CHUNK)));
+    chunks.for_each(|(moved, (from, g))| {
+        for (moved, (&w, &g)) in moved.iter_mut().zip(from.iter().zip(g)) {
+            // Without decay an infinite weight stays what it is.
+            let direction = if by.decay == 0.0 { g * factor } else { g * factor + w * decay };
+            *moved = w - direction * rate;
+        }
+    });
     Ok(Some(Var::from_vec(moved, w.dims(), w.device())?))
 }
 

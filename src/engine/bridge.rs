@@ -110,7 +110,7 @@ impl Engine {
     pub fn forward(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<Tensor> {
         self.check(x, w, p, pass)?;
         let (x, w, p) = (x.contiguous()?, w.contiguous()?, p.contiguous()?);
-        Ok(Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p, states: &[] }, pass)?.0)
+        Ok(Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p, states: &[] }, pass, None)?.0)
     }
 
     fn check(&self, x: &Tensor, w: &Tensor, p: &Tensor, pass: &Pass) -> Result<()> {

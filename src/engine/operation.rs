@@ -1,6 +1,7 @@
 //! One `CustomOp3` per pass: how candle's tape reaches an executor's.
 
 use super::executor::{Executor, Forward, Inputs, Mode, Pass, Tape, Wanted};
+use super::gathered::Part;
 use crate::Result;
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,8 @@ pub(super) struct Operation {
     executor: Arc<dyn Executor>,
     pass: Pass,
     wanted: Wanted,
+    /// Where the gradient of the weights goes; none: to candle.
+    part: Option<Part>,
     /// The states before the first time step.
     states: Vec<Tensor>,
     output: Tensor,
@@ -19,10 +22,15 @@ pub(super) struct Operation {
 
 impl Operation {
     /// Runs a pass and puts it on candle's tape: the output, and the states after the last time step. Gradients flow to
-    /// whichever of x, w and p candle tracks; none flow through states.
-    pub fn run(executor: Arc<dyn Executor>, inputs: Inputs<'_>, pass: &Pass) -> Result<(Tensor, Vec<Tensor>)> {
+    /// whichever of x, w and p candle tracks, that of w to `part` where it is given; none flow through states.
+    pub fn run(
+        executor: Arc<dyn Executor>,
+        inputs: Inputs<'_>,
+        pass: &Pass,
+        part: Option<Part>,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
         let Inputs { x, w, p, states: before } = inputs;
-        let wanted = Wanted { x: x.track_op(), w: w.track_op(), p: p.track_op() };
+        let wanted = Wanted { x: x.track_op(), w: w.track_op() || part.is_some(), p: p.track_op() };
         if !wanted.any() {
             let Forward { output, states, .. } = executor.forward(inputs, pass, wanted)?;
             return Ok((output, states));
@@ -34,7 +42,7 @@ impl Operation {
         }
         let Forward { output, states, tape } = executor.forward(inputs, &pass, wanted)?;
         let (tape, before) = (Mutex::new(tape), before.to_vec());
-        let operation = Self { executor, pass, wanted, states: before, output, tape };
+        let operation = Self { executor, pass, wanted, part, states: before, output, tape };
         Ok((x.apply_op3(w, p, operation)?, states))
     }
 
@@ -90,7 +98,10 @@ impl CustomOp3 for Operation {
         let tape = tape.ok_or_else(|| {
             candle_core::Error::Msg("a forward pass without gradients cannot be followed by a backward pass".into())
         })?;
-        let gradients = tape.backward(inputs, &gradient.detach().contiguous()?)?;
+        let mut gradients = tape.backward(inputs, &gradient.detach().contiguous()?)?;
+        if let (Some(part), Some(of_w)) = (&self.part, gradients.w.take_if(|_| self.part.is_some())) {
+            part.put(of_w);
+        }
         Ok((gradients.x, gradients.w, gradients.p))
     }
 }

@@ -39,6 +39,29 @@ pub trait Objective {
     /// # Errors
     /// Whatever keeps the model from computing the loss: shapes, labels, memory, an interruption.
     fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor>;
+
+    /// The training loss and its gradient for weights that candle tracks.
+    ///
+    /// # Errors
+    /// Those of [`loss`](Self::loss).
+    fn weight_gradient(&self, w: &Tensor, p: &[Tensor]) -> Result<(f64, Tensor)> {
+        tracked_weight_gradient(self, w, p)
+    }
+}
+
+/// The training loss and its gradient, taken by candle, for weights that it tracks.
+///
+/// # Errors
+/// Those of the objective.
+pub(super) fn tracked_weight_gradient(
+    objective: &(impl Objective + ?Sized),
+    w: &Tensor,
+    p: &[Tensor],
+) -> Result<(f64, Tensor)> {
+    let loss = objective.loss(Split::Train, w, p, Mode::Training)?;
+    let mut gradient = gradients(&loss, &[w])?;
+    let gradient = gradient.pop().ok_or_else(|| Error::run("the training loss gave no gradient"))?;
+    Ok((value(&loss)?, gradient))
 }
 
 /// How the validation loss sees the weights.
@@ -138,7 +161,7 @@ pub fn weight_gradient(
     relax: &Relax,
 ) -> Result<(f64, Tensor)> {
     let p = detached(&relax(alphas)?);
-    train_gradient(objective, &w.tensor(), &p)
+    objective.weight_gradient(&w.tensor(), &p)
 }
 
 /// The validation loss and its gradient for every alpha.
@@ -165,7 +188,7 @@ pub fn alpha_gradient(
         return Ok((value(&loss)?, gradients(&loss, &wanted)?));
     };
 
-    let (_, mut descent) = train_gradient(objective, &w.tensor(), &detached(&p))?;
+    let (_, mut descent) = objective.weight_gradient(&w.tensor(), &detached(&p))?;
     let clipped = unroll.clip.map_or(Ok(1.0), |clip| clip.apply(&mut descent))?;
     let unrolled = Var::from_tensor(&unroll.apply(&still, &descent)?)?;
     let loss = objective.loss(Split::Valid, unrolled.as_tensor(), &p, Mode::Trial)?;
@@ -221,7 +244,7 @@ pub fn hessian_vector(
     let still = detached(&p);
     central_difference(&w, &v, |w| match with {
         With::Alphas => gradients(&objective.loss(Split::Train, w, &p, Mode::Training)?, &wanted),
-        With::Weights => Ok(vec![train_gradient(objective, Var::from_tensor(w)?.as_tensor(), &still)?.1]),
+        With::Weights => Ok(vec![objective.weight_gradient(Var::from_tensor(w)?.as_tensor(), &still)?.1]),
     })
 }
 
@@ -239,14 +262,6 @@ fn central_difference(w: &Tensor, v: &Tensor, f: impl Fn(&Tensor) -> Result<Vec<
     let below = f(&(w - &offset)?)?;
     let slope = above.iter().zip(&below).map(|(above, below)| (above - below)?.affine(1.0 / (2.0 * r), 0.0));
     Ok(slope.collect::<candle_core::Result<_>>()?)
-}
-
-/// The training loss and its gradient for weights that candle tracks.
-fn train_gradient(objective: &impl Objective, w: &Tensor, p: &[Tensor]) -> Result<(f64, Tensor)> {
-    let loss = objective.loss(Split::Train, w, p, Mode::Training)?;
-    let mut gradient = gradients(&loss, &[w])?;
-    let gradient = gradient.pop().ok_or_else(|| Error::run("the training loss gave no gradient"))?;
-    Ok((value(&loss)?, gradient))
 }
 
 /// Checks that gradients can flow from the mixing weights to the alphas: without that all of them would be zero.

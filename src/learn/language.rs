@@ -55,29 +55,28 @@ struct Modelling<'a> {
 
 impl Objective for Modelling<'_> {
     fn loss(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Tensor> {
-        let excerpt = match split {
-            Split::Train => self.train,
-            Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation window"))?,
-        };
-        if !w.track_op() {
-            return self.of(split, excerpt, &Weights::slices(self.model, w)?, p, mode);
+        if !w.track_op() || w.dtype() != DType::F32 {
+            return self.of(split, self.excerpt(split)?, &Weights::slices(self.model, w)?, p, mode);
         }
-        // The gradient is taken at once, part by part: through slices of the flat vector each part's would be as long
-        // as the whole.
-        let leaves = Weights::leaves(self.model, w)?;
-        let leaf = |p: &Tensor| Ok(Var::from_tensor(&p.detach())?.as_tensor().clone());
-        let mixing = match p.iter().any(Tensor::track_op) {
-            true => p.iter().map(leaf).collect::<Result<Vec<_>>>()?,
-            false => vec![],
-        };
-        let own = if mixing.is_empty() { p } else { &mixing };
-        let loss = self.of(split, excerpt, &leaves, own, mode)?;
-        let wanted: Vec<&Tensor> = leaves.parts().chain(&mixing).collect();
-        let mut of_w = gradients(&loss, &wanted)?;
-        let of_p = of_w.split_off(wanted.len() - mixing.len());
-        let tracked = if mixing.is_empty() { &[] } else { p };
-        Settled::put(&loss, w, &flat(tracked, w)?, [flat(&of_w, w)?, flat(&of_p, w)?])
+        let tracked = if p.iter().any(Tensor::track_op) { p } else { &[] };
+        let Gathered { loss, of_w, of_p } = self.gathered(split, w, p, mode)?;
+        Settled::put(&loss, w, &flat(tracked, w)?, [of_w, flat(&of_p, w)?])
     }
+
+    fn weight_gradient(&self, w: &Tensor, p: &[Tensor]) -> Result<(f64, Tensor)> {
+        if w.dtype() != DType::F32 {
+            return bilevel::tracked_weight_gradient(self, w, p);
+        }
+        let Gathered { loss, of_w, .. } = self.gathered(Split::Train, w, p, Mode::Training)?;
+        Ok((loss.to_dtype(DType::F64)?.to_scalar()?, of_w))
+    }
+}
+
+/// A loss with its gradients, of the mixing weights only where candle tracks them.
+struct Gathered {
+    loss: Tensor,
+    of_w: Tensor,
+    of_p: Vec<Tensor>,
 }
 
 /// Tensors as one vector; where there are none, one zero like `like`.
@@ -89,6 +88,29 @@ fn flat(tensors: &[Tensor], like: &Tensor) -> Result<Tensor> {
 }
 
 impl Modelling<'_> {
+    fn excerpt(&self, split: Split) -> Result<&Excerpt> {
+        match split {
+            Split::Train => Ok(self.train),
+            Split::Valid => self.valid.ok_or_else(|| Error::user("there is no validation window")),
+        }
+    }
+
+    /// The loss with its gradients of the weights and of the mixing weights, taken at once.
+    fn gathered(&self, split: Split, w: &Tensor, p: &[Tensor], mode: Mode) -> Result<Gathered> {
+        let weights = Weights::gathering(self.model, w)?;
+        let leaf = |p: &Tensor| Ok(Var::from_tensor(&p.detach())?.as_tensor().clone());
+        let mixing = match p.iter().any(Tensor::track_op) {
+            true => p.iter().map(leaf).collect::<Result<Vec<_>>>()?,
+            false => vec![],
+        };
+        let own = if mixing.is_empty() { p } else { &mixing };
+        let loss = self.of(split, self.excerpt(split)?, &weights, own, mode)?;
+        let wanted: Vec<&Tensor> = weights.tracked().chain(&mixing).collect();
+        let mut tracked = gradients(&loss, &wanted)?;
+        let of_p = tracked.split_off(wanted.len() - mixing.len());
+        Ok(Gathered { loss: loss.detach(), of_w: weights.gradient(tracked)?, of_p })
+    }
+
     fn of(&self, split: Split, excerpt: &Excerpt, w: &Weights, p: &[Tensor], mode: Mode) -> Result<Tensor> {
         let passed = self.model.pass(&excerpt.words, &excerpt.hidden, w, p, mode)?;
         let mut loss = self.model.surprise(&passed, &excerpt.next, w)?.mean_all()?;

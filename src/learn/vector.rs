@@ -2,6 +2,10 @@
 
 use crate::Result;
 use candle_core::{CpuStorage, DType, Storage, Tensor};
+use rayon::prelude::*;
+
+/// Values that one thread sums at a time.
+const PART: usize = 1 << 18;
 
 /// The Euclidean norm of all tensors taken as one vector, accumulated in f64 in a fixed order: the same bits for any
 /// number of threads.
@@ -21,13 +25,19 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => Ok(in_lanes(&values[range], f64::from)),
-        Storage::Cpu(CpuStorage::F64(values)) => Ok(in_lanes(&values[range], |x| x)),
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(in_parts(&values[range], f64::from)),
+        Storage::Cpu(CpuStorage::F64(values)) => Ok(in_parts(&values[range], |x| x)),
         _ => {
             drop(storage);
             Ok(tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?)
         }
     }
+}
+
+/// Σ x², part by part: the parts' sums are added in their order.
+fn in_parts<T: Copy + Sync>(values: &[T], wide: impl Fn(T) -> f64 + Sync) -> f64 {
+    let parts: Vec<f64> = values.par_chunks(PART).map(|part| in_lanes(part, &wide)).collect();
+    parts.into_iter().sum()
 }
 
 /// Σ x² in eight interleaved partial sums, which the compiler turns into vector code.

@@ -32,15 +32,24 @@ pub fn locked(x: &Tensor, probability: f64, rng: &mut Rng) -> Result<Tensor> {
     }
 }
 
-/// Word dropout of an embedding, words × width: whole rows.
+/// Word dropout of embedded words, [words, width]: the vector of each word of the vocabulary that is drawn is zero
+/// wherever it stands. `words`: which words they are, u32.
 ///
 /// # Errors
-/// As [`mask`]; a tensor of another rank.
-pub fn words(embedding: &Tensor, probability: f64, rng: &mut Rng) -> Result<Tensor> {
-    let (words, _) = embedding.dims2()?;
+/// As [`mask`]; tensors of other ranks, a word beyond the vocabulary.
+pub fn of_words(
+    vectors: &Tensor,
+    words: &Tensor,
+    vocabulary: usize,
+    probability: f64,
+    rng: &mut Rng,
+) -> Result<Tensor> {
     match probability == 0.0 {
-        true => Ok(embedding.clone()),
-        false => Ok(embedding.broadcast_mul(&mask(&[words, 1], probability, embedding, rng)?)?),
+        true => Ok(vectors.clone()),
+        false => {
+            let mask = mask(&[vocabulary, 1], probability, vectors, rng)?;
+            Ok(vectors.broadcast_mul(&mask.index_select(words, 0)?)?)
+        }
     }
 }
 

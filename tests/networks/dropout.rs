@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use candlewick::random::Seed;
-use candlewick::space::dropout::{activity, connections, locked, mask, slowness, words};
+use candlewick::space::dropout::{activity, connections, locked, mask, of_words, slowness};
 
 fn ones(shape: &[usize]) -> Tensor {
     Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap()
@@ -37,11 +37,15 @@ fn a_locked_mask_is_one_for_all_time_steps_and_words_go_whole() {
     let steps: Vec<Vec<f32>> = (0..5).map(|step| flat(&x.get(step).unwrap())).collect();
     assert!(steps.iter().all(|step| *step == steps[0]));
     assert!(steps[0].contains(&0.0) && steps[0][..30] != steps[0][30..60]);
-    let rows = words(&ones(&[50, 3]), 0.4, &mut rng()).unwrap().to_vec2::<f32>().unwrap();
-    assert!(rows.iter().all(|row| row.iter().all(|value| *value == row[0])));
-    assert!(rows.iter().any(|row| row[0] == 0.0) && rows.iter().any(|row| row[0] != 0.0));
+    // Fifty words, then the same again.
+    let words = Tensor::new((0..100).map(|place| place % 50).collect::<Vec<u32>>(), &Device::Cpu).unwrap();
+    let rows = |q| of_words(&ones(&[100, 3]), &words, 50, q, &mut rng()).unwrap().to_vec2::<f32>().unwrap();
+    let dropped = rows(0.4);
+    assert!(dropped.iter().all(|row| row.iter().all(|value| *value == row[0])));
+    assert!(dropped.iter().any(|row| row[0] == 0.0) && dropped.iter().any(|row| row[0] != 0.0));
+    assert_eq!(dropped[..50], dropped[50..], "a word is dropped wherever it stands");
     assert_eq!(flat(&locked(&ones(&[2, 1, 3]), 0.0, &mut rng()).unwrap()), [1.0; 6]);
-    assert_eq!(flat(&words(&ones(&[2, 3]), 0.0, &mut rng()).unwrap()), [1.0; 6]);
+    assert_eq!(rows(0.0), vec![vec![1.0; 3]; 100]);
 }
 
 #[test]

@@ -130,6 +130,26 @@ pub fn run(isa: Isa, inputs: &Inputs, wanted: Wanted, scratch: &mut Scratch) -> 
     scratch.groups.resize_with(spans.len().max(scratch.groups.len()), Group::default);
     let groups = &mut scratch.groups[..spans.len()];
     groups.iter_mut().zip(&spans).for_each(|(group, span)| group.prepare(*span, ROWS.min(count), width, inputs.bias));
+    // One of the workers goes through the tiles: a thread from outside would sleep and be woken several times a tile.
+    rayon::scope(|_| tiles(isa, inputs, wanted, &spans, groups, &mut outputs))?;
+    if wanted.bias {
+        for (group, span) in groups.iter().zip(&spans) {
+            outputs.bias[span.first..][..span.count].copy_from_slice(&group.bias_sums[..span.count]);
+        }
+    }
+    Ok(outputs)
+}
+
+/// Goes through the tiles in order.
+fn tiles(
+    isa: Isa,
+    inputs: &Inputs,
+    wanted: Wanted,
+    spans: &[Span],
+    groups: &mut [Group],
+    outputs: &mut Outputs,
+) -> Result<()> {
+    let (count, width, stride) = (inputs.targets.len(), inputs.width(), spans[0].stride);
     for start in (0..count).step_by(ROWS) {
         interrupt::check()?;
         let end = (start + ROWS).min(count);
@@ -139,9 +159,9 @@ pub fn run(isa: Isa, inputs: &Inputs, wanted: Wanted, scratch: &mut Scratch) -> 
             weights: inputs.weights.map(|weights| &weights[start..end]),
             totals: vec![],
         };
-        let each = groups.par_iter_mut().zip(&spans).with_max_len(1);
+        let each = groups.par_iter_mut().zip(spans).with_max_len(1);
         each.for_each(|(group, span)| group.exponentials(isa, &tile, *span, inputs.words, width));
-        tile.finish(groups, &spans, &mut outputs.losses[start..end]);
+        tile.finish(groups, spans, &mut outputs.losses[start..end]);
         if !wanted.any() {
             continue;
         }
@@ -150,7 +170,7 @@ pub fn run(isa: Isa, inputs: &Inputs, wanted: Wanted, scratch: &mut Scratch) -> 
             true => outputs.words.chunks_mut(stride * width).map(Some).collect(),
             false => spans.iter().map(|_| None).collect(),
         };
-        let each = groups.par_iter_mut().zip(&spans).zip(&mut chunks).with_max_len(1);
+        let each = groups.par_iter_mut().zip(spans).zip(&mut chunks).with_max_len(1);
         each.for_each(|((group, span), words)| {
             group.gradients(isa, &tile, *span);
             group.multiply(&tile, *span, inputs.words, width, words.as_deref_mut(), wanted.rows);
@@ -161,12 +181,7 @@ pub fn run(isa: Isa, inputs: &Inputs, wanted: Wanted, scratch: &mut Scratch) -> 
             rows.for_each(|(row, to)| add_up(to, parts, row));
         }
     }
-    if wanted.bias {
-        for (group, span) in groups.iter().zip(&spans) {
-            outputs.bias[span.first..][..span.count].copy_from_slice(&group.bias_sums[..span.count]);
-        }
-    }
-    Ok(outputs)
+    Ok(())
 }
 
 /// Adds the groups' parts of a row's gradient.

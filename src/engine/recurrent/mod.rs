@@ -11,6 +11,7 @@ mod exact;
 use self::cpu::CpuRecurrent;
 use self::exact::ExactRecurrent;
 use super::executor::{Executor, Inputs, Pass};
+use super::gathered::Part;
 use super::operation::Operation;
 use super::{Mode, RunningStatistics, Target};
 use crate::graph::recurrent::RecurrentGraph;
@@ -93,11 +94,28 @@ impl RecurrentEngine {
         p: &Tensor,
         pass: &Pass,
     ) -> Result<(Tensor, Vec<Tensor>)> {
+        self.gathering(x, states, w, p, pass, None)
+    }
+
+    /// The same, where the gradient of `w` may go elsewhere than to candle's tape. That needs an `x` or a `p` that
+    /// candle tracks, or no backward pass comes here.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn gathering(
+        &self,
+        x: &Tensor,
+        states: &[Tensor],
+        w: &Tensor,
+        p: &Tensor,
+        pass: &Pass,
+        part: Option<Part>,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
         self.check(x, states, w, p)?;
         self.check_pass(pass)?;
         let (x, w, p) = (x.contiguous()?, w.contiguous()?, p.contiguous()?);
         let states: Vec<Tensor> = states.iter().map(|state| Ok(state.detach().contiguous()?)).collect::<Result<_>>()?;
-        Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p, states: &states }, pass)
+        Operation::run(self.executor.clone(), Inputs { x: &x, w: &w, p: &p, states: &states }, pass, part)
     }
 
     fn check(&self, x: &Tensor, states: &[Tensor], w: &Tensor, p: &Tensor) -> Result<()> {

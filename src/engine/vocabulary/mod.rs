@@ -4,13 +4,16 @@
 //! On the processor in single precision it runs in tiles ([`cpu::vocabulary`](super::cpu)), and the logits of all rows
 //! are never stored at once; elsewhere it is candle's own operations (`plain.rs`), which the other is held against.
 
+mod embedding;
 mod operation;
 mod plain;
 
+pub use embedding::embedded;
 pub use plain::log_probabilities;
 
 use super::Isa;
 use super::cpu::vocabulary::Scratch;
+use super::gathered::Part;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use operation::Operation;
@@ -61,6 +64,22 @@ impl DecoderLoss {
     /// # Errors
     /// Shapes, types or devices that do not fit, a target beyond the vocabulary, an interruption.
     pub fn of_rows(&self, x: &Tensor, e: &Tensor, b: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        self.gathering(x, e, b, targets, [None, None])
+    }
+
+    /// The same, where the gradients of `e` and of `b` may go elsewhere than to candle's tape. In single precision on
+    /// the processor only.
+    ///
+    /// # Errors
+    /// As [`of_rows`](Self::of_rows).
+    pub fn gathering(
+        &self,
+        x: &Tensor,
+        e: &Tensor,
+        b: &Tensor,
+        targets: &Tensor,
+        parts: [Option<Part>; 2],
+    ) -> Result<Tensor> {
         let (_, vocabulary) = check(x, e, b)?;
         let rows = x.dims()[0];
         if targets.dims() != [rows] || targets.dtype() != DType::U32 {
@@ -76,7 +95,10 @@ impl DecoderLoss {
                 .hint("was the network made for another text?"));
         }
         match x.device().is_cpu() && x.dtype() == DType::F32 {
-            true => Operation::run(self, x, e, b, words),
+            true => Operation::run(self, [x, e, b], words, parts),
+            false if parts.iter().any(Option::is_some) => {
+                Err(Error::run("gradients are gathered in single precision on the processor"))
+            }
             false => plain::of_rows(x, e, b, targets),
         }
     }

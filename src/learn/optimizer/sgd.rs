@@ -2,6 +2,7 @@
 
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
 use crate::learn::bilevel::Unroll;
+use crate::parameter::Descent;
 use crate::{Error, Parameter, Result};
 use candle_core::Tensor;
 
@@ -95,6 +96,11 @@ impl Optimizer for Sgd {
         let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
         let factor = clip.and_then(|limit| clip_factor(norm, limit));
         for (index, (parameter, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
+            let Some(buffer) = self.buffers.get_mut(index) else {
+                let by = Descent { factor: factor.unwrap_or(1.0), decay: weight_decay, rate: lr };
+                parameter.descend(gradient, by)?;
+                continue;
+            };
             let mut g = gradient.detach();
             if let Some(factor) = factor {
                 g = g.affine(factor, 0.0)?;
@@ -102,11 +108,9 @@ impl Optimizer for Sgd {
             if weight_decay != 0.0 {
                 g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
             }
-            if let Some(buffer) = self.buffers.get_mut(index) {
-                *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
-                g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
-            }
-            parameter.subtract(&g.affine(lr, 0.0)?)?;
+            *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
+            g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
+            parameter.descend(&g, Descent { factor: 1.0, decay: 0.0, rate: lr })?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::dropouts::Dropouts;
 use super::genotype::RecurrentGenotype;
 use super::model::{BIAS, EMBEDDING, LATENT, LanguageModel, Layer, PRIOR, PROJECTION};
 use super::weights::Weights;
-use crate::engine::{Draws, Dropout, Mode, Pass, log_probabilities};
+use crate::engine::{Draws, Dropout, Mode, Pass, embedded, log_probabilities};
 use crate::random::{Rng, Seed};
 use crate::space::alphas::Alphas;
 use crate::space::dropout;
@@ -111,9 +111,14 @@ impl LanguageModel {
         let dropouts = if mode == Mode::Evaluation { Dropouts::default() } else { self.dropouts() };
         let dropping = Dropping { draws: self.draws(mode), dropouts };
 
-        let embedding = self.part(w, EMBEDDING)?;
-        let embedding = dropout::words(&embedding, dropouts.words, &mut dropping.rng("words"))?;
-        let vectors = embedding.index_select(&words.flatten_all()?, 0)?.reshape((time, batch, recipe.embedding))?;
+        let (embedding, flat) = (self.part(w, EMBEDDING)?, words.flatten_all()?);
+        let vectors = match w.beside(&self.weight(EMBEDDING)?.range())? {
+            Some(part) => embedded(&flat, &embedding, &part)?,
+            None => embedding.index_select(&flat, 0)?,
+        };
+        let mut rng = dropping.rng("words");
+        let vectors = dropout::of_words(&vectors, &flat, recipe.vocabulary, dropouts.words, &mut rng)?;
+        let vectors = vectors.reshape((time, batch, recipe.embedding))?;
         let mut x = dropping.locked("input", &vectors, dropouts.input)?;
         let mut after = Vec::new();
         let mut outputs = Vec::new();
@@ -130,7 +135,8 @@ impl LanguageModel {
             let own = w.range(layer.range.clone())?;
             let mut rng = dropping.rng(&format!("weights of layer {index}"));
             let own = dropout::connections(&own, &layer.hidden_weights(), dropouts.weights, &mut rng)?;
-            let (y, next) = layer.engine.forward(&x, states, &own, &p, &dropping.layer_pass(layer, index, mode))?;
+            let (pass, part) = (dropping.layer_pass(layer, index, mode), w.beside(&layer.range)?);
+            let (y, next) = layer.engine.gathering(&x, states, &own, &p, &pass, part)?;
             after.push(next);
             outputs.push(y.clone());
             x = y;
@@ -150,13 +156,15 @@ impl LanguageModel {
     pub fn surprise(&self, passed: &Passed, next: &Tensor, w: &Weights) -> Result<Tensor> {
         let targets = next.flatten_all()?;
         let (e, b) = (self.part(w, EMBEDDING)?, self.decoder_bias(w)?);
+        let of_bias = if self.recipe().bias { w.beside(&self.weight(BIAS)?.range())? } else { None };
+        let parts = [w.beside(&self.weight(EMBEDDING)?.range())?, of_bias];
         match self.shares(passed, w)? {
-            None => self.decoder.of_rows(&self.decoded(passed, w)?, &e, &b, &targets),
+            None => self.decoder.gathering(&self.decoded(passed, w)?, &e, &b, &targets, parts),
             Some(shares) => {
                 // Of every expert only the target's probability is needed.
                 let experts = self.recipe().experts;
                 let each = targets.unsqueeze(1)?.repeat((1, experts))?.flatten_all()?;
-                let surprise = self.decoder.of_rows(&self.decoded(passed, w)?, &e, &b, &each)?;
+                let surprise = self.decoder.gathering(&self.decoded(passed, w)?, &e, &b, &each, parts)?;
                 let likelihood = (shares * surprise.reshape(((), experts))?.neg()?.exp()?)?.sum(1)?;
                 Ok((likelihood + LEAST)?.log()?.neg()?)
             }

@@ -25,6 +25,18 @@ impl Run<'_> {
         for &(buffer, block) in &self.plan.window_clears {
             (0..self.size.steps).for_each(|now| self.clear(buffer, Some(block), now));
         }
+        rayon::scope(|_| self.window_back(w))?;
+        if self.plan.key.wanted.p {
+            for (slot, p) in p.iter_mut().enumerate().take(self.graph.slot_count()) {
+                let tasks = self.tape.dots.iter();
+                let of = |task: &std::sync::Mutex<Vec<f64>>| task.lock().unwrap_or_else(PoisonError::into_inner)[slot];
+                *p = tasks.map(of).sum::<f64>() as f32;
+            }
+        }
+        Ok(())
+    }
+
+    fn window_back(&self, w: &mut [f32]) -> Result<()> {
         for now in (0..self.size.steps).rev() {
             interrupt::check()?;
             for &(buffer, block) in &self.plan.step_clears {
@@ -40,13 +52,6 @@ impl Run<'_> {
         if self.plan.key.wanted.w {
             interrupt::check()?;
             weights::gradients(self, w);
-        }
-        if self.plan.key.wanted.p {
-            for (slot, p) in p.iter_mut().enumerate().take(self.graph.slot_count()) {
-                let tasks = self.tape.dots.iter();
-                let of = |task: &std::sync::Mutex<Vec<f64>>| task.lock().unwrap_or_else(PoisonError::into_inner)[slot];
-                *p = tasks.map(of).sum::<f64>() as f32;
-            }
         }
         Ok(())
     }

@@ -29,6 +29,15 @@ impl Run<'_> {
         if self.mode == Mode::Evaluation {
             self.load_running(statistics);
         }
+        // One of the workers drives the pass: a thread from outside would sleep and be woken at every boundary.
+        rayon::scope(|_| self.window())?;
+        if self.mode == Mode::Training {
+            self.move_running(statistics);
+        }
+        Ok(())
+    }
+
+    fn window(&self) -> Result<()> {
         self.pack();
         for work in &self.plan.window {
             self.work(work, None);
@@ -38,9 +47,6 @@ impl Run<'_> {
             for work in &self.plan.step {
                 self.work(work, Some(now));
             }
-        }
-        if self.mode == Mode::Training {
-            self.move_running(statistics);
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use std::ops::Range;
 
 /// Rows and columns of a tile of a weight, and how many rows of tokens are packed at a time.
 const TALL: usize = 204;
-const WIDE: usize = 160;
-const CHUNK: usize = 256;
+const WIDE: usize = 320;
+const CHUNK: usize = 192;
 
 /// Floats of a thread's packed operands.
 pub const VALUES: usize = TALL * CHUNK;
