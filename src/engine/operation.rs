@@ -100,7 +100,7 @@ impl CustomOp3 for Operation {
         })?;
         let mut gradients = tape.backward(inputs, &gradient.detach().contiguous()?)?;
         if let (Some(part), Some(of_w)) = (&self.part, gradients.w.take_if(|_| self.part.is_some())) {
-            part.put(of_w);
+            part.put(&of_w)?;
         }
         Ok((gradients.x, gradients.w, gradients.p))
     }

@@ -39,7 +39,7 @@ impl CustomOp1 for Lookup {
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        self.part.put_rows(gradient.clone(), self.words.clone());
+        self.part.put_rows(gradient, &self.words)?;
         Ok(None)
     }
 }

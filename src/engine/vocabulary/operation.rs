@@ -111,17 +111,14 @@ impl CustomOp3 for Operation {
             wanted.then(|| Tensor::from_vec(values, like.shape(), like.device())).transpose()
         };
         let to_candle = |gradient: Option<Tensor>, part: &Option<Part>| match (gradient, part) {
-            (Some(gradient), Some(part)) => {
-                part.put(gradient);
-                None
-            }
-            (gradient, _) => gradient,
+            (Some(gradient), Some(part)) => part.put(&gradient).map(|()| None),
+            (gradient, _) => Ok(gradient),
         };
         let [of_words, of_bias] = &self.parts;
         Ok((
             tensor(self.wanted.rows, rows, x)?,
-            to_candle(tensor(self.wanted.words, words, e)?, of_words),
-            to_candle(tensor(self.wanted.bias, bias, b)?, of_bias),
+            to_candle(tensor(self.wanted.words, words, e)?, of_words)?,
+            to_candle(tensor(self.wanted.bias, bias, b)?, of_bias)?,
         ))
     }
 }

@@ -51,7 +51,7 @@ impl Weights {
                 false => Ok((Var::from_tensor(values)?.as_tensor().clone(), false)),
             }
         })?;
-        Ok(Self { parts, gathered: Some(Gathered::default()) })
+        Ok(Self { parts, gathered: Some(Gathered::new(flat.elem_count())) })
     }
 
     /// `made` gets the name of what stands before the layers, none for a layer.
@@ -113,8 +113,8 @@ impl Weights {
     pub fn gradient(&self, tracked: Vec<Tensor>) -> Result<Tensor> {
         let gathered = self.gathered.as_ref().ok_or_else(|| Error::run("the gradients of slices are candle's"))?;
         for (cut, gradient) in self.parts.iter().filter(|cut| !cut.beside).zip(tracked) {
-            gathered.part(cut.range.start).put(gradient);
+            gathered.part(cut.range.start).put(&gradient)?;
         }
-        gathered.take(self.parts.last().map_or(0, |cut| cut.range.end))
+        gathered.take()
     }
 }

@@ -5,6 +5,10 @@
 //! block of C stays in registers while it runs down the rows of a panel: as many rows as there are registers.
 
 use crate::engine::cpu::kernels::lanes::{Isa, Lanes, Set, kernel};
+use crate::engine::cpu::kernels::prefetch;
+
+/// How many rows of a panel are fetched ahead: weights that are read once a time step come from main memory.
+const AHEAD: usize = 8;
 
 /// Columns of a panel: two registers of the widest set, one lane group of the others.
 pub fn panel_width(isa: Isa) -> usize {
@@ -211,6 +215,7 @@ unsafe fn block<V: Lanes, const ROWS: usize, const WIDE: usize>(tile: Tile, plac
         let mut sums = [[V::splat(0.0); WIDE]; ROWS];
         let (mut a, mut b) = (place.a, place.b);
         for _ in 0..tile.depth {
+            prefetch::to_read(b.wrapping_add(AHEAD * place.step), 16 * WIDE);
             let wide: [V; WIDE] = std::array::from_fn(|v| V::load(b.add(16 * v)));
             for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*a.add(r * place.a_row));

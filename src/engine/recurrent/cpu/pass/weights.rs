@@ -11,8 +11,9 @@ use super::super::plan::program::Spot;
 use super::{Run, each, part, parts_of};
 use std::ops::Range;
 
-/// Rows and columns of a tile of a weight, and how many rows of tokens are packed at a time.
+/// Rows and columns of a tile of a weight, how many of its columns are packed at a time, and how many rows of tokens.
 const TALL: usize = 204;
+const BROAD: usize = 960;
 const WIDE: usize = 320;
 const CHUNK: usize = 192;
 
@@ -64,7 +65,7 @@ impl Run<'_> {
     fn weight_parts(&self, weight: usize) -> (usize, usize) {
         let shape = &self.graph.weights()[weight].shape;
         let tall = parts_of(shape[0], block_rows(self.isa, usize::MAX), TALL, 1);
-        (tall, parts_of(shape[1], panel_width(self.isa), WIDE, 2))
+        (tall, parts_of(shape[1], panel_width(self.isa), BROAD, 2))
     }
 
     fn weight_tile(&self, weight: usize, shares: &[Share], tile: usize, target: Pointer) {
@@ -118,26 +119,31 @@ impl Run<'_> {
         depth: usize,
         piece: Piece,
     ) {
-        let wide = panel_width(self.isa);
+        let panel = panel_width(self.isa);
         let a = scratch.values.at(0, piece.rows * depth);
-        let b = scratch.gradient.at(0, piece.columns.next_multiple_of(wide) * depth);
         // SAFETY: the caller's promise; the scratch holds the largest tile's operands.
-        unsafe {
-            pack_blocks(self.isa, values.0, values.1, depth, piece.rows, a);
-            pack_panels(self.isa, gradient.0, gradient.1, depth, piece.columns, b);
-            let tile = Tile {
-                a,
-                a_rows: Rows::Packed,
-                b,
-                panel: depth * wide,
-                c: piece.c,
-                c_row: piece.c_row,
-                rows: piece.rows,
-                columns: piece.columns,
-                depth,
-                start: Start::Add,
-            };
-            product(self.isa, tile);
+        unsafe { pack_blocks(self.isa, values.0, values.1, depth, piece.rows, a) };
+        let wide = parts_of(piece.columns, panel, WIDE, 1);
+        for from in (0..piece.columns).step_by(wide) {
+            let columns = wide.min(piece.columns - from);
+            let b = scratch.gradient.at(0, columns.next_multiple_of(panel) * depth);
+            // SAFETY: as above.
+            unsafe {
+                pack_panels(self.isa, gradient.0.add(from), gradient.1, depth, columns, b);
+                let tile = Tile {
+                    a,
+                    a_rows: Rows::Packed,
+                    b,
+                    panel: depth * panel,
+                    c: piece.c.add(from),
+                    c_row: piece.c_row,
+                    rows: piece.rows,
+                    columns,
+                    depth,
+                    start: Start::Add,
+                };
+                product(self.isa, tile);
+            }
         }
     }
 
