@@ -1,9 +1,10 @@
 //! Recurrent cells and language models, as scripts have them: counts, reference values, searches that resume,
-//! activations of one's own, what is refused.
+//! activations of one's own, gradients, what is refused.
 
 mod activations;
 mod counts;
 mod fixture;
+mod gradients;
 mod refused;
 mod saved;
 mod search;
