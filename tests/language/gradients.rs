@@ -12,8 +12,8 @@ const MODELS: [&str; 6] = [
     "language_model(data, #{ cell: \"highway\", hidden: 6, depth: 2, bias: false })",
 ];
 
-/// The loss of a model's first window and the gradient of all weights, in a run of its own: masks are drawn by the number
-/// of the pass.
+/// The loss of a model's first window and the gradient of all weights, in a run of its own: masks are drawn by the
+/// number of the pass.
 fn taken(model: &str, gradient: &str) -> Vec<f64> {
     let script = format!(
         r#"
