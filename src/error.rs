@@ -4,6 +4,7 @@
 //! the script host adds a position in a script.
 
 use std::fmt;
+use std::io::Write;
 
 /// Who can fix it; decides the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,11 @@ impl From<Error> for candle_core::Error {
         let context = error.message.clone();
         candle_core::Error::WrappedContext { wrapped: Box::new(error), context }
     }
+}
+
+/// Shows a line on stderr. One that cannot be written (a closed or full stderr) is lost, and nothing else with it.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The known name nearest to `name` in spelling, if any is near enough to be a slip of the hand.

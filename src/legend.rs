@@ -12,13 +12,21 @@ pub struct Legend {
     pub mean: Vec<f32>,
     /// Per channel, what they are divided by after that.
     pub std: Vec<f32>,
+    /// What shows through where a picture is transparent: red, green, blue.
+    #[serde(default = "white")]
+    pub background: [u8; 3],
+}
+
+/// Networks from before there was a choice.
+fn white() -> [u8; 3] {
+    [255; 3]
 }
 
 impl Legend {
     /// Classes called 0, 1, 2 …, pixels as they are.
     pub fn plain(classes: usize, channels: usize) -> Self {
         let classes = (0..classes).map(|class| class.to_string()).collect();
-        Self { classes, mean: vec![0.0; channels], std: vec![1.0; channels] }
+        Self { classes, mean: vec![0.0; channels], std: vec![1.0; channels], background: white() }
     }
 
     /// Checks that it fits a network.

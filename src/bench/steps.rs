@@ -75,7 +75,7 @@ impl Steps {
 
     /// The network with the limit on memory, which tells what it costs on stderr.
     pub(super) fn limited(&self, network: Network) -> Result<Network> {
-        let report: Report = Arc::new(|line| eprintln!("{line}"));
+        let report: Report = Arc::new(crate::error::tell);
         match self.memory {
             Some(bytes) => network.within(bytes, report),
             None => Ok(network),

@@ -36,13 +36,22 @@ impl Axis {
         (first..=last).map(|i| i as f64 * self.step).collect()
     }
 
-    /// A tick's label, with as many decimals as the step needs.
+    /// A tick's label, with as many digits as tell it from the next one.
     pub fn label(&self, tick: f64) -> String {
-        if self.step >= 1000.0 && self.high >= 10_000.0 {
-            return if tick == 0.0 { "0".into() } else { format!("{}k", tick / 1000.0) };
+        let largest = self.low.abs().max(self.high.abs());
+        // A step is one digit at a power of ten.
+        let power = (self.step.log10() + 1e-9).floor() as i32;
+        if tick.abs() < 0.5 * self.step {
+            return format!("{:.*}", if largest < 1e-3 { 0 } else { usize::try_from(-power).unwrap_or(0) }, 0.0);
         }
-        let decimals = (0..8).find(|&d| (self.step * 10f64.powi(d)).fract().abs() < 1e-6).unwrap_or(8);
-        format!("{tick:.0$}", decimals as usize)
+        if !(1e-3..1e7).contains(&largest) {
+            let own = (tick.abs().log10() + 1e-9).floor() as i32;
+            return format!("{tick:.*e}", usize::try_from(own - power).unwrap_or(0));
+        }
+        if self.step >= 1000.0 && self.high >= 10_000.0 {
+            return format!("{}k", tick / 1000.0);
+        }
+        format!("{tick:.*}", usize::try_from(-power).unwrap_or(0))
     }
 
     /// Where `value` lies between `start` (the axis's low end) and `end`, in pixels, held inside.
@@ -151,6 +160,32 @@ mod tests {
         assert_eq!(axis.ticks().iter().map(|t| axis.label(*t)).collect::<Vec<_>>(), ["0", "1", "2", "3"]);
         let axis = Axis::exact(0.0, 19_550.0, 6, true);
         assert_eq!(axis.label(5000.0), "5k");
+    }
+
+    #[test]
+    fn ticks_are_distinct_numbers_at_any_scale() {
+        for (low, high) in [
+            (0.912_345_6, 0.912_346),
+            (0.0, 1e-6),
+            (2e-30, 9e-30),
+            (-1e30, 1e30),
+            (1e9, 1e9 + 4.0),
+            (0.0, 3e6),
+            (-0.02, 0.03),
+            (999.0, 1001.0),
+        ] {
+            for axis in [Axis::rounded(low, high, 5), Axis::exact(low, high, 5, false)] {
+                let ticks = axis.ticks();
+                let labels: Vec<String> = ticks.iter().map(|tick| axis.label(*tick)).collect();
+                assert!((3..=9).contains(&labels.len()), "{labels:?}");
+                for (tick, label) in ticks.iter().zip(&labels) {
+                    let thousand = if label.ends_with('k') { 1000.0 } else { 1.0 };
+                    let read = thousand * label.trim_end_matches('k').parse::<f64>().unwrap();
+                    assert!((read - tick).abs() < 1e-3 * axis.step, "{label} stands at {tick}");
+                    assert!(label.len() <= 12, "{label}");
+                }
+            }
+        }
     }
 
     #[test]

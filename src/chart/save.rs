@@ -4,11 +4,15 @@ use super::Figure;
 use super::canvas::{Canvas, Rect, SCALE, Surface};
 use super::palette::PAPER;
 use super::raster::Raster;
+use super::text::missing;
+use crate::error::tell;
 use crate::{Error, Result, files};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use plotters::backend::{DrawingBackend, SVGBackend};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Pixels of the PNG a logical pixel: sharp on dense screens, and where a page shows it smaller.
 const PNG_DENSITY: u32 = 2;
@@ -29,9 +33,25 @@ pub fn save(figure: &Figure, path: &Path) -> Result<[PathBuf; 2]> {
         PathBuf::from(name)
     };
     let (svg_path, png_path) = (with_extension(".svg"), with_extension(".png"));
-    files::replace(&svg_path, svg(figure)?.as_bytes())?;
+    let document = svg(figure)?;
+    files::replace(&svg_path, document.as_bytes())?;
+    tell_missing(&document, &png_path);
     files::replace(&png_path, &png(figure)?)?;
     Ok([svg_path, png_path])
+}
+
+/// Says once which characters the embedded font lacks: viewers of the SVG have fonts of their own.
+fn tell_missing(document: &str, png: &Path) {
+    static TOLD: Mutex<BTreeSet<char>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let missing: String = missing(document).into_iter().filter(|c| told.insert(*c)).take(20).collect();
+    if !missing.is_empty() {
+        let (png, svg) = (png.display(), png.with_extension("svg"));
+        tell(&format!(
+            "note: {png} shows boxes for {missing}, which its font lacks; {} shows them where a font does",
+            svg.display()
+        ));
+    }
 }
 
 /// The figure as an SVG document.

@@ -5,7 +5,9 @@
 //! SVG names the family and leaves the drawing to the viewer; where Inter is absent the fallbacks are slightly
 //! narrower, so what was laid out for Inter still fits.
 
+use ab_glyph::{Font, FontRef};
 use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
+use std::collections::BTreeSet;
 use std::sync::Once;
 
 /// The family as SVG files name it, and the key under which plotters knows the embedded font.
@@ -37,12 +39,21 @@ impl Weight {
     }
 }
 
+const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
+
+/// The characters of a text that the embedded font has no glyph for.
+pub fn missing(text: &str) -> BTreeSet<char> {
+    let Ok(font) = FontRef::try_from_slice(REGULAR) else { return BTreeSet::new() };
+    let lacks = |c: &char| !c.is_ascii() && !c.is_whitespace() && font.glyph_id(*c).0 == 0;
+    text.chars().filter(lacks).collect()
+}
+
 /// plotters' description of the embedded font at `size` of its own units.
 pub fn font(size: f64, weight: Weight) -> FontDesc<'static> {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
         // A refusal would leave the family unknown, and the first text drawn would say so as an error.
-        let _ = register_font(FAMILY, FontStyle::Normal, include_bytes!("font/Inter-Regular.otf"));
+        let _ = register_font(FAMILY, FontStyle::Normal, REGULAR);
         let _ = register_font(FAMILY, FontStyle::Bold, include_bytes!("font/Inter-SemiBold.otf"));
     });
     FontDesc::new(FontFamily::Name(FAMILY), size, weight.style())
@@ -125,6 +136,12 @@ mod tests {
         assert_eq!(split.len(), 3);
         assert_eq!(split[1], Run { text: "k\u{2212}2".into(), subscript: true });
         assert_eq!(runs("sep_conv_3x3").len(), 1);
+    }
+
+    #[test]
+    fn what_the_font_lacks_is_known() {
+        assert!(missing("Café, Überlauf, 3×3 → c_{k−2} …").is_empty());
+        assert_eq!(missing("cat 猫 🐈"), BTreeSet::from(['猫', '🐈']));
     }
 
     #[test]

@@ -278,6 +278,6 @@ fn measure_table(options: Table) -> Outcome {
     };
     let centre = Sizes { batch, channels: centre_channels, layers: centre_layers, threads: all };
     let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed };
-    let growth = grid.run(|row| eprintln!("{row}"), print_lines)?;
+    let growth = grid.run(crate::error::tell, print_lines)?;
     print_lines(&[growth])
 }

@@ -2,6 +2,7 @@
 
 use super::lines::print;
 use super::{Outcome, Pages};
+use crate::error::tell;
 use crate::script::{Host, Page, Script, Setup, on_script_thread};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,10 @@ pub fn check(arguments: Arguments) -> Outcome {
 
 fn findings(path: &Path) -> Vec<Page> {
     match Script::load(Host::new(Setup { script: path.into(), ..Setup::default() })) {
-        Ok(script) => script.check(),
+        Ok(script) => {
+            script.warnings().iter().for_each(|warning| tell(warning));
+            script.check()
+        }
         Err(page) => vec![*page],
     }
 }

@@ -2,9 +2,10 @@
 
 use super::Outcome;
 use super::lines::print;
+use crate::error::tell;
 use crate::export::recurrent::{LOG_PROBABILITIES, WORDS, state_after, state_before};
 use crate::export::{INPUT, IR_VERSION, OPSET, OUTPUT};
-use crate::script::{Exported, ExportedLanguage, legend_of};
+use crate::script::{Exported, ExportedLanguage, PICTURES, legend_of};
 use crate::space::SavedNetwork;
 use crate::space::recurrent::SavedLanguage;
 use crate::{Error, Result};
@@ -61,10 +62,11 @@ fn export_network(arguments: &Arguments, from: &Path) -> Outcome {
         false => format!("pixels from 0 to 1, less {:?}, divided by {:?}", legend.mean, legend.std),
     };
     let _ = writeln!(told, "input {INPUT}: batch × {} × {} × {}, {scale}", shape.channels, shape.height, shape.width);
+    let _ = writeln!(told, "pictures: {PICTURES}; background {:?}", legend.background);
     let _ = writeln!(told, "output {OUTPUT}: batch × {}", network.classes());
     print(&told)?;
     if network.graph().noise_count() > 0 {
-        eprintln!("note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it");
+        tell("note: the genotype holds noise, so the logits differ from run to run, and not every runtime has it");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod device;
 mod devices;
 mod doc;
 mod export;
+mod hang_up;
 mod lines;
 mod precision;
 mod run;
@@ -19,6 +20,7 @@ mod workers;
 
 use crate::Error;
 use crate::bytes::parse_bytes;
+use crate::error::tell;
 use crate::script::Page;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::fmt;
@@ -51,7 +53,11 @@ enum Command {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return told(&answer),
+    };
+    let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments),
         Command::Doc(arguments) => doc::doc(arguments),
@@ -61,15 +67,45 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Left>() => ExitCode::from(error.downcast::<Left>().map_or(1, |left| left.0)),
         Err(error) => {
             let pages = pages(error);
             for page in &pages {
-                eprint!("{}", page.render(colour()));
+                tell(page.render(colour()).trim_end_matches('\n'));
             }
             ExitCode::from(pages.first().map_or(1, |page| page.exit_code() as u8))
         }
     }
 }
+
+/// Shows what clap has to say: help and the version as a result, anything else as a mistake.
+fn told(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        let _ = answer.print();
+        return ExitCode::from(answer.exit_code() as u8);
+    }
+    let text = answer.render();
+    let text = if lines::is_read_by_a_person() { text.ansi().to_string() } else { text.to_string() };
+    match lines::print(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            pages(error).iter().for_each(|page| tell(&page.to_string()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A script that ended by itself, with this exit code.
+#[derive(Debug)]
+struct Left(u8);
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the script ended with code {}", self.0)
+    }
+}
+
+impl std::error::Error for Left {}
 
 /// What a subcommand ends with.
 type Outcome = anyhow::Result<()>;
@@ -116,10 +152,14 @@ fn subcommand(name: &str) -> clap::Command {
 
 /// Reads an amount of memory, for clap.
 fn memory(text: &str) -> Result<u64, String> {
-    parse_bytes(text).map_err(|error| match error.hint {
+    let bytes = parse_bytes(text).map_err(|error| match error.hint {
         Some(hint) => format!("{}; {hint}", error.message),
         None => error.message,
-    })
+    })?;
+    match bytes < 1 << 20 {
+        true => Err(format!("{text} holds no tensor worth the name; at least 1MiB")),
+        false => Ok(bytes),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! `candlewick run SCRIPT`: runs a script, or with `--help` says what it is and which parameters it has.
 
 use super::device::DeviceName;
+use super::hang_up;
 use super::lines::print;
 use super::precision::Precision;
 use super::workers::start_workers;
-use super::{Outcome, memory, subcommand};
+use super::{Left, Outcome, memory, subcommand};
 use crate::error::Blame;
 use crate::random::Seed;
 use crate::run::{self, RunFolder};
@@ -35,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// The seed of every random number; by default 2.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = seed)]
     seed: Option<u64>,
     /// The run folder; by default a new one in runs/.
     #[arg(long, value_name = "DIR")]
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Go on with an interrupted run, with its seed and settings: the one in --out, or the script's newest in runs/.
     #[arg(long)]
     resume: bool,
+    /// Go on with --resume although the data are not those that the run began with.
+    #[arg(long, requires = "resume")]
+    force: bool,
     /// A folder the script may read; repeatable.
     #[arg(long, value_name = "DIR")]
     data: Vec<PathBuf>,
@@ -56,6 +60,10 @@ pub struct Arguments {
 
 /// The seed where none is given.
 const SEED: u64 = 2;
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a seed is a whole number from 0 to 18446744073709551615".into())
+}
 
 fn setting(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -76,7 +84,11 @@ pub fn run(arguments: Arguments) -> Outcome {
     let host = host(arguments, path)?;
     let ended = script::on_script_thread(|| Script::load(host.clone())?.run())?;
     ended.map_err(|page| way_on(page, &host))?;
-    Ok(host.printed()?)
+    host.printed()?;
+    match host.left() {
+        None | Some(0) => Ok(()),
+        Some(code) => Err(Left(code).into()),
+    }
 }
 
 /// Adds to the page of a run that was interrupted or failed how to go on with it.
@@ -84,10 +96,20 @@ fn way_on(mut page: Box<Page>, host: &Host) -> Box<Page> {
     if let (None, Blame::Interrupt | Blame::Run) = (&page.hint, page.blame)
         && let Some(folder) = host.begun_run().filter(|folder| RunFolder::has_checkpoint(folder))
     {
-        let script = host.setup.script.display();
-        page.hint = Some(format!("go on with: candlewick run {script} --resume --out {}", folder.display()));
+        let (script, folder) = (quoted(&host.setup.script), quoted(&folder));
+        page.hint = Some(format!("go on with: candlewick run {script} --resume --out {folder}"));
     }
     page
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    match !path.is_empty() && path.chars().all(plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
 }
 
 /// Validates what the command line gave and starts the worker threads.
@@ -110,6 +132,7 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
         threads: start_workers(arguments.threads)?,
         out: arguments.out,
         resume: None,
+        force: arguments.force,
         settings,
         data: arguments.data,
         memory: arguments.memory,
@@ -141,7 +164,7 @@ fn resume(setup: &mut Setup, seed: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// The first Ctrl-C asks the run to stop in good order; the second does not ask.
+/// The first Ctrl-C, or the system's request to end, asks the run to stop in good order; the second does not ask.
 fn listen_for_ctrl_c() -> Result<()> {
     let handler = || {
         if interrupt::requested() {
@@ -149,7 +172,12 @@ fn listen_for_ctrl_c() -> Result<()> {
         }
         interrupt::request();
     };
-    ctrlc::set_handler(handler).context("no handler for Ctrl-C")
+    let ignores_hang_up = hang_up::is_ignored();
+    ctrlc::set_handler(handler).context("no handler for Ctrl-C")?;
+    if ignores_hang_up {
+        hang_up::ignore();
+    }
+    Ok(())
 }
 
 /// What the script's leading comment says, and its parameters.

@@ -1,12 +1,19 @@
 //! The worker threads of a process.
 
+use crate::error::tell;
 use anyhow::{Context, Result};
 
 /// Starts this many worker threads, by default one for every core; says how many.
 pub(super) fn start_workers(threads: Option<u16>) -> Result<usize> {
-    let threads = match threads {
-        Some(threads) => usize::from(threads),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match threads.map(usize::from) {
+        // More threads than cores only wait for one another; two are never many.
+        Some(wanted) if wanted > cores.max(2) => {
+            tell(&format!("note: this machine has {cores} cores, so {} threads run, not {wanted}", cores.max(2)));
+            cores.max(2)
+        }
+        Some(wanted) => wanted,
+        None => cores,
     };
     // candle keeps a pool of its own beside rayon's, and sizes it by these.
     for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {

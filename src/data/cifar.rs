@@ -1,14 +1,18 @@
-//! CIFAR-10 (A. Krizhevsky, 2009): what is known of it, and its original form of six binary batches.
+//! CIFAR-10 and CIFAR-100 (A. Krizhevsky, 2009): what is known of them, and their original binary forms.
 //!
-//! A batch is a row of records of 3,073 bytes: the label, then the red, green and blue planes, each 32×32 row by row.
+//! A file is a row of records: the label (in CIFAR-100 the coarse one, then the fine one), then the red, green and blue
+//! planes, each 32×32 row by row.
 //! candle-datasets reads these too, but only whole files of 10,000 records and as floats, four times the memory.
 
 use super::labels::check_range;
+use super::list::of_tables;
 use super::loaded::Loaded;
+use super::options::ImageOptions;
+use super::parts::Parts;
 use super::set::Pixels;
 use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "CIFAR-10";
 pub(super) const CLASSES: [&str; 10] =
@@ -24,7 +28,10 @@ pub(super) const TRAIN_FILES: [&str; 5] =
     ["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"];
 pub(super) const TEST_FILE: &str = "test_batch.bin";
 
-const RECORD: usize = 1 + 3 * 32 * 32;
+const PIXELS: usize = 3 * 32 * 32;
+
+/// CIFAR-100's two files.
+pub(super) const HUNDRED: [&str; 2] = ["train.bin", "test.bin"];
 
 /// Reads the six batches of `folder`.
 pub(super) fn load(folder: &Path) -> Result<Loaded> {
@@ -34,29 +41,66 @@ pub(super) fn load(folder: &Path) -> Result<Loaded> {
         return Err(Error::user(format!("{}: {} missing", folder.display(), missing.join(", ")))
             .hint(format!("CIFAR-10's binary form is {}, {TEST_FILE}", TRAIN_FILES.join(", "))));
     }
-    let train = read(folder, &TRAIN_FILES)?;
-    let test = read(folder, &[TEST_FILE])?;
+    let form = Form { labels: 1, label: 0, classes: CLASSES.len() };
+    let train = read(folder, &TRAIN_FILES, form)?;
+    let test = read(folder, &[TEST_FILE], form)?;
     let classes = CLASSES.map(String::from).to_vec();
-    Ok(Loaded { normalisation: Some((MEAN.to_vec(), STD.to_vec())), ..Loaded::new(NAME, classes, train, test) })
+    let normalisation = Some((MEAN.to_vec(), STD.to_vec()));
+    let files: Vec<PathBuf> = TRAIN_FILES.iter().chain([&TEST_FILE]).map(|name| folder.join(name)).collect();
+    let list = of_tables(files.iter().enumerate().map(|(k, file)| (if k < 5 { "train" } else { "test" }, &**file)));
+    Ok(Loaded { normalisation, list, ..Loaded::new(NAME, classes, Parts { train, test, valid: None }) })
 }
 
-fn read(folder: &Path, names: &[&str]) -> Result<Pixels> {
+/// Reads CIFAR-100's two files of `folder`, with its hundred fine labels or its twenty coarse ones.
+pub(super) fn load_hundred(folder: &Path, options: &ImageOptions) -> Result<Loaded> {
+    let (which, form) = match options.labels.as_deref() {
+        None | Some("fine") => ("fine", Form { labels: 2, label: 1, classes: 100 }),
+        Some("coarse") => ("coarse", Form { labels: 2, label: 0, classes: 20 }),
+        Some(other) => return Err(Error::unknown("kind of label in CIFAR-100", other, ["fine", "coarse"])),
+    };
+    let [train, test] = HUNDRED.map(|name| read(folder, &[name], form));
+    // The names lie beside the data; without them classes are numbers.
+    let names = std::fs::read_to_string(folder.join(format!("{which}_label_names.txt"))).unwrap_or_default();
+    let names: Vec<String> =
+        names.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect();
+    let classes = match names.len() == form.classes {
+        true => names,
+        false => (0..form.classes).map(|class| class.to_string()).collect(),
+    };
+    let files = HUNDRED.map(|name| folder.join(name));
+    let list = of_tables([("train", &*files[0]), ("test", &*files[1])]);
+    let notes = vec![format!("the {which} labels are read; labels: \"fine\" or \"coarse\" chooses")];
+    let parts = Parts { train: train?, test: test?, valid: None };
+    Ok(Loaded { list, notes, ..Loaded::new("CIFAR-100", classes, parts) })
+}
+
+/// How a record is built.
+#[derive(Clone, Copy)]
+struct Form {
+    /// Bytes of labels, and which of them is wanted.
+    labels: usize,
+    label: usize,
+    classes: usize,
+}
+
+fn read(folder: &Path, names: &[&str], form: Form) -> Result<Pixels> {
+    let size = form.labels + PIXELS;
     let mut pixels = Pixels { bytes: Vec::new(), labels: Vec::new(), shape: SHAPE };
     for name in names {
         interrupt::check()?;
         let path = folder.join(name);
         let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, &error))?;
-        if bytes.is_empty() || bytes.len() % RECORD != 0 {
+        if bytes.is_empty() || bytes.len() % size != 0 {
             return Err(Error::user(format!(
                 "{}: {} bytes are not a whole number of images",
                 path.display(),
                 bytes.len()
             ))
-            .hint(format!("each image takes {RECORD} bytes; the file is cut short or is something else")));
+            .hint(format!("each image takes {size} bytes; the file is cut short or is something else")));
         }
-        let labels: Vec<i64> = bytes.chunks_exact(RECORD).map(|record| i64::from(record[0])).collect();
-        pixels.labels.extend(check_range(&path, &labels, CLASSES.len())?);
-        pixels.bytes.extend(bytes.chunks_exact(RECORD).flat_map(|record| &record[1..]));
+        let labels: Vec<i64> = bytes.chunks_exact(size).map(|record| i64::from(record[form.label])).collect();
+        pixels.labels.extend(check_range(&path, &labels, form.classes)?);
+        pixels.bytes.extend(bytes.chunks_exact(size).flat_map(|record| &record[form.labels..]));
     }
     Ok(pixels)
 }

@@ -1,38 +1,47 @@
 //! From encoded images (PNG, JPEG …) to bytes in planes, all of one shape; on all cores, as this is most of loading.
 
 use super::options::ImageOptions;
+use super::parts::Parts;
+use super::picture::{self, Look};
 use super::set::Pixels;
 use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use image::imageops::FilterType;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage};
 use rayon::prelude::*;
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// An image as it lies on disk.
-#[derive(Clone)]
+/// An image as it lies on disk. Small, for there may be a million.
 pub(super) enum Encoded {
-    File(PathBuf),
-    Record { file: Arc<Path>, record: usize, bytes: Vec<u8> },
+    File { folder: Arc<Path>, name: Box<OsStr> },
+    Record { file: Arc<Path>, record: usize, bytes: Box<[u8]> },
 }
 
 impl fmt::Display for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File { folder, name } => write!(f, "{}", folder.join(&**name).display()),
             Self::Record { file, record, .. } => write!(f, "{}: record {record}", file.display()),
         }
     }
 }
 
 impl Encoded {
+    /// The image in the file at `path`.
+    pub fn file(path: &Path) -> Self {
+        let folder = path.parent().unwrap_or(Path::new("")).into();
+        Self::File { folder, name: path.file_name().unwrap_or_default().into() }
+    }
+
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
         match self {
-            Self::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|error| error.to_string()),
+            Self::File { folder, name } => {
+                std::fs::read(folder.join(&**name)).map(Cow::Owned).map_err(|error| error.to_string())
+            }
             Self::Record { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
     }
@@ -41,26 +50,23 @@ impl Encoded {
     ///
     /// # Errors
     /// A file that cannot be read, or bytes that are not an image; the text says which, without the name.
-    pub fn probe(&self) -> Result<Shape, String> {
-        let bytes = self.bytes()?;
-        let reader = ImageReader::new(Cursor::new(&bytes[..])).with_guessed_format().map_err(|e| e.to_string())?;
-        let decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-        let (width, height) = decoder.dimensions();
-        let channels = if decoder.color_type().has_color() { 3 } else { 1 };
-        Ok(Shape { channels, height: height as usize, width: width as usize })
+    fn probe(&self, look: &Look) -> Result<Shape, String> {
+        picture::probe(&self.bytes()?, look)
     }
 
-    /// The whole image.
-    fn open(&self) -> Result<DynamicImage, String> {
-        image::load_from_memory(&self.bytes()?).map_err(|error| error.to_string())
+    /// The shape of the image, which is decoded to make sure that it is whole.
+    fn check(&self, look: &Look) -> Result<Shape, String> {
+        let image = picture::open(&self.bytes()?, look)?;
+        let channels = if image.color().has_color() { 3 } else { 1 };
+        Ok(Shape { channels, height: image.height() as usize, width: image.width() as usize })
     }
 
     /// Decodes into `out`, the bytes of one image of `shape`.
     ///
     /// # Errors
     /// A file that cannot be read, or an image that is damaged; the text says which, without the name.
-    pub fn decode(&self, shape: Shape, out: &mut [u8]) -> Result<(), String> {
-        write_planes(self.open()?, shape, out);
+    pub fn decode(&self, shape: Shape, look: &Look, out: &mut [u8]) -> Result<(), String> {
+        write_planes(picture::open(&self.bytes()?, look)?, shape, out);
         Ok(())
     }
 }
@@ -70,28 +76,26 @@ pub(super) type Files = (Vec<Encoded>, Vec<u32>);
 
 /// Images of one shape.
 pub(super) struct Decoded {
-    pub train: Pixels,
-    pub test: Pixels,
+    pub parts: Parts<Pixels>,
     /// The shape the training images were stored in, most of them.
     pub stored: Shape,
     pub notes: Vec<String>,
 }
 
-/// Decodes all images to one shape: what `options` ask for, or what the training images mostly are.
+/// Decodes all images to one shape: what `options` ask for, or what the training images mostly are. `classes` are
+/// there for messages.
 ///
 /// # Errors
-/// Images that cannot be read, counted and the first of them named; with `skip_unreadable` only where none is left.
-pub(super) fn decode(
-    (train, train_labels): Files,
-    (test, test_labels): Files,
-    options: &ImageOptions,
-) -> Result<Decoded> {
-    if test.is_empty() || (train.is_empty() && options.like.is_none()) {
+/// Images that cannot be read, counted and the first of them named; with `skip_unreadable` only where a class loses
+/// all its training or test images.
+pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOptions) -> Result<Decoded> {
+    if parts.test.0.is_empty() || (parts.train.0.is_empty() && options.like.is_none()) {
         return Err(Error::user("there are no images to read"));
     }
-    let all: Vec<&Encoded> = train.iter().chain(&test).collect();
-    let shapes = probe(&all, options.skip_unreadable)?;
-    let stored = commonest(shapes[..train.len()].iter().flatten());
+    let look = options.look();
+    let all: Vec<&Encoded> = parts.iter().flat_map(|(images, _)| images).collect();
+    let shapes = probe(&all, &look, options.skip_unreadable)?;
+    let stored = commonest(shapes[..parts.train.0.len()].iter().flatten());
     let shape = options.shape(stored);
     let (height, width) = (shape.height, shape.width);
     let mut notes = Vec::new();
@@ -102,23 +106,62 @@ pub(super) fn decode(
             all.len()
         ));
     }
-    let (mut train_bytes, mut test_bytes) = (room_for(train.len(), shape)?, room_for(test.len(), shape)?);
-    let outputs = train_bytes.par_chunks_exact_mut(shape.len()).chain(test_bytes.par_chunks_exact_mut(shape.len()));
-    let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, out));
-    let done: Vec<Result<(), String>> = all.par_iter().zip(outputs).map(one).collect();
-    let mut train = Pixels { bytes: train_bytes, labels: train_labels, shape };
-    let mut test = Pixels { bytes: test_bytes, labels: test_labels, shape };
-    if let Some(bad) = unreadable(&all, &done)? {
-        let (learn, judge) = done.split_at(train.labels.len());
-        let had_some = !learn.is_empty();
-        keep(&mut train, learn);
-        keep(&mut test, judge);
-        if !options.skip_unreadable || (had_some && train.labels.is_empty()) || test.labels.is_empty() {
+    let mut bytes = room_for(all.len(), shape)?;
+    let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, &look, out));
+    let done: Vec<Result<(), String>> = all.par_iter().zip(bytes.par_chunks_exact_mut(shape.len())).map(one).collect();
+    let bad = unreadable(&all, &done)?;
+    if let Some(bad) = &bad {
+        if !options.skip_unreadable {
             return Err(refusal(bad, all.len()));
         }
-        notes.push(format!("left out: {} of {} images cannot be read: {}", bad.len(), all.len(), first(&bad)));
+        notes.push(format!("left out: {} of {} images cannot be read: {}", bad.len(), all.len(), first(bad)));
     }
-    Ok(Decoded { train, test, stored, notes })
+    // From the end on, so that nothing but what is cut off is moved.
+    let mut cut = |labels: Vec<u32>, from: usize| {
+        let mut part = Pixels { bytes: bytes.split_off(from * shape.len()), labels, shape };
+        let end = from + part.labels.len();
+        keep(&mut part, &done[from..end]);
+        part
+    };
+    let (learnt, judged) = (parts.train.1.len(), parts.test.1.len());
+    let counts = Parts { train: &parts.train.1, test: &parts.test.1, valid: parts.valid.as_ref().map(|v| &v.1) };
+    let before = counts.map(|labels| count(labels, classes.len()));
+    let valid = parts.valid.map(|(_, labels)| cut(labels, learnt + judged));
+    let test = cut(parts.test.1, learnt);
+    let mut train = Pixels { bytes, labels: parts.train.1, shape };
+    keep(&mut train, &done[..learnt]);
+    let parts = Parts { train, test, valid };
+    if let Some(bad) = bad {
+        nothing_lost(&before.train, &parts.train, "training", classes, &bad)?;
+        nothing_lost(&before.test, &parts.test, "test", classes, &bad)?;
+    }
+    Ok(Decoded { parts, stored, notes })
+}
+
+/// Images of each class.
+pub(super) fn count(labels: &[u32], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    for &label in labels {
+        if let Some(count) = counts.get_mut(label as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// Checks that every class that had images still has one.
+fn nothing_lost(before: &[usize], now: &Pixels, part: &str, classes: &[String], bad: &[String]) -> Result<()> {
+    let left = count(&now.labels, classes.len());
+    match (0..classes.len()).find(|&class| before[class] > 0 && left[class] == 0) {
+        None => Ok(()),
+        Some(class) => Err(Error::user(format!(
+            "class \"{}\" has no {part} image left: all {} cannot be read; in all: {}",
+            classes[class],
+            before[class],
+            first(bad)
+        ))
+        .hint("skip_unreadable leaves files out, but every class needs one that can be read: repair or replace some")),
+    }
 }
 
 /// Moves the images that could be read together.
@@ -126,8 +169,10 @@ fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
     let size = pixels.shape.len();
     let mut kept = 0;
     for (index, _) in done.iter().enumerate().filter(|(_, done)| done.is_ok()) {
-        pixels.bytes.copy_within(index * size..(index + 1) * size, kept * size);
-        pixels.labels[kept] = pixels.labels[index];
+        if kept < index {
+            pixels.bytes.copy_within(index * size..(index + 1) * size, kept * size);
+            pixels.labels[kept] = pixels.labels[index];
+        }
         kept += 1;
     }
     pixels.bytes.truncate(kept * size);
@@ -135,17 +180,29 @@ fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
 }
 
 /// The shapes in the headers.
-pub(super) fn probe(images: &[&Encoded], skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
-    let one = unless_interrupted(|image: &&Encoded| image.probe());
+fn probe(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+    let one = unless_interrupted(|image: &&Encoded| image.probe(look));
     let shapes: Vec<Result<Shape, String>> = images.par_iter().map(one).collect();
     if shapes.iter().any(Result::is_err) && !skip_unreadable {
         // Something has to be repaired, so list all that is damaged, not only what headers give away.
-        let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.open())).collect();
-        if let Some(bad) = unreadable(images, &whole)? {
-            return Err(refusal(bad, images.len()));
-        }
+        check(images, look, false)?;
     }
     Ok(shapes)
+}
+
+/// The shapes of images, all of which are decoded where one has to be left out, so that the count is right; else those
+/// in the headers.
+pub(super) fn look_over(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+    if skip_unreadable { check(images, look, true) } else { probe(images, look, false) }
+}
+
+/// Decodes all images, one after another per core.
+fn check(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+    let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.check(look))).collect();
+    match unreadable(images, &whole)? {
+        Some(bad) if !skip_unreadable => Err(refusal(&bad, images.len())),
+        _ => Ok(whole),
+    }
 }
 
 /// The size that most images have (the first such in a tie), in colour if one of them is.
@@ -185,13 +242,12 @@ fn first(bad: &[String]) -> String {
     format!("{}{more}", bad[..bad.len().min(3)].join("; "))
 }
 
-fn refusal(bad: Vec<String>, all: usize) -> Error {
+fn refusal(bad: &[String], all: usize) -> Error {
     let message = match bad.len() {
-        1 => first(&bad),
-        n => format!("{n} of {all} images cannot be read: {}", first(&bad)),
+        1 => first(bad),
+        n => format!("{n} of {all} images cannot be read: {}", first(bad)),
     };
-    Error::user(message)
-        .hint("repair or remove the damaged files; for class folders skip_unreadable: true leaves them out")
+    Error::user(message).hint("repair or remove the damaged files, or leave them out with skip_unreadable: true")
 }
 
 /// Zeroed memory for `count` images.

@@ -8,6 +8,7 @@ use super::idx::FASHION_CLASSES;
 use super::loaded::Loaded;
 use super::options::ImageOptions;
 use super::parquet;
+use super::parts::Parts;
 use super::set::Pixels;
 use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
@@ -30,7 +31,8 @@ pub(super) fn load(download: Download, options: &ImageOptions) -> Result<Loaded>
     match download {
         Download::Cifar10 => {
             let [train, test] = interruptible(cifar_files)?.map_err(failed)?;
-            parquet::load_files(download.name(), &[train], &[test], options)
+            let files = Parts { train: vec![train], test: vec![test], valid: None };
+            parquet::load_files(download.name(), files, options)
         }
         Download::FashionMnist => {
             let classes = FASHION_CLASSES.map(String::from).to_vec();
@@ -55,7 +57,7 @@ fn pixels_of(download: Download, data: Dataset, classes: Vec<String>) -> Result<
     };
     let train = pixels(data.train_images, data.train_labels)?;
     let test = pixels(data.test_images, data.test_labels)?;
-    Ok(Loaded::new(download.name(), classes, train, test))
+    Ok(Loaded::new(download.name(), classes, Parts { train, test, valid: None }))
 }
 
 /// CIFAR-10's training and test file, from the cache or else from the hub.

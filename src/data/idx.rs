@@ -1,21 +1,24 @@
 //! IDX, the form of MNIST and of its many successors: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same
 //! for `t10k`, plain or gzipped.
 //!
-//! A file is a magic number, as many big-endian 32-bit sizes as it has dimensions, then one byte per value.
+//! A file is a magic number that names the values' type, as many big-endian 32-bit sizes as it has dimensions, then the
+//! values: bytes, seldom other integers or floats.
 //! candle-datasets reads the plain form alone, and trusts the sizes that a damaged header promises.
 
 use super::folder::display_name;
 use super::labels::{check_range, infer_classes};
+use super::list::of_tables;
 use super::loaded::Loaded;
+use super::options::ImageOptions;
+use super::parts::Parts;
 use super::set::Pixels;
 use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use flate2::read::MultiGzDecoder;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-const IMAGES: u32 = 0x0000_0803;
-const LABELS: u32 = 0x0000_0801;
 const DAMAGED: &str = "the file is damaged or is something else: fetch or copy it again";
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -25,38 +28,83 @@ pub(super) const FASHION_CLASSES: [&str; 10] =
 
 /// Whether a file's name is one of this form's.
 pub(super) fn looks_like(name: &str) -> bool {
-    name.contains("idx") && name.contains("ubyte")
+    name.contains("idx") && (name.contains("ubyte") || name.contains("float") || name.contains("int"))
+}
+
+/// What comes before "train" or "test" in the names of EMNIST's files, whose images are stored turned over their
+/// diagonal.
+const EMNIST: &str = "emnist";
+const FOUR: &str = "the four files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
+                    t10k-labels-idx1-ubyte, each plain or with .gz; EMNIST's begin with emnist-letters- or the like";
+
+/// The four files of a set.
+#[derive(Default)]
+struct Four {
+    train: [Option<PathBuf>; 2],
+    test: [Option<PathBuf>; 2],
+}
+
+/// The sets in a folder, by what their files' names begin with ("" or "emnist-letters-").
+fn sets(folder: &Path, names: &[String]) -> BTreeMap<String, Four> {
+    let mut sets: BTreeMap<String, Four> = BTreeMap::new();
+    for name in names.iter().filter(|name| looks_like(name)) {
+        let place = |set: &str| {
+            let begins = |(at, _): &(usize, &str)| *at == 0 || !name.as_bytes()[at - 1].is_ascii_alphanumeric();
+            name.match_indices(set).find(begins).map(|(at, _)| at)
+        };
+        let (prefix, is_train) = match (place("train"), place("t10k").or(place("test"))) {
+            (Some(at), _) => (&name[..at], true),
+            (None, Some(at)) => (&name[..at], false),
+            (None, None) => continue,
+        };
+        let four = sets.entry(prefix.to_string()).or_default();
+        let part = if is_train { &mut four.train } else { &mut four.test };
+        let kind = usize::from(name.contains("labels"));
+        part[kind].get_or_insert_with(|| folder.join(name));
+    }
+    sets
 }
 
 /// Reads the four files of `folder`, whose entries are `names`.
 ///
-/// The form has no class names. Classes are named by their number, or as Fashion-MNIST's where the folder's name says
-/// "fashion" and there are ten.
-pub(super) fn load(folder: &Path, names: &[String]) -> Result<Loaded> {
-    let find = |set: &[&str], kind: &str| {
-        let fits = |name: &&String| looks_like(name) && name.contains(kind) && set.iter().any(|s| name.starts_with(s));
-        names.iter().find(fits).map(|name| folder.join(name)).ok_or_else(|| {
-            Error::user(format!("{}: no {}-{kind} file", folder.display(), set[0])).hint(
-                "the four files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
-                 t10k-labels-idx1-ubyte, each plain or with .gz",
-            )
-        })
+/// The form has no class names. Classes are named by their number, or as those of Fashion-MNIST where the folder's name
+/// says "fashion" and there are ten, or as those of EMNIST where the files' names say which of its sets they are.
+pub(super) fn load(folder: &Path, names: &[String], options: &ImageOptions) -> Result<Loaded> {
+    let mut sets = sets(folder, names);
+    let prefixes: Vec<String> = sets.keys().cloned().collect();
+    let (prefix, four) = match sets.pop_first() {
+        Some(set) if sets.is_empty() => set,
+        Some(_) => {
+            let found = prefixes.join(", ");
+            return Err(Error::user(format!("{}: several sets in one folder: {found}", folder.display()))
+                .hint("put the four files of one set into a folder of their own"));
+        }
+        None => (String::new(), Four::default()),
     };
-    let read = |set: &[&str]| -> Result<_> {
-        let (images, labels) = (find(set, "images")?, find(set, "labels")?);
+    let missing =
+        |set: &str, kind: &str| Error::user(format!("{}: no {prefix}{set}-{kind} file", folder.display())).hint(FOUR);
+    let read = |[images, labels]: [Option<PathBuf>; 2], set: &str| -> Result<_> {
+        let images = images.ok_or_else(|| missing(set, "images"))?;
+        let labels = labels.ok_or_else(|| missing(set, "labels"))?;
         Ok((read_images(&images)?, read_labels(&labels)?, images, labels))
     };
-    let (train_images, train_labels, train_file, labels_file) = read(&["train"])?;
-    let (test_images, test_labels, test_file, test_labels_file) = read(&["t10k", "test"])?;
+    let (train_images, train_labels, train_file, labels_file) = read(four.train, "train")?;
+    let (test_images, test_labels, test_file, test_labels_file) = read(four.test, "t10k")?;
 
-    let count = infer_classes(&[(&labels_file, &train_labels)])?;
+    // Some sets count from one.
+    let first = i64::from(!train_labels.is_empty() && !train_labels.contains(&0) && train_labels.contains(&1));
+    let shifted: Vec<i64> = train_labels.iter().map(|label| label - first).collect();
+    let test_shifted: Vec<i64> = test_labels.iter().map(|label| label - first).collect();
+    let count = infer_classes(&[(&labels_file, &shifted)])?;
+    let is_emnist = prefix.to_lowercase().contains(EMNIST);
     let fashion = display_name(folder).to_lowercase().contains("fashion") && count == FASHION_CLASSES.len();
-    let (name, classes) = match fashion {
-        true => (FASHION.to_string(), FASHION_CLASSES.map(String::from).to_vec()),
-        false => (display_name(folder), (0..count).map(|class| class.to_string()).collect()),
+    let (name, classes) = match (fashion, emnist_classes(count).filter(|_| is_emnist)) {
+        (true, _) => (FASHION.to_string(), FASHION_CLASSES.map(String::from).to_vec()),
+        (_, Some(classes)) => (prefix.trim_end_matches('-').to_string(), classes),
+        _ => (display_name(folder), (0..count).map(|class| (class as i64 + first).to_string()).collect()),
     };
-    let train = pair(train_images, check_range(&labels_file, &train_labels, count)?, &train_file)?;
-    let test = pair(test_images, check_range(&test_labels_file, &test_labels, count)?, &test_file)?;
+    let mut train = pair(train_images, check_range(&labels_file, &shifted, count)?, &train_file)?;
+    let mut test = pair(test_images, check_range(&test_labels_file, &test_shifted, count)?, &test_file)?;
     if train.shape != test.shape {
         return Err(Error::user(format!(
             "{}: test images are {}×{}, training images {}×{}",
@@ -68,7 +116,52 @@ pub(super) fn load(folder: &Path, names: &[String]) -> Result<Loaded> {
         ))
         .hint("training and test images are of one size"));
     }
-    Ok(Loaded::new(name, classes, train, test))
+    let mut notes = Vec::new();
+    if options.transpose.unwrap_or(is_emnist) {
+        transpose(&mut train);
+        transpose(&mut test);
+        if options.transpose.is_none() {
+            notes.push(
+                "EMNIST stores its images turned over their diagonal: they are turned back; transpose: false \
+                        leaves them"
+                    .into(),
+            );
+        }
+    }
+    let list = of_tables([
+        ("train", &*train_file),
+        ("train", &*labels_file),
+        ("test", &*test_file),
+        ("test", &*test_labels_file),
+    ]);
+    Ok(Loaded { notes, list, ..Loaded::new(name, classes, Parts { train, test, valid: None }) })
+}
+
+/// The classes of EMNIST's sets (G. Cohen et al., 2017): ten digits, 26 letters, 47 of both without the small letters
+/// that look like large ones, 62 of both.
+fn emnist_classes(count: usize) -> Option<Vec<String>> {
+    let digits = || ('0'..='9').chain('A'..='Z');
+    let classes: Vec<char> = match count {
+        10 => ('0'..='9').collect(),
+        26 => ('A'..='Z').collect(),
+        47 => digits().chain("abdefghnqrt".chars()).collect(),
+        62 => digits().chain('a'..='z').collect(),
+        _ => return None,
+    };
+    Some(classes.into_iter().map(String::from).collect())
+}
+
+/// Turns images over their diagonal.
+fn transpose(pixels: &mut Pixels) {
+    let Shape { height, width, .. } = pixels.shape;
+    let mut turned = vec![0; pixels.shape.len()];
+    for image in pixels.bytes.chunks_exact_mut(pixels.shape.len()) {
+        for (place, value) in turned.iter_mut().enumerate() {
+            *value = image[place % height * width + place / height];
+        }
+        image.copy_from_slice(&turned);
+    }
+    (pixels.shape.height, pixels.shape.width) = (width, height);
 }
 
 fn pair((bytes, shape): (Vec<u8>, Shape), labels: Vec<u32>, file: &Path) -> Result<Pixels> {
@@ -80,18 +173,49 @@ fn pair((bytes, shape): (Vec<u8>, Shape), labels: Vec<u32>, file: &Path) -> Resu
     Ok(Pixels { bytes, labels, shape })
 }
 
-fn read_images(path: &PathBuf) -> Result<(Vec<u8>, Shape)> {
-    let (sizes, bytes) = read::<3>(path, IMAGES, "images")?;
-    Ok((bytes, Shape { channels: 1, height: sizes[1], width: sizes[2] }))
+fn read_images(path: &Path) -> Result<(Vec<u8>, Shape)> {
+    let (sizes, values) = read::<3>(path, "images")?;
+    let shape = Shape { channels: 1, height: sizes[1], width: sizes[2] };
+    let values = match values {
+        Values::Bytes(bytes) => return Ok((bytes, shape)),
+        Values::Numbers(values) => values,
+    };
+    // Floats are brightness from 0 to 1, or bytes by another name.
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    let gain = if largest <= 1.0 { 255.0 } else { 1.0 };
+    match values.iter().find(|value| !(0.0..=255.0).contains(*value)) {
+        Some(value) => Err(Error::user(format!("{}: a pixel is {value}", path.display()))
+            .hint("pixels run from 0 to 1 or from 0 to 255")),
+        None => Ok((values.iter().map(|value| (value * gain).round() as u8).collect(), shape)),
+    }
 }
 
-fn read_labels(path: &PathBuf) -> Result<Vec<i64>> {
-    let ([_], bytes) = read::<1>(path, LABELS, "labels")?;
-    Ok(bytes.into_iter().map(i64::from).collect())
+fn read_labels(path: &Path) -> Result<Vec<i64>> {
+    Ok(match read::<1>(path, "labels")?.1 {
+        Values::Bytes(bytes) => bytes.into_iter().map(i64::from).collect(),
+        Values::Numbers(values) => values.into_iter().map(|value| value as i64).collect(),
+    })
+}
+
+/// The values of a file.
+enum Values {
+    Bytes(Vec<u8>),
+    Numbers(Vec<f64>),
+}
+
+/// Bytes of a value of the type that a header names.
+fn width(kind: u8) -> Option<usize> {
+    match kind {
+        8 | 9 => Some(1),
+        0x0B => Some(2),
+        0x0C | 0x0D => Some(4),
+        0x0E => Some(8),
+        _ => None,
+    }
 }
 
 /// The sizes in the header and the values after it.
-fn read<const DIMENSIONS: usize>(path: &PathBuf, magic: u32, what: &str) -> Result<([usize; DIMENSIONS], Vec<u8>)> {
+fn read<const DIMENSIONS: usize>(path: &Path, what: &str) -> Result<([usize; DIMENSIONS], Values)> {
     interrupt::check()?;
     let mut bytes = std::fs::read(path).map_err(|error| Error::file(path, &error))?;
     if bytes.starts_with(&GZIP) {
@@ -104,19 +228,22 @@ fn read<const DIMENSIONS: usize>(path: &PathBuf, magic: u32, what: &str) -> Resu
     let wrong = |problem: String| Error::user(format!("{}: {problem}", path.display())).hint(DAMAGED);
     let word = |index: usize| bytes.get(4 * index..4 * index + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]));
     let header = 4 * (1 + DIMENSIONS);
-    match word(0) {
-        Some(found) if found == magic => {}
+    let magic = 0x0800 | DIMENSIONS as u32;
+    let kind = match word(0).map(u32::to_be_bytes) {
+        Some([0, 0, kind, dimensions]) if usize::from(dimensions) == DIMENSIONS && width(kind).is_some() => kind,
         Some(found) => {
+            let found = u32::from_be_bytes(found);
             return Err(wrong(format!("not an IDX file of {what}"))
                 .hint(format!("it starts with {found:#010x}, which should be {magic:#010x}")));
         }
         None => return Err(wrong(format!("cut short: {} bytes, no whole header", bytes.len()))),
-    }
+    };
     let mut sizes = [0; DIMENSIONS];
     for (index, size) in sizes.iter_mut().enumerate() {
         *size = word(index + 1).ok_or_else(|| wrong("cut short within its header".into()))? as usize;
     }
-    let promised = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let width = width(kind).unwrap_or(1);
+    let promised = sizes.iter().try_fold(width, |product, &size| product.checked_mul(size));
     let shape = sizes.map(|size| size.to_string()).join("×");
     if promised == Some(0) {
         return Err(wrong(format!("its header promises {shape} values: nothing at all")));
@@ -127,5 +254,17 @@ fn read<const DIMENSIONS: usize>(path: &PathBuf, magic: u32, what: &str) -> Resu
         return Err(wrong(format!("{state}: {held} bytes after a header that promises {shape}")));
     }
     bytes.drain(..header);
-    Ok((sizes, bytes))
+    let number = |value: &[u8]| match *value {
+        [a] => f64::from(a as i8),
+        [a, b] => f64::from(i16::from_be_bytes([a, b])),
+        [a, b, c, d] if kind == 0x0C => f64::from(i32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d] => f64::from(f32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => 0.0,
+    };
+    let values = match kind {
+        8 => Values::Bytes(bytes),
+        _ => Values::Numbers(bytes.chunks_exact(width).map(number).collect()),
+    };
+    Ok((sizes, values))
 }

@@ -68,3 +68,31 @@ pub(super) fn hold_out(
     test.sort_unstable();
     Ok((train, test))
 }
+
+/// Whether each image of a class is held out: where its key is among the lowest `share` of all keys there are, at least
+/// one of each kind. A share of 1 holds out everything.
+///
+/// # Errors
+/// A single image.
+pub(super) fn hold_out_by_key(keys: &[u64], class: &str, share: f64) -> Result<Vec<bool>> {
+    if share >= 1.0 {
+        return Ok(vec![true; keys.len()]);
+    }
+    if keys.len() < 2 {
+        return Err(Error::user(format!("class \"{class}\" has {} image(s), too few to hold one out", keys.len()))
+            .hint("add images, or divide them yourself into train/ and test/ folders"));
+    }
+    let mut held: Vec<bool> = keys.iter().map(|&key| (key as f64) < share * 2f64.powi(64)).collect();
+    let places = || (0..keys.len()).map(|place| (keys[place], place));
+    if !held.contains(&true)
+        && let Some((_, place)) = places().min()
+    {
+        held[place] = true;
+    }
+    if !held.contains(&false)
+        && let Some((_, place)) = places().max()
+    {
+        held[place] = false;
+    }
+    Ok(held)
+}

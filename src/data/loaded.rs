@@ -1,7 +1,10 @@
 //! What a reader brings back, and what is settled once it is in memory: shape, classes, order and normalisation.
 
 use super::encoded::reshape;
+use super::list::Listed;
+use super::mirrors::Mirrors;
 use super::options::{Expected, ImageOptions};
+use super::parts::Parts;
 use super::set::{Facts, ImageSet, Images, Pixels};
 use crate::error::closest;
 use crate::legend::Legend;
@@ -15,16 +18,28 @@ pub(super) struct Loaded {
     pub name: String,
     pub classes: Vec<String>,
     pub levels: u8,
-    pub train: Pixels,
-    pub test: Pixels,
+    pub parts: Parts<Pixels>,
     /// Mean and standard deviation where a paper has fixed them; otherwise they are taken from the training images.
     pub normalisation: Option<(Vec<f32>, Vec<f32>)>,
     pub notes: Vec<String>,
+    /// What follows the counts in the line that sums up what was read.
+    pub remarks: String,
+    /// The files that all this was read from.
+    pub list: Vec<Listed>,
 }
 
 impl Loaded {
-    pub fn new(name: impl Into<String>, classes: Vec<String>, train: Pixels, test: Pixels) -> Self {
-        Self { name: name.into(), classes, levels: 255, train, test, normalisation: None, notes: Vec::new() }
+    pub fn new(name: impl Into<String>, classes: Vec<String>, parts: Parts<Pixels>) -> Self {
+        Self {
+            name: name.into(),
+            classes,
+            levels: 255,
+            parts,
+            normalisation: None,
+            notes: Vec::new(),
+            remarks: String::new(),
+            list: Vec::new(),
+        }
     }
 
     /// Brings the images to one shape, settles classes and normalisation, and shuffles what came class by class.
@@ -32,10 +47,11 @@ impl Loaded {
     /// # Errors
     /// Labels out of range, a class without training images, classes that the network of `like` does not know.
     pub fn settle(mut self, options: &ImageOptions) -> Result<Images> {
-        let shape = options.shape(self.train.shape);
+        let shape = options.shape(self.parts.train.shape);
         let levels = self.levels;
-        self.levels = reshape(&mut self.train, levels, shape)?;
-        reshape(&mut self.test, levels, shape)?;
+        for part in self.parts.iter_mut() {
+            self.levels = reshape(part, levels, shape)?;
+        }
 
         self.check_labels()?;
         let (mean, std) = match (&options.like, self.normalisation.take()) {
@@ -44,35 +60,54 @@ impl Loaded {
                 (legend.mean.clone(), legend.std.clone())
             }
             (None, Some((mean, std))) if mean.len() == shape.channels => (mean, std),
-            _ => moments(&self.train, self.levels),
+            _ => moments(&self.parts.train, self.levels),
         };
         if options.like.is_none() {
             self.check_classes()?;
         }
-        let mut train_rows: Vec<u32> = (0..self.train.labels.len() as u32).collect();
-        if self.train.labels.is_sorted() && !self.train.labels.is_empty() {
+        let background = options.look().background;
+        // Of data that come by name there is nothing to be told.
+        if !self.list.is_empty() {
+            self.notes.insert(0, self.summary());
+        }
+        let train = &self.parts.train.labels;
+        let mut train_rows: Vec<u32> = (0..train.len() as u32).collect();
+        if train.is_sorted() && !train.is_empty() {
             // Parts are cut by order (`split`, `take`); in an order by class they would lack classes.
             train_rows.shuffle(&mut Seed(options.seed).rng("order of images", 0));
             self.notes.push("the training images came class by class and were shuffled once".into());
         }
-        let test_rows = (0..self.test.labels.len() as u32).collect();
-        let mirrors = !self.classes.iter().all(|class| class.chars().count() == 1);
+        let mirrors = Mirrors::of(&self.classes);
         let facts = Arc::new(Facts {
             name: self.name,
-            legend: Legend { classes: self.classes, mean, std },
+            legend: Legend { classes: self.classes, mean, std, background },
             levels: self.levels,
             mirrors,
         });
+        let in_order = |pixels: Pixels| {
+            let rows = (0..pixels.labels.len() as u32).collect();
+            ImageSet::new(pixels, facts.clone(), rows)
+        };
         Ok(Images {
-            train: ImageSet::new(self.train, facts.clone(), train_rows),
-            test: ImageSet::new(self.test, facts, test_rows),
+            train: ImageSet::new(self.parts.train, facts.clone(), train_rows),
+            test: in_order(self.parts.test),
+            valid: self.parts.valid.map(in_order),
             notes: self.notes,
+            list: self.list.into(),
         })
+    }
+
+    /// What was read, in one line.
+    fn summary(&self) -> String {
+        let [train, test] = [&self.parts.train, &self.parts.test].map(|part| part.labels.len());
+        let valid = self.parts.valid.as_ref().map(|part| format!(", {} validation", part.labels.len()));
+        let (classes, valid) = (self.classes.len(), valid.unwrap_or_default());
+        format!("{classes} classes, {train} training{valid} and {test} test images{}", self.remarks)
     }
 
     /// Every label names a class.
     fn check_labels(&self) -> Result<()> {
-        for labels in [&self.train.labels, &self.test.labels] {
+        for labels in self.parts.iter().map(|part| &part.labels) {
             if let Some((record, label)) = labels.iter().enumerate().find(|(_, l)| **l as usize >= self.classes.len()) {
                 return Err(Error::user(format!("{}: image {record} has label {label}", self.name))
                     .hint(format!("there are {} classes, so labels run from 0", self.classes.len())));
@@ -84,12 +119,12 @@ impl Loaded {
     /// Every class has something to be learnt from.
     fn check_classes(&self) -> Result<()> {
         let images = |pixels: &Pixels, class: usize| pixels.labels.iter().filter(|l| **l as usize == class).count();
-        match (0..self.classes.len()).find(|class| !self.train.labels.contains(&(*class as u32))) {
+        match (0..self.classes.len()).find(|class| !self.parts.train.labels.contains(&(*class as u32))) {
             None => Ok(()),
             Some(class) => Err(Error::user(format!(
                 "class \"{}\" has no training image but {} test images",
                 self.classes[class],
-                images(&self.test, class)
+                images(&self.parts.test, class)
             ))
             .hint("every class needs training images")),
         }
@@ -108,7 +143,7 @@ impl Loaded {
             })
         };
         let numbers = self.classes.iter().map(number).collect::<Result<Vec<u32>>>()?;
-        for label in self.train.labels.iter_mut().chain(&mut self.test.labels) {
+        for label in self.parts.iter_mut().flat_map(|part| &mut part.labels) {
             *label = numbers[*label as usize];
         }
         self.classes = classes.to_vec();

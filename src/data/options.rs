@@ -1,5 +1,6 @@
 //! What may be asked of [`images`](super::images) besides the source itself.
 
+use super::picture::Look;
 use crate::legend::Legend;
 use crate::shape::Shape;
 use crate::{Error, Result};
@@ -17,10 +18,53 @@ pub struct ImageOptions {
     pub test: Option<f64>,
     /// Which images of a class folder are held out. Not the run's seed: runs are compared on one test set.
     pub seed: u64,
-    /// Leave out image files of class folders that cannot be read, and say so; otherwise they are an error.
+    /// Leave out images that cannot be read, and say so; otherwise they are an error.
     pub skip_unreadable: bool,
     /// Bring the images to what a trained network was made for.
     pub like: Option<Expected>,
+    /// What shows through where an image is transparent: red, green, blue. Without it: white, or what the network of
+    /// `like` was trained with.
+    pub background: Option<[u8; 3]>,
+    /// Images of more pixels are refused. Without it: [`ImageOptions::MOST_PIXELS`].
+    pub most_pixels: Option<u64>,
+    /// Which folders are the classes.
+    pub nested: Nested,
+    /// Which labels are read where there are several: "fine" or "coarse", or a parquet column's name. Without it: the
+    /// fine ones.
+    pub labels: Option<String>,
+    /// Whether the images of IDX files are turned over their diagonal, rows becoming columns. Without it: those of
+    /// EMNIST, which are stored like that.
+    pub transpose: Option<bool>,
+}
+
+/// Which folders are classes, where folders lie in folders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nested {
+    /// The inner ones, named by their path, where the outer ones hold no images of their own and the inner ones have
+    /// names that do not repeat; else the outer ones.
+    #[default]
+    Auto,
+    /// The outer ones, with all that lies in them.
+    Top,
+    /// Each folder that holds images, named by its path.
+    Path,
+}
+
+impl Nested {
+    pub const NAMES: [&str; 3] = ["auto", "top", "path"];
+
+    /// "auto", "top" or "path".
+    ///
+    /// # Errors
+    /// Another name.
+    pub fn parse(name: &str) -> Result<Self> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "top" => Ok(Self::Top),
+            "path" => Ok(Self::Path),
+            _ => Err(Error::unknown("way to read nested folders", name, Self::NAMES)),
+        }
+    }
 }
 
 /// What a trained network expects of images.
@@ -34,6 +78,17 @@ pub struct Expected {
 impl ImageOptions {
     /// The largest side accepted; anything above is a slip of the hand.
     const LARGEST_SIDE: usize = 4096;
+    /// Pixels of the largest image that is read unless more are asked for.
+    pub const MOST_PIXELS: u64 = Look::MOST_PIXELS;
+
+    /// How each image is looked at.
+    pub(super) fn look(&self) -> Look {
+        let like = self.like.as_ref().map(|like| like.legend.background);
+        Look {
+            background: self.background.or(like).unwrap_or(Look::WHITE),
+            most_pixels: self.most_pixels.unwrap_or(Self::MOST_PIXELS),
+        }
+    }
 
     pub(super) fn check(&self) -> Result<()> {
         if let Some((height, width)) = self.size
@@ -54,6 +109,10 @@ impl ImageOptions {
         if self.like.is_some() && (self.size.is_some() || self.channels.is_some()) {
             return Err(Error::user("`like` says which size and channels images get, so neither can be given")
                 .hint("leave `size` and `channels` out"));
+        }
+        if self.like.is_some() && self.background.is_some() {
+            return Err(Error::user("`like` says which background images get, so it cannot be given")
+                .hint("leave `background` out"));
         }
         if let Some(test) = self.test
             && !(test > 0.0 && (test < 1.0 || (test == 1.0 && self.like.is_some())))

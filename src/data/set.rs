@@ -1,5 +1,7 @@
 //! Labelled images in memory: bytes shared by every view of them, and the facts needed to turn them into numbers.
 
+use super::list::Listed;
+use super::mirrors::Mirrors;
 use super::options::Expected;
 use crate::legend::Legend;
 use crate::shape::Shape;
@@ -22,7 +24,7 @@ pub(super) struct Facts {
     pub legend: Legend,
     /// The byte that means 1.0: 255, or 16 for the digits.
     pub levels: u8,
-    pub mirrors: bool,
+    pub mirrors: Mirrors,
 }
 
 /// A set of labelled images, or a part of one: views share the bytes and cost four bytes per image.
@@ -39,8 +41,12 @@ pub struct ImageSet {
 pub struct Images {
     pub train: ImageSet,
     pub test: ImageSet,
+    /// For choosing between networks, where the data come with a third part.
+    pub valid: Option<ImageSet>,
     /// What was decided on the way in and a reader of the results should know (images resized, an order shuffled).
     pub notes: Vec<String>,
+    /// The files that were read, and into which part.
+    pub list: Arc<[Listed]>,
 }
 
 impl Images {
@@ -104,10 +110,14 @@ impl ImageSet {
         self.facts.levels
     }
 
-    /// Whether an image's mirror image still shows its class: not so for written characters, which are recognised by
-    /// class names of one character each.
+    /// Whether an image's mirror image still shows its class, as far as the names of the classes tell.
     pub fn mirrors(&self) -> bool {
-        self.facts.mirrors
+        self.facts.mirrors == Mirrors::Yes
+    }
+
+    /// The rule that decided that, in words.
+    pub fn mirror_rule(&self) -> &'static str {
+        self.facts.mirrors.rule()
     }
 
     /// The label of image `index`, if there is such an image.

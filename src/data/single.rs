@@ -1,21 +1,23 @@
 //! Images one at a time, for a network that is asked what they show.
 
 use super::encoded::Encoded;
-use super::folder::{entries, is_image};
 use super::options::Expected;
+use super::picture::Look;
+use super::tree::Walk;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// The image in a file, brought to what a network expects: resized (stretched), grey or coloured, normalised. [C, H,
-/// W].
+/// The image in a file, brought to what a network expects: upright, before the background that it was trained with,
+/// resized (stretched), grey or coloured, normalised. [C, H, W]. Images of more than `most_pixels` are refused.
 ///
 /// # Errors
-/// A file that is not there or is not an image; the error names it.
-pub fn single(path: &Path, expected: &Expected) -> Result<Vec<f32>> {
+/// A file that is not there, is not an image or is not whole; the error names it.
+pub fn single(path: &Path, expected: &Expected, most_pixels: u64) -> Result<Vec<f32>> {
     let shape = expected.shape;
     let mut bytes = vec![0; shape.len()];
     let unreadable = |reason| Error::user(format!("{}: {reason}", path.display())).hint("give a PNG, JPEG or the like");
-    Encoded::File(path.to_path_buf()).decode(shape, &mut bytes).map_err(unreadable)?;
+    let look = Look { background: expected.legend.background, most_pixels };
+    Encoded::file(path).decode(shape, &look, &mut bytes).map_err(unreadable)?;
     let channels = expected.legend.mean.iter().zip(&expected.legend.std);
     let planes = bytes.chunks_exact(shape.height * shape.width).zip(channels);
     Ok(planes
@@ -28,11 +30,14 @@ pub fn single(path: &Path, expected: &Expected) -> Result<Vec<f32>> {
 /// # Errors
 /// A folder that cannot be read or holds no image.
 pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let names = entries(folder)?;
-    let files: Vec<PathBuf> = names.iter().filter(|name| is_image(name)).map(|name| folder.join(name)).collect();
-    match files.is_empty() {
-        false => Ok(files),
-        true => Err(Error::user(format!("{}: there is no image file in this folder", folder.display()))
-            .hint("files in folders inside it do not count")),
+    let mut walk = Walk::default();
+    let images = walk.list(folder)?.images;
+    match images.is_empty() {
+        false => Ok(images.iter().map(|name| folder.join(&**name)).collect()),
+        true => {
+            let passed = walk.passed.to_string();
+            Err(Error::user(format!("{}: there is no image file in this folder{passed}", folder.display()))
+                .hint("files in folders inside it do not count"))
+        }
     }
 }

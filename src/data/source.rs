@@ -4,7 +4,7 @@ use super::download::Download;
 use super::loaded::Loaded;
 use super::options::ImageOptions;
 use super::set::Images;
-use super::{cifar, digits, folder, idx, parquet};
+use super::{cifar, digits, folder, idx, parquet, pickle};
 use crate::error::closest;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,8 @@ impl Source {
 /// Reads a data set into memory.
 ///
 /// A folder may hold CIFAR-10 or the like as parquet (`train-*.parquet`, `test-*.parquet`), CIFAR-10's six binary
-/// batches, IDX files (plain or gzipped), or images in one folder per class, with or without `train/` and `test/`.
+/// batches or CIFAR-100's two, IDX files (plain or gzipped), or images in one folder per class, with or without
+/// `train/` and `test/`.
 ///
 /// # Errors
 /// A folder that is not there or holds none of these; a damaged file (named, with the record); labels out of range or a
@@ -59,17 +60,18 @@ pub fn images(source: &Source, options: &ImageOptions) -> Result<Images> {
 
 /// Reads what a folder holds.
 fn from_folder(path: &Path, options: &ImageOptions) -> Result<Loaded> {
-    let layout = Layout::of(path)?;
+    let (path, layout) = Layout::find(path)?;
     match layout {
-        Layout::Parquet(_) | Layout::Idx(_) => options.no_held_out("this folder")?,
+        Layout::Idx(_) | Layout::Hundred => options.no_held_out("this folder")?,
         Layout::Cifar => options.no_held_out(cifar::NAME)?,
-        Layout::Classes => {}
+        Layout::Parquet(_) | Layout::Classes => {}
     }
     match layout {
-        Layout::Parquet(names) => parquet::load(path, &names, options),
-        Layout::Cifar => cifar::load(path),
-        Layout::Idx(names) => idx::load(path, &names),
-        Layout::Classes => folder::load(path, options),
+        Layout::Parquet(names) => parquet::load(&path, &names, options),
+        Layout::Cifar => cifar::load(&path),
+        Layout::Hundred => cifar::load_hundred(&path, options),
+        Layout::Idx(names) => idx::load(&path, &names, options),
+        Layout::Classes => folder::load(&path, options),
     }
 }
 
@@ -77,17 +79,35 @@ fn from_folder(path: &Path, options: &ImageOptions) -> Result<Loaded> {
 pub(super) enum Layout {
     Parquet(Vec<String>),
     Cifar,
+    Hundred,
     Idx(Vec<String>),
     Classes,
 }
 
 impl Layout {
+    /// Finds out what a folder holds, or the only folder in it: data sets are often unpacked into one of their own.
+    /// Gives the folder with the files.
+    ///
+    /// # Errors
+    /// As [`Layout::of`].
+    pub fn find(path: &Path) -> Result<(PathBuf, Self)> {
+        let layout = Self::of(path)?;
+        if matches!(layout, Self::Classes)
+            && let names = folder::entries(path)?
+            && let [inner] = &names.iter().map(|name| path.join(name)).filter(|p| p.is_dir()).collect::<Vec<_>>()[..]
+            && let Ok(found @ (Self::Parquet(_) | Self::Cifar | Self::Hundred | Self::Idx(_))) = Self::of(inner)
+        {
+            return Ok((inner.clone(), found));
+        }
+        Ok((path.to_path_buf(), layout))
+    }
+
     /// Finds out by names what a folder holds.
     ///
     /// # Errors
     /// A folder that is not there or cannot be read, and one that holds no images in a known form; the hint lists what
     /// was looked for.
-    pub fn of(path: &Path) -> Result<Self> {
+    fn of(path: &Path) -> Result<Self> {
         if !path.exists() {
             let name = path.to_string_lossy();
             let error = Error::user(format!("there is no folder {}", path.display()));
@@ -107,9 +127,13 @@ impl Layout {
             Ok(Self::Parquet(names))
         } else if any(&|name| name == cifar::TEST_FILE || cifar::TRAIN_FILES.contains(&name)) {
             Ok(Self::Cifar)
+        } else if cifar::HUNDRED.iter().all(|file| any(&|name| name == *file)) {
+            Ok(Self::Hundred)
         } else if any(&idx::looks_like) {
             Ok(Self::Idx(names))
-        } else if names.iter().any(|name| path.join(name).is_dir()) {
+        } else if let Some(refusal) = pickle::refusal(path, &names) {
+            Err(refusal)
+        } else if has_folders(path) {
             Ok(Self::Classes)
         } else {
             let found = match names.len() {
@@ -118,9 +142,14 @@ impl Layout {
             };
             Err(Error::user(format!("{}: no images found; {found}", path.display())).hint(
                 "looked for train-*.parquet and test-*.parquet, for data_batch_1.bin to data_batch_5.bin and \
-                 test_batch.bin, for train-images-idx3-ubyte and its three companions (plain or .gz), and for one \
-                 folder per class",
+                 test_batch.bin, for CIFAR-100's train.bin and test.bin, for train-images-idx3-ubyte and its three \
+                 companions (plain or .gz), and for one folder per class",
             ))
         }
     }
+}
+
+/// Whether there is a folder in a folder; its name may be no text.
+fn has_folders(path: &Path) -> bool {
+    std::fs::read_dir(path).into_iter().flatten().flatten().any(|entry| entry.path().is_dir())
 }

@@ -1,7 +1,7 @@
 //! What a data set is like, before a decision how to read it: of class folders only the headers are looked at.
 
-use super::encoded::{Encoded, commonest, probe};
-use super::folder;
+use super::encoded::{Encoded, commonest, count, look_over};
+use super::folder::{self, Found};
 use super::options::ImageOptions;
 use super::source::{Layout, Source, images};
 use crate::Result;
@@ -19,24 +19,28 @@ pub struct Survey {
     pub test: Vec<usize>,
 }
 
-/// Looks a data set over.
+/// Looks a data set over. With `skip_unreadable` every image is decoded, so that the counts are those of
+/// [`images`].
 ///
 /// # Errors
 /// As [`images`], as far as names and headers tell.
 pub fn survey(source: &Source, options: &ImageOptions) -> Result<Survey> {
     if let Source::Folder(path) = source
-        && matches!(Layout::of(path)?, Layout::Classes)
+        && let (path, Layout::Classes) = Layout::find(path)?
     {
-        let (classes, train, test) = folder::files(path, options)?;
-        let all: Vec<&Encoded> = train.0.iter().chain(&test.0).collect();
-        let shapes = probe(&all, options.skip_unreadable)?;
-        let count = |labels: &[u32]| {
-            (0..classes.len()).map(|class| labels.iter().filter(|label| **label as usize == class).count()).collect()
+        options.check()?;
+        let Found { classes, parts, .. } = folder::files(&path, options)?;
+        let all: Vec<&Encoded> = parts.iter().flat_map(|(images, _)| images).collect();
+        let shapes = look_over(&all, &options.look(), options.skip_unreadable)?;
+        let (learn, judge) = shapes.split_at(parts.train.0.len());
+        let whole = |labels: &[u32], shapes: &[Result<Shape, String>]| {
+            let whole = labels.iter().zip(shapes).filter(|(_, shape)| shape.is_ok()).map(|(label, _)| *label);
+            count(&whole.collect::<Vec<_>>(), classes.len())
         };
         return Ok(Survey {
-            shape: commonest(shapes[..train.0.len()].iter().flatten()),
-            train: count(&train.1),
-            test: count(&test.1),
+            shape: commonest(learn.iter().flatten()),
+            train: whole(&parts.train.1, learn),
+            test: whole(&parts.test.1, judge),
             classes,
         });
     }

@@ -1,6 +1,7 @@
-//! The run folder: the script as it ran, `run.json`, the journal, `checkpoint/` and `plots/`.
+//! The run folder: the script as it ran, `run.json`, the journal, `data/`, `checkpoint/` and `plots/`.
 
 use super::checkpoint::Checkpoints;
+use super::data;
 use super::journal::check_free;
 use crate::{Error, Result, files};
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,7 @@ pub struct RunFolder {
 /// Whether a path inside a run folder is one of those that only the run itself writes.
 pub fn is_own(path: &Path) -> bool {
     let first = path.components().find(|part| *part != Component::CurDir);
-    first.is_some_and(|first| [INFO, JOURNAL, CHECKPOINTS].iter().any(|own| first.as_os_str() == *own))
+    first.is_some_and(|first| [INFO, JOURNAL, CHECKPOINTS, data::FOLDER].iter().any(|own| first.as_os_str() == *own))
 }
 
 /// Makes the folder for a run: `out` if given, else the first free one of `runs/STEM`, `runs/STEM-2` …; two processes
@@ -146,23 +147,18 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens the folder of a run that is to go on, now as `info` says. Also tells whether `source` is another script
-    /// than the one before, whose copy it replaces.
+    /// Opens the folder of a run that is to go on, now as `info` says. Nothing is written before
+    /// [`Reopened::go_on`]: a run that does not go on stays as it is.
     ///
     /// # Errors
-    /// The folder holds no run, or cannot be written; another process is writing it.
-    pub fn reopen(path: &Path, info: &RunInfo, source: Option<&str>) -> Result<(Self, bool)> {
+    /// The folder holds no run; another process is writing it.
+    pub fn reopen(path: &Path, info: &RunInfo, source: Option<&str>) -> Result<Reopened> {
         let folder = Self { path: path.to_path_buf() };
-        let mut record = folder.record()?;
+        let record = folder.record()?;
         check_free(&folder.journal())?;
         let before = std::fs::read_to_string(folder.script(&record.info)).ok();
-        let changed = source.is_some() && before.as_deref() != source;
-        if changed {
-            folder.copy_script(info, source)?;
-        }
-        record.resumed.push(now());
-        folder.write(&Record { info: info.clone(), ..record })?;
-        Ok((folder, changed))
+        let script = source.filter(|source| before.as_deref() != Some(*source)).map(String::from);
+        Ok(Reopened { changes: changes(&record.info, info), folder, record, info: info.clone(), script })
     }
 
     /// What `run.json` in the folder `path` says.
@@ -232,6 +228,43 @@ impl RunFolder {
     pub fn plots(&self) -> PathBuf {
         self.path.join(PLOTS)
     }
+}
+
+/// A run's folder, opened to go on with.
+pub struct Reopened {
+    pub folder: RunFolder,
+    /// The parameters that have other values than the run began with, in words.
+    pub changes: Vec<String>,
+    record: Record,
+    info: RunInfo,
+    /// The script, if it is another one than before.
+    script: Option<String>,
+}
+
+impl Reopened {
+    /// Whether the script is another one than the run began with.
+    pub fn is_other_script(&self) -> bool {
+        self.script.is_some()
+    }
+
+    /// Writes down that the run goes on, and as what.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn go_on(mut self) -> Result<()> {
+        self.folder.copy_script(&self.info, self.script.as_deref())?;
+        self.record.resumed.push(now());
+        self.folder.write(&Record { info: self.info, ..self.record })
+    }
+}
+
+/// The parameters that two runs have different values of: "channels is 8, was 4".
+fn changes(before: &RunInfo, now: &RunInfo) -> Vec<String> {
+    let other = |(name, value): (&String, &Value)| {
+        let old = before.parameters.get(name)?;
+        (old != value).then(|| format!("{name} is {value}, was {old}"))
+    };
+    now.parameters.iter().filter_map(other).collect()
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ impl Journal {
         if self.shut {
             return Ok(());
         }
+        self.check_there()?;
         files::append(&self.file, &self.path, &line)
             .map_err(|e| Error { blame: crate::error::Blame::Run, ..Error::file(&self.path, &e) })?;
         self.names.extend(fields.keys().cloned());
@@ -119,6 +120,31 @@ impl Journal {
                 self.path.display()
             ))),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the file was deleted while it was written.
+    #[cfg(unix)]
+    pub fn is_gone(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+
+    /// Whether the file was deleted while it was written.
+    #[cfg(not(unix))]
+    pub fn is_gone(&self) -> bool {
+        !self.path.exists()
+    }
+
+    /// Checks that the file was not deleted meanwhile.
+    ///
+    /// # Errors
+    /// It was: what would be written now, nobody could read.
+    pub fn check_there(&self) -> Result<()> {
+        match self.is_gone() {
+            true => Err(Error::run(format!("{} was deleted while the run went on", self.path.display()))
+                .hint("the run's folder belongs to the run until it ends; start it again")),
+            false => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 //! from a run folder alone, and two runs are compared by their journals.
 
 mod checkpoint;
+mod data;
 mod folder;
 mod journal;
 mod keeper;
@@ -13,7 +14,8 @@ mod plots;
 mod progress;
 
 pub use checkpoint::Lasting;
-pub use folder::{RunFolder, RunInfo, claim, is_own, newest};
+pub use data::{read_data, write_data};
+pub use folder::{Reopened, RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
 pub use live::{Epochs, Run, Steps, WeakRun};
 pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};

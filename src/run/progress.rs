@@ -2,6 +2,7 @@
 //!
 //! There is no colour, so `NO_COLOR` has nothing to switch off, and nothing goes to stdout, which belongs to results.
 
+use crate::error::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -142,7 +143,7 @@ impl Progress {
         match &mut self.face {
             // A closed stderr must not stop a search.
             Face::Lines { sink, .. } => drop(writeln!(sink, "{line}").and_then(|()| sink.flush())),
-            Face::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Face::Bar(bar) => bar.suspend(|| tell(line)),
             Face::Hidden => {}
         }
     }
@@ -174,7 +175,11 @@ impl Progress {
 }
 
 fn shown(name: &str, value: f64) -> String {
-    format!("{name} {value:.4}")
+    match value.abs() {
+        0.0 | 1e-3..1e7 => format!("{name} {value:.4}"),
+        // Four digits after the point would be zeros, or far more digits before it than anyone reads.
+        _ => format!("{name} {value:.3e}"),
+    }
 }
 
 /// A duration to the precision that matters: "12 s", "3 min 20 s", "2 h 05 min".
@@ -190,6 +195,16 @@ fn spoken(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_any_size_are_told_apart() {
+        let shown = |value| shown("loss", value);
+        assert_eq!(shown(2.4026), "loss 2.4026");
+        assert_eq!(shown(0.0), "loss 0.0000");
+        assert_eq!((shown(1e-6), shown(2.5e-7)), ("loss 1.000e-6".into(), "loss 2.500e-7".into()));
+        assert_eq!(shown(-3e30), "loss -3.000e30");
+        assert_eq!(shown(f64::NAN), "loss NaN");
+    }
 
     #[test]
     fn durations_read_well() {

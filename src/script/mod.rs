@@ -60,7 +60,10 @@ pub use binding::{Call, Failure, Native, Sources, engine, quiet_panics};
 pub use binding::{Catalogue, Declaration, Entry, Face, Library, Noun, Parameter, TypeEntry};
 pub use host::{Held, Host, Meter, ParamValue, Setup};
 pub use nouns::language::ExportedLanguage;
-pub use nouns::network::{onnx::Exported, saved::legend_of};
+pub use nouns::network::{
+    onnx::{Exported, PICTURES},
+    saved::legend_of,
+};
 pub use nouns::param::{Listing, Param};
 pub use nouns::{Tensor, catalogue, declare};
 pub use pages::{Frame, Location, Page, reference};

@@ -1,11 +1,11 @@
 //! One script from file to finish: read, compiled, checked against `--set`, run.
 
-use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, unmarked};
+use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, read_script, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
-use super::pages::{Page, check, unkept};
+use super::pages::{Page, check, divisions, unkept};
 use crate::Error;
-use rhai::{AST, ASTNode, Engine, Expr, Scope, Stmt};
+use rhai::{AST, ASTNode, Engine, Expr, Position, Scope, Stmt};
 use std::sync::Arc;
 
 /// A script that compiled.
@@ -26,7 +26,7 @@ impl Script {
     /// A file that cannot be read, and whatever the parser finds.
     pub fn load(host: Arc<Host>) -> Result<Self, Box<Page>> {
         let path = &host.setup.script;
-        let text = std::fs::read_to_string(path).map_err(|e| Page::from(Error::file(path, &e)))?;
+        let text = read_script(path).map_err(Page::from)?;
         Self::compile(host, text)
     }
 
@@ -92,7 +92,7 @@ impl Script {
 
     fn module(&self, name: &str) -> Result<AST, Box<Page>> {
         let path = locate(&self.host, name).map_err(Page::from)?;
-        let text = unmarked(std::fs::read_to_string(&path).map_err(|e| Page::from(Error::file(&path, &e)))?);
+        let text = unmarked(read_script(&path).map_err(Page::from)?);
         let file = path.display().to_string();
         compile(&self.engine, &self.catalogue.scope(), &self.sources, &file, &text)
             .map_err(|e| Page::from_rhai(&e.into(), &file, &self.sources, &self.catalogue).into())
@@ -112,9 +112,27 @@ impl Script {
                 self.file
             ));
         }
-        self.engine
-            .run_ast_with_scope(&mut Scope::new(), &self.ast)
-            .map_err(|error| Page::from_rhai(&error, &self.file, &self.sources, &self.catalogue).into())
+        self.warnings().iter().for_each(|warning| self.host.notes.show(warning));
+        match self.engine.run_ast_with_scope(&mut Scope::new(), &self.ast) {
+            // The language reports an `exit` inside a function as an error.
+            Err(_) if self.host.left().is_some() => Ok(()),
+            ended => ended.map_err(|error| Page::from_rhai(&error, &self.file, &self.sources, &self.catalogue).into()),
+        }
+    }
+
+    /// What the script does that it most likely does not mean.
+    pub fn warnings(&self) -> Vec<String> {
+        let told = |position: Position| {
+            let line = position.line().unwrap_or_default();
+            let text = self.sources.line(&self.file, line).unwrap_or_default();
+            format!(
+                "warning: {}:{line}: whole numbers are divided among floats, and the rest is lost: `{}`; write \
+                 `1.0 * a / b` or `a.to_float() / b` for a share",
+                self.file,
+                text.trim()
+            )
+        };
+        divisions(&self.ast).into_iter().map(told).collect()
     }
 
     /// What reading the script and its modules finds wrong, in the order of the text.

@@ -307,12 +307,12 @@ fn a_folder_of_images_becomes_a_trained_network() {
     let ended = script(folder.path(), "own_images.rhai", "run", &["data=bars", "epochs=12", "minutes=0.01"]);
     ended.shows(0, &[]);
     for text in [
-        "2 classes, 96 training images, stored as 10×13 in colour",
-        "the classes are unbalanced: from 24 to 72 training images",
-        "    upright: 24",
+        "2 classes, 101 training images, stored as 10×13 in colour",
+        "the classes are unbalanced: from 25 to 76 training images",
+        "    upright: 25",
         "size 12×12: resized: multiples of 4",
         "batch 16: about 6 steps per epoch",
-        "mirrored: colour images of named classes",
+        "mirrored: no class is a character",
         "for other programs: run/network.onnx, input: pixels from 0 to 1, 3 × 12 × 12",
     ] {
         assert!(ended.stdout.contains(text), "no {text:?} in {}", ended.stdout);

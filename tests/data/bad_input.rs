@@ -159,8 +159,8 @@ fn parquet_labels_out_of_range() {
 fn a_parquet_file_without_its_partner_or_of_something_else() {
     let folder = tempdir().unwrap();
     parquet_folder(folder.path());
-    std::fs::remove_file(folder.path().join("test-00000-of-00001.parquet")).unwrap();
-    says(&refusal(folder.path()), &["no test-*.parquet", "it holds train-00000-of-00001.parquet"]);
+    std::fs::remove_file(folder.path().join("train-00000-of-00001.parquet")).unwrap();
+    says(&refusal(folder.path()), &["no train-*.parquet", "it holds test-00000-of-00001.parquet"]);
 }
 
 #[test]

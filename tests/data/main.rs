@@ -4,10 +4,14 @@
 mod bad_input;
 mod batches;
 mod files;
+mod folders;
+mod formats;
 mod script;
+mod seen;
 mod sources;
 mod text;
 mod text_script;
+mod whole;
 
 #[path = "../support/require.rs"]
 mod require;

@@ -168,7 +168,8 @@ fn one_folder_a_class_without_a_test_set_holds_out_a_share_of_each() {
     assert_eq!(data.shape(), shape(1, 5, 5), "grey stays grey");
     assert_eq!(data.train.pixels(0).unwrap()[3 * 5 + 4], 16 * 3 + 4);
     let half = held(&ImageOptions { test: Some(0.5), ..Default::default() });
-    assert_eq!(half.test.class_counts(), vec![5; 3]);
+    // Each image for itself, so the share is met only about.
+    assert!(half.test.class_counts().iter().all(|count| (3..=7).contains(count)), "{:?}", half.test.class_counts());
 }
 
 #[test]
@@ -188,12 +189,12 @@ fn which_images_are_held_out_follows_the_seed() {
 #[test]
 fn images_of_several_sizes_become_the_commonest_and_that_is_said() {
     let folder = tempdir().unwrap();
-    let sizes = [(8, 8), (6, 7), (6, 7), (12, 3)];
+    let sizes = [(8, 8), (6, 7), (6, 7), (6, 7), (12, 3)];
     let mixed = || sizes.iter().map(|&(h, w)| colour_image(1, h, w)).collect();
     class_folders(folder.path(), &[("ape", mixed()), ("bee", mixed())]);
     let data = open(folder.path()).unwrap();
     assert_eq!(data.shape(), shape(3, 6, 7));
-    assert!(data.notes.iter().any(|note| note.contains("4 of 8 images were resized to 6×7")), "{:?}", data.notes);
+    assert!(data.notes.iter().any(|note| note.contains("4 of 10 images were resized to 6×7")), "{:?}", data.notes);
 
     let options = ImageOptions { size: Some((5, 5)), channels: Some(1), ..Default::default() };
     let data = images(&Source::Folder(folder.path().into()), &options).unwrap();

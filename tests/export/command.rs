@@ -19,7 +19,7 @@ fn folder() -> tempfile::TempDir {
 
 fn legend() -> Legend {
     let classes = (0..10).map(|class| format!("kind \"{class}\"")).collect();
-    Legend { classes, mean: vec![0.5, 0.25, 0.125], std: vec![0.25, 0.5, 0.75] }
+    Legend { classes, mean: vec![0.5, 0.25, 0.125], std: vec![0.25, 0.5, 0.75], background: [0, 0, 9] }
 }
 
 fn save(network: &Network, path: &Path) {
@@ -51,8 +51,9 @@ fn a_run_s_best_network_is_written_with_what_a_reader_needs() {
 
     let ended = candlewick(folder.path(), &["export", "runs/train", "--onnx", "best.onnx"]);
     ended.shows(0, &[]);
+    let sizes = ["batch × 3 × 32 × 32", "batch × 10"];
     for text in
-        ["best.onnx", "runs/train/best.safetensors", "DARTS_V2", "batch × 3 × 32 × 32", "batch × 10", "[0.5, 0.25"]
+        ["best.onnx", "runs/train/best.safetensors", "DARTS_V2", "[0.5, 0.25", "[0, 0, 9]"].into_iter().chain(sizes)
     {
         assert!(ended.stdout.contains(text), "no {text:?} in {}", ended.stdout);
     }
@@ -65,6 +66,8 @@ fn a_run_s_best_network_is_written_with_what_a_reader_needs() {
     assert_eq!((about("mean"), about("std")), ("[0.5,0.25,0.125]", "[0.25,0.5,0.75]"));
     assert_eq!((about("candlewick_version"), about("about")), (env!("CARGO_PKG_VERSION"), "{\"epoch\":3}"));
     assert!(about("input").contains("less mean"));
+    assert_eq!(about("background"), "[0,0,9]");
+    assert!(about("pictures").contains("upright by their orientation tag"));
 
     // A file by its name; the best of a run comes before the last.
     candlewick(folder.path(), &["export", "runs/train/last.safetensors", "--onnx", "last.onnx"]).shows(0, &[]);

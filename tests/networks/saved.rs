@@ -27,7 +27,7 @@ fn cell(name: &str, options: &DiscreteOptions) -> Network {
 
 fn legend() -> Legend {
     let classes = ["ape", "bee", "cow", "dog"].map(String::from).to_vec();
-    Legend { classes, mean: vec![0.25], std: vec![0.5] }
+    Legend { classes, mean: vec![0.25], std: vec![0.5], background: [255; 3] }
 }
 
 fn batch(shape: Shape) -> Batch {

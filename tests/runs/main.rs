@@ -3,6 +3,7 @@
 mod charts;
 mod in_scripts;
 mod journal;
+mod kept;
 mod resume;
 
 #[path = "../support/binary.rs"]

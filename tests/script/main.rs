@@ -7,6 +7,7 @@ mod limits;
 mod moves;
 mod network_errors;
 mod tensors;
+mod traps;
 mod values;
 
 #[path = "../support/binary.rs"]

@@ -12,6 +12,12 @@ pub fn start(folder: &Path, arguments: &[&str]) -> Child {
 /// Presses Ctrl-C for a running child.
 #[cfg(unix)]
 pub fn interrupt(child: &Child) {
+    signal(child, libc::SIGINT);
+}
+
+/// Sends a signal to a running child.
+#[cfg(unix)]
+pub fn signal(child: &Child, signal: i32) {
     // SAFETY: a signal to a child of our own that has not been waited for, as the borrow shows.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    unsafe { libc::kill(child.id() as i32, signal) };
 }

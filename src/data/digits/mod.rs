@@ -8,6 +8,7 @@
 use super::labels::hold_out;
 use super::loaded::Loaded;
 use super::options::ImageOptions;
+use super::parts::Parts;
 use super::set::Pixels;
 use crate::shape::Shape;
 use crate::{Error, Result};
@@ -27,7 +28,8 @@ pub(super) fn load(options: &ImageOptions) -> Result<Loaded> {
         labels: rows.iter().map(|&row| labels[row]).collect(),
         shape: SHAPE,
     };
-    Ok(Loaded { levels: LEVELS, ..Loaded::new("digits", classes, part(&train), part(&test)) })
+    let parts = Parts { train: part(&train), test: part(&test), valid: None };
+    Ok(Loaded { levels: LEVELS, ..Loaded::new("digits", classes, parts) })
 }
 
 /// One line per image: 64 levels row by row, then the digit.

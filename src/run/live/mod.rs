@@ -5,12 +5,12 @@ mod loops;
 pub use loops::{Epochs, Steps};
 
 use super::checkpoint::{Header, Lasting};
-use super::folder::RunFolder;
+use super::folder::{Reopened, RunFolder};
 use super::journal::{Entry, Journal, read, value_of};
 use super::keeper::Keeper;
 use super::plots::{MixingWeights, Plot, Results, figures};
 use super::progress::Progress;
-use crate::error::Blame;
+use crate::error::{Blame, tell};
 use crate::{Error, Result, chart, interrupt};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,10 @@ struct State {
     put_off: BTreeSet<Plot>,
     drawing: Duration,
     keeper: Keeper,
+    /// What is yet to be written down of a run that goes on.
+    reopened: Option<Reopened>,
+    /// The charts by the names of their files.
+    charts: BTreeMap<String, Plot>,
     /// Loops over epochs begun so far.
     loops: u64,
 }
@@ -82,18 +86,21 @@ impl Run {
     /// # Errors
     /// There is no whole checkpoint; another process writes the run.
     pub fn resume(
-        folder: RunFolder,
+        reopened: Reopened,
         mut progress: Progress,
         lasting: Vec<Box<dyn Lasting>>,
         kept: Map<String, Value>,
     ) -> Result<Self> {
+        let folder = reopened.folder.clone();
         let mut journal = Journal::reopen(&folder.journal())?;
         let (saved, passed) = folder.checkpoints().newest(journal.length()?)?;
         for path in passed {
             progress.note(&format!("warning: {} is damaged; the checkpoint before it is taken", path.display()));
         }
         let keeper = Keeper::new(folder.checkpoints(), lasting, kept, Some(saved));
-        Ok(Self::with(folder, journal, progress, keeper))
+        let run = Self::with(folder, journal, progress, keeper);
+        run.state().reopened = Some(reopened);
+        Ok(run)
     }
 
     fn with(folder: RunFolder, journal: Journal, progress: Progress, keeper: Keeper) -> Self {
@@ -112,6 +119,8 @@ impl Run {
             put_off: BTreeSet::new(),
             drawing: Duration::ZERO,
             keeper,
+            reopened: None,
+            charts: BTreeMap::new(),
             loops: 0,
         })))
     }
@@ -265,7 +274,16 @@ fn check_chart_name(name: &str) -> Result<()> {
 impl State {
     /// Puts the state back that a resumed run goes on from: its next epoch.
     fn restore(&mut self) -> Result<Option<u64>> {
-        let Some(header) = self.keeper.restore()? else { return Ok(None) };
+        let changes = self.reopened.as_ref().map(|reopened| reopened.changes.join("; ")).unwrap_or_default();
+        let restored = self.keeper.restore().map_err(|error| match changes.is_empty() {
+            true => error,
+            false => {
+                let hint = format!("changed since the run began: {changes}; leave out the --set that does not fit");
+                error.hint(hint)
+            }
+        });
+        let Some(header) = restored? else { return Ok(None) };
+        self.reopened.take().map_or(Ok(()), Reopened::go_on)?;
         self.journal.go_on(header.journal, Duration::from_secs_f64(header.elapsed))?;
         (self.epoch, self.step, self.begun) = (header.epoch.saturating_sub(1), header.step, header.begun);
         (self.genotype, self.put_off) = (header.genotype, header.put_off);
@@ -276,6 +294,7 @@ impl State {
 
     /// Keeps the state that epoch `epoch` begins with.
     fn keep(&mut self, epoch: u64) -> Result<()> {
+        self.journal.check_there()?;
         let elapsed = self.journal.elapsed();
         let header = Header {
             epoch,
@@ -295,8 +314,8 @@ impl State {
     fn checkpoint(&mut self) -> Result<()> {
         if self.keeper.is_pending() {
             // A checkpoint must not know of lines that a power cut can take.
-            self.journal.sync()?;
-            self.keeper.write()?;
+            let written = self.journal.sync().and_then(|()| self.keeper.write());
+            return written.map_err(|error| Error { blame: Blame::Run, ..error });
         }
         Ok(())
     }
@@ -324,15 +343,26 @@ impl State {
         if self.put_off.is_empty() {
             return Ok(());
         }
+        self.journal.check_there()?;
         let begun = Instant::now();
         let entries = read(self.journal.path())?;
         for plot in std::mem::take(&mut self.put_off) {
             for (name, figure) in figures(&plot, &entries)? {
+                let name = self.chart_file(name, &plot);
                 chart::save(&figure, &self.folder.plots().join(name))?;
             }
         }
         self.drawing += begun.elapsed();
         Ok(())
+    }
+
+    /// The name of a chart's file: its own, unless another chart has it.
+    fn chart_file(&mut self, name: String, plot: &Plot) -> String {
+        let numbered = |number: u64| if number == 1 { name.clone() } else { format!("{name}-{number}") };
+        let free = |name: &String| self.charts.get(name).is_none_or(|other| other == plot);
+        let name = (1..).map(numbered).find(free).unwrap_or(name);
+        self.charts.insert(name.clone(), plot.clone());
+        name
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -351,14 +381,18 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
+        // Whoever deleted the folder wants nothing written there; the run's error has said so.
+        if self.journal.is_gone() {
+            return;
+        }
         if let Err(error) = self.checkpoint() {
-            eprintln!("warning: {error}");
+            tell(&format!("warning: {error}"));
         }
         // Ctrl-C ends the run at once: the charts can be redrawn from the journal.
         if !interrupt::requested()
             && let Err(error) = self.finish()
         {
-            eprintln!("warning: {error}");
+            tell(&format!("warning: {error}"));
         }
     }
 }

@@ -4,9 +4,10 @@ use super::caught;
 use super::failure::Failure;
 use super::imports::{Imports, Sources};
 use super::library::{Catalogue, Library};
+use crate::error::tell;
 use crate::script::host::Host;
 use crate::{Error, interrupt};
-use rhai::{Dynamic, Engine, OptimizationLevel};
+use rhai::{Dynamic, Engine, EvalAltResult, OptimizationLevel, Position};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -44,7 +45,14 @@ pub fn engine(host: &Arc<Host>, sources: &Sources, declare: fn(&mut Library)) ->
     let printer = host.clone();
     engine.on_print(move |line| printer.print(line));
     engine.on_debug(|text, source, position| {
-        eprintln!("debug: {}{position:?} {text}", source.map_or(String::new(), |s| format!("{s} ")));
+        tell(&format!("debug: {}{position:?} {text}", source.map_or(String::new(), |s| format!("{s} "))));
+    });
+    let leaver = host.clone();
+    engine.register_fn("exit", move |code: i64| -> Result<(), Box<EvalAltResult>> {
+        leaver.leave(code).map_err(|error| -> Box<EvalAltResult> {
+            EvalAltResult::ErrorRuntime(Dynamic::from(Failure(error)), Position::NONE).into()
+        })?;
+        Err(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE).into())
     });
     caught::install(&mut engine);
     let mut library = Library::new(host.clone());

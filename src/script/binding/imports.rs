@@ -65,6 +65,17 @@ impl Sources {
         })
     }
 
+    /// Whether any of the files declares functions.
+    pub fn has_functions(&self) -> bool {
+        self.lock().values().any(|source| source.text.lines().any(|line| line.trim_start().starts_with("fn ")))
+    }
+
+    /// How a variable of this name is declared outside of all functions and blocks in any of the files.
+    pub fn declaration(&self, name: &str) -> Option<Declared> {
+        let of_text = |text: &str| text.lines().find_map(|line| declared(line, name));
+        self.lock().values().find_map(|source| of_text(&source.text))
+    }
+
     /// Every identifier written in any of the files: what a misspelt name may have meant.
     pub fn identifiers(&self) -> Vec<String> {
         let sources = self.lock();
@@ -76,6 +87,45 @@ impl Sources {
         words.dedup();
         words
     }
+}
+
+/// What a variable is declared as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    Constant,
+    Variable,
+    Closure,
+}
+
+/// What a line that is not indented declares under a name.
+fn declared(line: &str, name: &str) -> Option<Declared> {
+    let (kind, rest) = match (line.strip_prefix("const "), line.strip_prefix("let ")) {
+        (Some(rest), _) => (Declared::Constant, rest),
+        (None, rest) => (Declared::Variable, rest?),
+    };
+    let value = rest.trim_start().strip_prefix(name)?.trim_start().strip_prefix('=')?.trim_start();
+    Some(if value.starts_with('|') { Declared::Closure } else { kind })
+}
+
+/// Reads a script.
+///
+/// # Errors
+/// A file that cannot be read, or is not UTF-8; what it is instead is named where its first bytes tell.
+pub fn read_script(path: &Path) -> crate::Result<String> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let (bytes, place) = (error.as_bytes(), error.utf8_error().valid_up_to());
+        let what = match bytes {
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => "it is UTF-16".to_string(),
+            _ if bytes.contains(&0) => "it is not text".to_string(),
+            _ => {
+                let line = 1 + bytes[..place].iter().filter(|byte| **byte == b'\n').count();
+                format!("line {line} holds a byte that is not UTF-8 (0x{:02X})", bytes[place])
+            }
+        };
+        Error::user(format!("{}: a script is text in UTF-8, but {what}", path.display()))
+            .hint("save it as UTF-8 in your editor")
+    })
 }
 
 /// A script's text without the byte-order mark that some editors put before it.
@@ -159,7 +209,7 @@ impl ModuleResolver for Imports {
         lock().insert(path.clone(), State::Loading);
         let file = path.display().to_string();
         let load = || -> Result<Shared<Module>, Box<EvalAltResult>> {
-            let text = std::fs::read_to_string(&path).map_err(|e| fail(Error::file(&path, &e)))?;
+            let text = read_script(&path).map_err(fail)?;
             let text = unmarked(text);
             let within = |error| EvalAltResult::ErrorInModule(file.clone(), error, position);
             let ast = compile(engine, &self.constants, &self.sources, &file, &text).map_err(|e| within(e.into()))?;

@@ -266,3 +266,10 @@ impl<T: Output> Output for Option<T> {
         self.map_or(Dynamic::UNIT, Output::into_dynamic)
     }
 }
+
+/// A closure that keeps the values its variables have now. One that is called long after it was given would otherwise
+/// see what became of them: closures made in a loop share its variable.
+pub fn frozen(mut closure: FnPtr) -> FnPtr {
+    closure.iter_curry_mut().for_each(|value| *value = value.flatten_clone());
+    closure
+}

@@ -7,12 +7,15 @@ mod meter;
 
 pub use meter::{Held, Meter};
 
+use crate::data::{Listed, difference};
+use crate::error::tell;
 use crate::random::{Rng, Seed};
-use crate::run::{Run, WeakRun};
+use crate::run::{Run, WeakRun, read_data, write_data};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use rhai::Dynamic;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +35,8 @@ pub struct Setup {
     pub out: Option<PathBuf>,
     /// The folder of the run that is to go on, where one is.
     pub resume: Option<PathBuf>,
+    /// Whether it may go on with other data than it began with.
+    pub force: bool,
     /// `--set` values by parameter name, unparsed.
     pub settings: BTreeMap<String, String>,
     /// Folders named with `--data`.
@@ -50,6 +55,7 @@ impl Default for Setup {
             threads: 1,
             out: None,
             resume: None,
+            force: false,
             settings: BTreeMap::new(),
             data: vec![],
             memory: 8 << 30,
@@ -66,25 +72,36 @@ pub struct ParamValue {
 
 /// What is told on stderr besides results.
 #[derive(Default)]
-pub struct Notes(Mutex<WeakRun>);
+pub struct Notes {
+    run: Mutex<WeakRun>,
+    /// Lines that are told once.
+    told: Mutex<BTreeSet<String>>,
+}
 
 impl Notes {
+    /// Shows a line, unless it was shown before.
+    pub fn show_once(&self, line: &str) {
+        if lock(&self.told).insert(line.to_string()) {
+            self.show(line);
+        }
+    }
+
     /// Shows a line: between those of the run's progress, where a run is on.
     pub fn show(&self, line: &str) {
         match self.run() {
             Some(run) => run.note(line),
-            None => drop(writeln!(std::io::stderr(), "{line}")),
+            None => tell(line),
         }
     }
 
     /// The run that is on.
     pub fn run(&self) -> Option<Run> {
-        lock(&self.0).upgrade()
+        lock(&self.run).upgrade()
     }
 
     /// The run between whose lines notes belong from now on.
     pub fn follow(&self, run: &Run) {
-        *lock(&self.0) = run.downgrade();
+        *lock(&self.run) = run.downgrade();
     }
 }
 
@@ -96,9 +113,13 @@ pub struct Host {
     sink: Mutex<Box<dyn Write + Send>>,
     /// The first failure to print.
     unprinted: OnceLock<String>,
+    /// The code that the script ended with by itself.
+    left: OnceLock<u8>,
     params: Mutex<Vec<ParamValue>>,
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
+    /// The lists of the data sets read so far that lie in files.
+    data: Mutex<Vec<Arc<[Listed]>>>,
     resumed: AtomicBool,
 }
 
@@ -116,9 +137,11 @@ impl Host {
             meter,
             sink: Mutex::new(sink),
             unprinted: OnceLock::new(),
+            left: OnceLock::new(),
             params: Mutex::default(),
             draws: Mutex::default(),
             run_folder,
+            data: Mutex::default(),
             resumed: AtomicBool::new(false),
             notes: Arc::default(),
         })
@@ -165,6 +188,22 @@ impl Host {
         }
     }
 
+    /// Notes that the script ends by itself, with this exit code.
+    ///
+    /// # Errors
+    /// A number that is not an exit code.
+    pub fn leave(&self, code: i64) -> Result<()> {
+        let code = u8::try_from(code)
+            .map_err(|_| Error::user(format!("{code} is not an exit code")).hint("exit codes run from 0 to 255"))?;
+        let _ = self.left.set(code);
+        Ok(())
+    }
+
+    /// The exit code that the script ended with by itself.
+    pub fn left(&self) -> Option<u8> {
+        self.left.get().copied()
+    }
+
     /// Notes a parameter's value as the script read it.
     pub fn note_param(&self, name: &str, value: Dynamic) {
         let mut params = lock(&self.params);
@@ -208,6 +247,45 @@ impl Host {
         Ok(path)
     }
 
+    /// Notes what a data set was read from: for the run folder, and to make sure that a resumed run goes on with what
+    /// it began with.
+    ///
+    /// # Errors
+    /// Other data than those of the run that is to go on, unless that is allowed; a run folder that cannot be written.
+    pub fn note_data(&self, list: &Arc<[Listed]>) -> Result<()> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let number = {
+            let mut data = lock(&self.data);
+            data.push(list.clone());
+            data.len()
+        };
+        if let (Some(folder), false) = (&self.setup.resume, self.setup.force)
+            && let Some(before) = read_data(folder, number)?
+            && let Some(difference) = difference(&before, list)
+        {
+            let folder = folder.display();
+            return Err(Error::user(format!(
+                "the data are not those that the run in {folder} began with: {difference}"
+            ))
+            .hint("put them back as they were, or go on all the same with --force"));
+        }
+        match self.notes.run() {
+            Some(run) => write_data(&run.folder(), number, list),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the lists noted so far into a run's folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write_data(&self, folder: &Path) -> Result<()> {
+        let data = lock(&self.data).clone();
+        data.iter().zip(1..).try_for_each(|(list, number)| write_data(folder, number, list))
+    }
+
     /// The run folder, if there is one by now.
     pub fn begun_run(&self) -> Option<PathBuf> {
         lock(&self.run_folder).clone()
@@ -225,7 +303,7 @@ impl Host {
     /// Where nothing is there, or where it lies outside the script's folder, the `--data` folders, the run folder and
     /// what the command line names.
     pub fn readable(&self, path: &str) -> Result<PathBuf> {
-        let named = Path::new(path);
+        let named = &*at_home(path);
         let beside = self.script_folder().join(named);
         // A name given with --set means what it means to the shell.
         let here_first = self.named().any(|value| value == path);
@@ -253,7 +331,7 @@ impl Host {
 
     /// What may be read: the script's folder, `--data` folders, files and folders named with `--set`, the run folder.
     fn allowed(&self) -> Vec<PathBuf> {
-        let named = self.named().map(PathBuf::from);
+        let named = self.named().map(|path| at_home(path).into_owned());
         let roots = std::iter::once(self.script_folder().to_path_buf()).chain(self.setup.data.iter().cloned());
         let roots = roots.chain(named).chain(self.setup.out.clone()).chain(lock(&self.run_folder).clone());
         roots.filter_map(|root| root.canonicalize().ok()).collect()
@@ -290,6 +368,18 @@ impl Host {
         }
         std::fs::create_dir_all(&parent).map_err(|e| Error::file(&parent, &e))?;
         Ok(target)
+    }
+}
+
+/// A path with the user's folder in place of a leading `~`, which a shell leaves as it is behind `--set data=`.
+fn at_home(path: &str) -> Cow<'_, Path> {
+    let home = || std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    match path.strip_prefix('~') {
+        Some("") => home().map_or(Path::new(path).into(), Cow::Owned),
+        Some(rest) if rest.starts_with('/') => {
+            home().map_or(Path::new(path).into(), |home| home.join(rest.trim_start_matches('/')).into())
+        }
+        _ => Path::new(path).into(),
     }
 }
 

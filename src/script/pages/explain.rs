@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::error::closest;
 use crate::script::binding::{
-    ARRAY_SIZE, CALL_DEPTH, Catalogue, Entry, Face, MAP_SIZE, STRING_SIZE, Sources, carried, simple_type_name,
+    ARRAY_SIZE, CALL_DEPTH, Catalogue, Declared, Entry, Face, MAP_SIZE, STRING_SIZE, Sources, carried, simple_type_name,
 };
 use rhai::{EvalAltResult, LexError, ParseErrorType};
 use std::sync::Arc;
@@ -95,6 +95,17 @@ fn unknown_variable(name: &str, sources: &Sources, catalogue: &Catalogue) -> Err
     let mut known = sources.identifiers();
     known.extend(catalogue.entries.iter().filter(|e| e.face == Face::Constant).map(|e| e.name.clone()));
     let error = suggest(Error::user(format!("there is no variable `{name}`")), name, &known);
+    if let Some(declared) = sources.declaration(name).filter(|_| sources.has_functions()) {
+        // It is there, and yet it is not seen: so it is read inside a function.
+        let hint = match declared {
+            Declared::Constant => format!("a function sees no variables from outside: read it as `global::{name}`"),
+            _ => format!(
+                "a function sees no variables from outside: give it `{name}` as an argument, or make it a constant \
+                 (`const {name} = …`) and read `global::{name}`"
+            ),
+        };
+        return Error { hint: Some(hint), ..error };
+    }
     if error.hint.is_none() && catalogue.functions(name).next().is_some() {
         return error.hint(format!("`{name}` is a function: call it with `{name}(…)`"));
     }
@@ -129,6 +140,10 @@ pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, gi
     if let Some(own) = sources.function(name) {
         return Error::user(format!("`{name}` was called with ({})", given.join(", ")))
             .hint(format!("declared as {own}"));
+    }
+    if sources.declaration(name) == Some(Declared::Closure) {
+        return Error::user(format!("`{name}` holds a closure, which is not called like a function"))
+            .hint(format!("write {name}.call({})", if given.is_empty() { "" } else { "…" }));
     }
     let error = Error::user(format!("there is no function `{name}`"));
     let error = match given {

@@ -1,11 +1,13 @@
 //! What is told about scripts: error pages, what `check` finds, and the reference.
 
 mod check;
+mod division;
 mod explain;
 mod page;
 pub mod reference;
 mod unkept;
 
 pub use check::check;
+pub use division::divisions;
 pub use page::{Frame, Location, Page};
 pub use unkept::unkept;

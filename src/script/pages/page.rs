@@ -16,6 +16,7 @@ use crate::error::Blame;
 use crate::script::binding::{Catalogue, Sources};
 use rhai::{EvalAltResult, Position};
 use std::fmt::{self, Write};
+use unicode_width::UnicodeWidthStr;
 
 /// A location in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,9 +118,8 @@ impl Page {
                 let _ = writeln!(page, " {margin} {bar}");
                 let _ = writeln!(page, " {} {bar} {}", paint("34", &number), text.trim_end());
                 if let Some(column) = location.column {
-                    // Tabs stay tabs so that the caret stands under its character however wide they are shown.
-                    let pad: String =
-                        text.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { c } else { ' ' }).collect();
+                    let before: String = text.chars().take(column.saturating_sub(1)).collect();
+                    let pad = blank(&before);
                     let _ = writeln!(page, " {margin} {bar} {pad}{}", paint("1;31", "^"));
                 }
             }
@@ -134,6 +134,13 @@ impl Page {
         }
         page
     }
+}
+
+/// Blanks as wide as a text is shown, so that a caret stands under what follows it. Tabs stay tabs, however wide they
+/// are; characters of many scripts are two columns wide, accents none.
+fn blank(text: &str) -> String {
+    let parts: Vec<String> = text.split('\t').map(|part| " ".repeat(part.width())).collect();
+    parts.join("\t")
 }
 
 fn locus(location: &Location) -> String {

@@ -2,7 +2,7 @@
 
 use super::{GraphBuilder, Node};
 use crate::Result;
-use crate::script::binding::Call;
+use crate::script::binding::{Call, frozen};
 use crate::space::{Operation, Operations};
 use rhai::FnPtr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ impl Registry {
     /// # Errors
     /// A name that is taken or is not an identifier.
     pub fn define(&self, call: &Call<'_>, name: String, about: String, build: FnPtr) -> Result<()> {
-        let defined = Defined { name, about, build };
+        let defined = Defined { name, about, build: frozen(build) };
         // A trial run of the list with the new one in it judges the name.
         self.operations(call)?.define(defined.operation(call))?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(defined);

@@ -9,6 +9,11 @@ use rhai::Map;
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// How a picture becomes an input, for whoever prepares it in another program.
+pub const PICTURES: &str = "upright by their orientation tag, over background where they are transparent, without \
+                            colour profiles, stretched to height × width (bilinear, smoothed when made smaller), red \
+                            green blue or grey";
+
 /// A network to be exported, and how.
 pub struct Exported<'a> {
     pub network: &'a Network,
@@ -62,7 +67,9 @@ impl Exported<'_> {
             ("classes", json!(self.legend.classes).to_string()),
             ("mean", json!(self.legend.mean).to_string()),
             ("std", json!(self.legend.std).to_string()),
+            ("background", json!(self.legend.background).to_string()),
             ("input", input.to_string()),
+            ("pictures", PICTURES.to_string()),
         ]);
         if !self.about.is_empty() {
             entries.push(("about", json!(self.about).to_string()));

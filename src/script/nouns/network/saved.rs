@@ -5,6 +5,7 @@ use crate::data::{self, Expected, ImageSet};
 use crate::engine::Mode;
 use crate::graph::Shape;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
+use crate::script::nouns::data::{MEGAPIXELS, most_pixels};
 use crate::script::nouns::graph::Registry;
 use crate::script::nouns::json::to_json;
 use crate::space::{Genotype, Legend, Network, SavedNetwork};
@@ -116,18 +117,19 @@ fn declare_prediction(library: &mut Library) {
             &["net", "images", "options"],
             |call: &Call<'_>, net: Network, what: Pictured, options: Options| {
                 let expected = expected(&net)?;
+                let most = most_pixels(&options)?;
                 let read = |path: &String| call.host().readable(path);
                 let files = match &what {
                     Pictured::One(path) if read(path)?.is_dir() => data::image_files(&read(path)?)?,
                     Pictured::One(path) => {
-                        return Ok(Dynamic::from_map(one(predict(&net, &expected, &[read(path)?])?)?));
+                        return Ok(Dynamic::from_map(one(predict(&net, &expected, &[read(path)?], most)?)?));
                     }
                     Pictured::Many(paths) => paths.iter().map(read).collect::<Result<_>>()?,
                 };
                 let size = options.get::<usize>("batch")?.max(1);
                 let mut all = Array::new();
                 for files in files.chunks(size) {
-                    all.extend(predict(&net, &expected, files)?.into_iter().map(Dynamic::from_map));
+                    all.extend(predict(&net, &expected, files, most)?.into_iter().map(Dynamic::from_map));
                 }
                 Ok(Dynamic::from_array(all))
             },
@@ -137,10 +139,12 @@ fn declare_prediction(library: &mut Library) {
             What image files show, by a saved network or one made with a data set: for a file a map with its `class`,
             the `probability` of that, `top` (the up to five likeliest classes as [class, probability]), `probabilities`
             in the order of `net.class_names`, and the `file`; for an array of files or a folder of images an array of
-            such maps. Images are resized, turned grey or coloured and normalised as the network's training images were.
+            such maps. Images are set upright, put before the background of the network's training images, resized,
+            turned grey or coloured and normalised as those were; one that is damaged or cut short is refused.
             "#,
         )
         .option("batch", 64_usize, "images at once")
+        .option("max_megapixels", MEGAPIXELS, "larger images are refused")
         .example_after(
             SAVED,
             r#"
@@ -207,12 +211,12 @@ pub fn as_seen_by(net: &Network, set: &ImageSet) -> Result<ImageSet> {
     }
 }
 
-fn predict(net: &Network, expected: &Expected, files: &[PathBuf]) -> Result<Vec<Map>> {
+fn predict(net: &Network, expected: &Expected, files: &[PathBuf], most_pixels: u64) -> Result<Vec<Map>> {
     let Shape { channels, height, width } = expected.shape;
     let mut values = Vec::with_capacity(files.len() * expected.shape.len());
     for file in files {
         interrupt::check()?;
-        values.extend(data::single(file, expected)?);
+        values.extend(data::single(file, expected, most_pixels)?);
     }
     let x = Tensor::from_vec(values, (files.len(), channels, height, width), &Device::Cpu)?;
     let logits = net.forward(&x.to_device(net.weights().device())?, None, Mode::Evaluation, None)?.detach();

@@ -39,6 +39,7 @@ pub fn start(host: &Arc<Host>, state: &[Dynamic], keep: &Map) -> Result<Run> {
         true => resume(host, &path, &info, source, lasting, kept)?,
         false => Run::start(RunFolder::begin(&path, &info, source)?, Progress::on_stderr(), lasting, kept)?,
     };
+    host.write_data(&path)?;
     host.notes.follow(&run);
     Ok(run)
 }
@@ -70,14 +71,16 @@ fn resume(
         host.notes
             .show(&format!("warning: the run began on {}, this is {}: not the same bits", before.simd, info.simd));
     }
-    let (folder, changed) = RunFolder::reopen(path, info, source)?;
-    if changed {
+    let reopened = RunFolder::reopen(path, info, source)?;
+    if reopened.is_other_script() {
         host.notes.show("warning: the script is not the one that the run began with");
     }
+    let folder = reopened.folder.clone();
     if folder.checkpoints().is_empty()? {
         host.notes.show(&format!("{} has no checkpoint yet: the run starts over", path.display()));
         folder.put_journal_aside()?;
+        reopened.go_on()?;
         return Run::start(folder, Progress::on_stderr(), lasting, kept);
     }
-    Run::resume(folder, Progress::on_stderr(), lasting, kept)
+    Run::resume(reopened, Progress::on_stderr(), lasting, kept)
 }

@@ -2,7 +2,7 @@
 
 use super::StepBuilder;
 use crate::Result;
-use crate::script::binding::Call;
+use crate::script::binding::{Call, frozen};
 use crate::space::recurrent::{Activation, Activations};
 use rhai::FnPtr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ impl Registry {
     /// # Errors
     /// A name that is taken or is not an identifier.
     pub fn define(&self, call: &Call<'_>, name: String, build: FnPtr) -> Result<()> {
-        let defined = Defined { name, build };
+        let defined = Defined { name, build: frozen(build) };
         // A trial run of the list with the new one in it judges the name.
         self.activations(call)?.define(defined.activation(call))?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(defined);

@@ -1,0 +1,59 @@
+//! The lists of what a run's data were read from: `data/1.csv`, `data/2.csv` …, one for each data set that lies in
+//! files, in the order in which the script read them. They say which images were held out, and a resumed run is
+//! compared with them.
+
+use crate::data::Listed;
+use crate::{Error, Result, files};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The folder of the lists inside a run's folder.
+pub(super) const FOLDER: &str = "data";
+const COLUMNS: [&str; 4] = ["part", "class", "file", "bytes"];
+
+fn place(run: &Path, number: usize) -> PathBuf {
+    run.join(FOLDER).join(format!("{number}.csv"))
+}
+
+/// Writes the `number`-th list, counted from 1, into the folder of a run.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write_data(run: &Path, number: usize, list: &[Listed]) -> Result<()> {
+    let path = place(run, number);
+    let failed = |error: &dyn std::fmt::Display| Error::run(format!("{}: {error}", path.display()));
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(COLUMNS).map_err(|error| failed(&error))?;
+    for Listed { part, class, file, bytes } in list {
+        table.write_record([part, class, file, &bytes.to_string()]).map_err(|error| failed(&error))?;
+    }
+    let text = table.into_inner().map_err(|error| failed(&error))?;
+    std::fs::create_dir_all(run.join(FOLDER)).map_err(|error| failed(&error))?;
+    files::replace(&path, &text)
+}
+
+/// Reads the `number`-th list of the run in a folder; `None` where it has none.
+///
+/// # Errors
+/// A list that is damaged.
+pub fn read_data(run: &Path, number: usize) -> Result<Option<Vec<Listed>>> {
+    let path = place(run, number);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file(&path, &error)),
+    };
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::user(format!("{}: {error}", path.display()))
+            .hint("the run's list of its data is damaged; --force goes on")
+    };
+    let mut table = csv::Reader::from_reader(text.as_slice());
+    let mut list = Vec::new();
+    for line in table.records() {
+        let line = line.map_err(|error| wrong(&error))?;
+        let cell = |column: usize| line.get(column).unwrap_or_default().to_string();
+        let bytes = cell(3).parse().map_err(|error| wrong(&error))?;
+        list.push(Listed { part: cell(0), class: cell(1), file: cell(2), bytes });
+    }
+    Ok(Some(list))
+}

@@ -1,0 +1,156 @@
+//! What a run keeps of its data, and what a run that is refused, deleted or asked to end leaves.
+
+use crate::binary::{Ended, candlewick, folder_with};
+use crate::start::signal;
+use image::{Rgb, RgbImage};
+use std::fs::{create_dir_all, read, read_to_string, remove_dir_all, remove_file, write};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+const SCRIPT: &str = r#"
+let epochs = param("epochs", 1);
+let channels = param("channels", 4);
+let data  = images("photos");
+let train = data.train.batches(8);
+let net   = discrete(genotype("DARTS_V2"), #{ images: data, channels: channels, layers: 3, drop_path: 0.0 });
+let w_opt = sgd(net.weights, #{ lr: 0.05 });
+let run   = start_run([net, w_opt, train]);
+for epoch in run.epochs(epochs) {
+    for batch in run.steps(train) { run.log(#{ train_loss: w_opt.step(weight_gradient(net, batch)) }); }
+}
+"#;
+
+fn photo(folder: &Path, class: &str, name: &str) {
+    create_dir_all(folder.join("photos").join(class)).unwrap();
+    RgbImage::from_pixel(8, 8, Rgb([9; 3])).save(folder.join("photos").join(class).join(name)).unwrap();
+}
+
+/// A folder with the script and a run of it.
+fn trained() -> tempfile::TempDir {
+    let folder = folder_with(SCRIPT);
+    for class in ["cat", "dog"] {
+        (0..8).for_each(|k| photo(folder.path(), class, &format!("{k}.png")));
+    }
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "r"]).shows(0, &["photos: 2 classes, "]);
+    folder
+}
+
+fn resumed(folder: &Path, arguments: &[&str]) -> Ended {
+    candlewick(folder, &[&["run", "s.rhai", "--out", "r", "--resume", "--set", "epochs=2"], arguments].concat())
+}
+
+#[test]
+fn what_was_held_out_is_in_the_run_s_folder() {
+    let folder = trained();
+    let list = read_to_string(folder.path().join("r/data/1.csv")).unwrap();
+    assert!(list.starts_with("part,class,file,bytes\n"), "{list}");
+    assert_eq!(list.lines().count(), 17);
+    assert!(list.lines().any(|line| line.starts_with("test,cat,cat/")), "{list}");
+    assert!(list.lines().any(|line| line.starts_with("train,dog,dog/")), "{list}");
+}
+
+#[test]
+fn a_run_goes_on_with_other_data_only_when_forced() {
+    let folder = trained();
+    let folder = folder.path();
+    photo(folder, "cat", "new.png");
+    remove_file(folder.join("photos/dog/3.png")).unwrap();
+    write(folder.join("photos/dog/5.png"), [read(folder.join("photos/dog/5.png")).unwrap(), vec![0; 9]].concat())
+        .unwrap();
+    let info = read(folder.join("r/run.json")).unwrap();
+    let refused = resumed(folder, &[]);
+    refused.shows(2, &["gone: dog/3.png", "new: cat/new.png", "of another size: dog/5.png", "--force", "s.rhai:4"]);
+    assert_eq!(read(folder.join("r/run.json")).unwrap(), info, "nothing was written");
+    resumed(folder, &["--force"]).shows(0, &["r goes on after epoch 1"]);
+    assert!(read_to_string(folder.join("r/data/1.csv")).unwrap().contains("cat/new.png"));
+    // From now on these are the run's data.
+    candlewick(folder, &["run", "s.rhai", "--out", "r", "--resume", "--set", "epochs=3"]).shows(0, &[]);
+}
+
+#[test]
+fn a_refused_resume_writes_nothing_and_names_the_setting() {
+    let folder = trained();
+    let folder = folder.path();
+    let files = ["run.json", "s.rhai", "journal.jsonl", "data/1.csv"];
+    let all = || files.map(|name| read(folder.join("r").join(name)).unwrap());
+    let before = all();
+    resumed(folder, &["--set", "channels=8"])
+        .shows(2, &["does not fit", "channels is 8, was 4", "leave out the --set"]);
+    assert_eq!(all(), before);
+    resumed(folder, &[]).shows(0, &["r goes on after epoch 1"]);
+}
+
+const SLOW: &str = "let run = start_run([]);\nfor epoch in run.epochs(900) {\n  for step in run.steps(9) {\n    \
+                    run.log(#{ loss: 1.0 });\n    sleep(0.02);\n  }\n}\n";
+
+/// A child whose journal has begun.
+fn begun(folder: &Path, out: &str) -> Child {
+    // Whoever started the tests may ignore the signal of a terminal that goes away; the child shall not.
+    let mut command = std::process::Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_candlewick"), "run", "s.rhai", "--out", out]);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let since = Instant::now();
+    while read(folder.join(out).join("journal.jsonl")).map_or(0, |text| text.len()) < 200 {
+        assert!(since.elapsed() < Duration::from_secs(120), "the run never began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
+
+fn ended(child: Child) -> (Option<i32>, String) {
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_whose_folder_is_deleted_ends_with_one_page() {
+    for gone in ["r", "r/journal.jsonl"] {
+        let folder = folder_with(SLOW);
+        let child = begun(folder.path(), "r");
+        let path = folder.path().join(gone);
+        if path.is_dir() {
+            remove_dir_all(&path).unwrap()
+        } else {
+            remove_file(&path).unwrap()
+        }
+        let (code, told) = ended(child);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("error: r/journal.jsonl was deleted while the run went on"), "{told}");
+        assert!(!told.contains("warning") && told.matches("error:").count() == 1, "{told}");
+        assert!(!folder.path().join("r/journal.jsonl").exists());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn requests_to_end_are_told_like_ctrl_c_and_the_way_on_is_quoted() {
+    for number in [libc::SIGTERM, libc::SIGHUP] {
+        let folder = folder_with(SLOW);
+        let child = begun(folder.path(), "my run");
+        signal(&child, number);
+        let (code, told) = ended(child);
+        assert_eq!(code, Some(130), "{told}");
+        assert!(told.contains("go on with: candlewick run s.rhai --resume --out 'my run'"), "{told}");
+    }
+}
+
+#[test]
+fn two_charts_never_share_a_file() {
+    let folder = folder_with(
+        "let run = start_run([]);\nfor step in run.steps(3) {\n  \
+         run.log(#{ macs: 1.0, a: 2.0, b: 3.0, \"a-b\": 4.0 });\n}\n\
+         run.plot(\"macs\");\nrun.plot_groups(\"macs\", #{ one: [1.0, 2.0], two: [3.0] });\n\
+         run.plot(\"a-b\");\nrun.plot(\"a\", \"b\");\n",
+    );
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "r"]).shows(0, &[]);
+    let mut names: Vec<String> = std::fs::read_dir(folder.path().join("r/plots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".svg"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["a-b-2.svg", "a-b.svg", "macs-2.svg", "macs.svg"]);
+}

@@ -1,0 +1,47 @@
+//! Traps of the language, told for what they are.
+
+use crate::binary::{candlewick, folder_with};
+use crate::scripts::{run, shipped};
+
+#[test]
+fn functions_see_constants_through_global_and_nothing_else_from_outside() {
+    run("const K = 3;\nfn f() { K + 1 }\nprint(f());\n").shows(2, &["there is no variable `K`", "`global::K`"]);
+    let ended = run("const K = 3;\nfn f() { global::K + 1 }\nprint(f());\n");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "4\n"), "{}", ended.stderr);
+    run("let k = 3;\nfn f() { k + 1 }\nprint(f());\n")
+        .shows(2, &["there is no variable `k`", "give it `k` as an argument", "`const k = …`", "`global::k`"]);
+}
+
+#[test]
+fn a_closure_is_called_with_call() {
+    run("let f = |x| 2 * x;\nprint(f(3));\n").shows(2, &["`f` holds a closure", "write f.call(…)"]);
+    let ended = run("let f = |x| 2 * x;\nprint(f.call(3));\n");
+    assert_eq!(ended.stdout, "6\n", "{}", ended.stderr);
+}
+
+#[test]
+fn operations_defined_in_a_loop_differ() {
+    let ended = run(
+        "for k in [3, 5, 7] {\n  define_op(\"conv\" + k, |g, x, c, s| g.conv(x, c, #{ kernel: k, stride: s }));\n}\n\
+         let macs = [];\nfor k in [3, 5, 7] {\n  let net = supernet(#{ channels: 1, size: 8, classes: 2 }, \
+         #{ channels: 4, layers: 3, ops: [\"conv\" + k] });\n  macs.push(net.macs);\n}\n\
+         assert(macs[0] < macs[1] && macs[1] < macs[2], `${macs}`);\n",
+    );
+    ended.shows(0, &[]);
+}
+
+#[test]
+fn a_schedule_of_whole_numbers_is_warned_of() {
+    let script = "let epochs = param(\"epochs\", 10);\nlet run = start_run([]);\nfor epoch in run.epochs(epochs) {\n  \
+                  let lr = 0.025 * (1 - epoch / epochs);\n}\n";
+    let warning = ["warning: s.rhai:4: whole numbers are divided among floats", "`1.0 * a / b`"];
+    let ended = run(script);
+    ended.shows(0, &warning);
+    assert_eq!(ended.stderr.matches("warning").count(), 1, "once a run: {}", ended.stderr);
+    let checked = candlewick(folder_with(script).path(), &["check", "s.rhai"]);
+    checked.shows(0, &warning);
+    for name in ["darts.rhai", "own_images.rhai", "train.rhai", "rnn_darts.rhai"] {
+        let checked = candlewick(folder_with("").path(), &["check", &shipped(name).display().to_string()]);
+        assert!(!checked.stderr.contains("divided among floats"), "{}", checked.stderr);
+    }
+}
