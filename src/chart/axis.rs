@@ -182,7 +182,7 @@ mod tests {
                     let thousand = if label.ends_with('k') { 1000.0 } else { 1.0 };
                     let read = thousand * label.trim_end_matches('k').parse::<f64>().unwrap();
                     assert!((read - tick).abs() < 1e-3 * axis.step, "{label} stands at {tick}");
-                    assert!(label.len() <= 12, "{label}");
+                    assert!(label.len() <= 13, "{label}");
                 }
             }
         }
