@@ -242,7 +242,10 @@ fn measure_primitives(options: &Primitives) -> Outcome {
     let isa = Isa::choose()?;
     let mut chosen = primitives(isa);
     if let Some(part) = &options.only {
-        let known: Vec<String> = chosen.iter().map(|primitive| primitive.name.clone()).collect();
+        // Each is there once for every size of planes.
+        let mut known: Vec<String> = chosen.iter().map(|primitive| primitive.name.clone()).collect();
+        known.sort();
+        known.dedup();
         chosen.retain(|primitive| primitive.name.contains(part.as_str()));
         if chosen.is_empty() {
             bail!(Error::unknown("primitive", part, known.iter().map(String::as_str)));

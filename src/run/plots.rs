@@ -129,6 +129,8 @@ fn curves(journal: &[Entry], names: &[String]) -> Curves {
 struct Clock {
     /// First and last step of each epoch.
     epochs: BTreeMap<u64, (u64, u64)>,
+    /// Whether the last epoch still runs, as far as its lines tell.
+    running: bool,
 }
 
 impl Clock {
@@ -139,7 +141,11 @@ impl Clock {
             let (first, last) = epochs.entry(whole(entry, "epoch")).or_insert((step, step));
             (*first, *last) = (step.min(*first), step.max(*last));
         }
-        Self { epochs }
+        let running = match epochs.keys().rev().take(2).collect::<Vec<_>>()[..] {
+            [&last, &before] => !has_ended(journal, last, before, epochs[&before].1),
+            _ => true,
+        };
+        Self { epochs, running }
     }
 
     fn unit(&self) -> &'static str {
@@ -155,10 +161,25 @@ impl Clock {
         }
         let steps = |epoch: u64| self.epochs.get(&epoch).map_or(1, |(first, last)| last - first + 1);
         // An epoch that is still running has as many steps as the one before it.
-        let count = if epoch > 0 { steps(epoch).max(steps(epoch - 1)) } else { steps(epoch) };
+        let last = self.epochs.last_key_value().is_some_and(|(last, _)| *last == epoch);
+        let count = match epoch > 0 && last && self.running {
+            true => steps(epoch).max(steps(epoch - 1)),
+            false => steps(epoch),
+        };
         let first = self.epochs.get(&epoch).map_or(step, |epoch| epoch.0);
         epoch as f64 + (step - first + 1) as f64 / count as f64
     }
+}
+
+/// Whether epoch `last` is over: it has a field that the epoch before it, whose last step is `end`, had there only.
+fn has_ended(journal: &[Entry], last: u64, before: u64, end: u64) -> bool {
+    let of = |epoch: u64| journal.iter().filter(move |entry| whole(entry, "epoch") == epoch);
+    let ends = |name: &str| {
+        let mut steps =
+            of(before).filter(|entry| entry.contains_key(name)).map(|entry| whole(entry, "step")).peekable();
+        steps.peek().is_some() && steps.all(|step| step == end)
+    };
+    of(last).flat_map(Entry::keys).any(|name| !["epoch", "step", "time"].contains(&name.as_str()) && ends(name))
 }
 
 fn whole(entry: &Entry, name: &str) -> u64 {
@@ -246,4 +267,40 @@ fn forms(genotype: &Value) -> Result<Vec<CellForm>> {
         ));
     }
     Ok(forms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Epochs of these numbers of steps, each with a loss a step and, where it has ended, a score.
+    fn journal(epochs: &[(u64, bool)]) -> Vec<Entry> {
+        let mut step = 0;
+        let mut lines = vec![];
+        for (epoch, &(steps, ended)) in epochs.iter().enumerate() {
+            let line = |step: u64, name: &str| {
+                let value = serde_json::json!({ "epoch": epoch, "step": step, "time": 0.5, name: 1.0 });
+                value.as_object().expect("a line").clone()
+            };
+            lines.extend((step..step + steps).map(|step| line(step, "train_loss")));
+            step += steps;
+            lines.extend(ended.then(|| line(step - 1, "valid_loss")));
+        }
+        lines
+    }
+
+    fn times(epochs: &[(u64, bool)]) -> Vec<f64> {
+        let curves = curves(&journal(epochs), &["valid_loss".into(), "train_loss".into()]);
+        curves.panels[0].series.iter().filter_map(|series| Some(series.points.last()?.0)).collect()
+    }
+
+    #[test]
+    fn an_epoch_ends_at_a_whole_number_however_many_steps_it_has() {
+        // Windows of random lengths: epochs differ in their numbers of steps.
+        assert_eq!(times(&[(61, true), (62, true), (60, true)]), [3.0, 3.0]);
+        assert_eq!(times(&[(61, true), (60, true), (62, true)]), [3.0, 3.0]);
+        // An epoch that still runs is as long as the one before it.
+        assert_eq!(times(&[(8, true), (4, true), (1, false)]), [2.0, 2.25]);
+        assert_eq!(times(&[(4, true), (5, false)]), [1.0, 2.0]);
+    }
 }

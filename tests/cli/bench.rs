@@ -174,6 +174,9 @@ fn wrong_options_are_the_users_mistake() {
     bench(&["step", "--batch", "0", "--size", "8"]).shows(2, &["--batch", "at least 1"]);
     bench(&["step", "--size", "9", "--steps", "1"]).shows(2, &["even height and width"]);
     bench(&["primitives", "--only", "depthwise 4x4"]).shows(2, &["no primitive \"depthwise 4x4\"", "depthwise"]);
+    let unknown = bench(&["primitives", "--only", "everything"]);
+    unknown.shows(2, &["no primitive \"everything\"", "one of: "]);
+    assert_eq!(unknown.stderr.matches("depthwise 5x5 dilation 2, input gradient").count(), 1, "{}", unknown.stderr);
     bench(&["table", "--batches", "16,zero"]).shows(2, &["--batches", "zero"]);
     bench(&["table", "--centre", "64,16"]).shows(2, &["--centre is batch, channels and layers, not 2 numbers"]);
     // The mistake is found by the row's own process.
