@@ -8,6 +8,7 @@ mod counts;
 mod differences;
 mod errors;
 mod fixtures;
+mod noisy;
 mod passes;
 mod random_steps;
 mod same_bits;

@@ -1,6 +1,6 @@
 //! Random time steps: the fast executor against the exact one, on every instruction set, in every mode.
 
-use crate::compare::{Case, ROUNDING, ROUNDING_OF_NORMS, check};
+use crate::compare::{Case, check};
 use candlewick::engine::{Isa, Mode, Wanted};
 use candlewick::graph::recurrent::{Function, RecurrentGraph, RecurrentOp};
 use candlewick::graph::{Init, Node};
@@ -179,9 +179,8 @@ fn random_steps_compute_what_the_exact_executor_says() {
     let mut failures = Vec::new();
     for seed in 0..count {
         let case = draw(seed);
-        let rounding = if case.graph.norms().is_empty() { ROUNDING } else { ROUNDING_OF_NORMS };
         for isa in Isa::available() {
-            if let Err(message) = check(&case, isa, rounding) {
+            if let Err(message) = check(&case, isa) {
                 failures.push(format!("seed {seed}, {}: {message}\n{}", isa.name(), description(&case)));
             }
         }
@@ -195,7 +194,7 @@ fn the_cells_of_the_field_compute_what_the_exact_executor_says() {
         for (name, graph) in crate::cells::all() {
             let case = Case { dropout, mode, ..Case::new(graph, 4, 5) };
             for isa in Isa::available() {
-                let checked = check(&case, isa, ROUNDING);
+                let checked = check(&case, isa);
                 assert!(checked.is_ok(), "{name}, {}, dropout {dropout}, {mode:?}: {checked:?}", isa.name());
             }
         }
