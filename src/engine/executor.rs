@@ -8,7 +8,11 @@
 use super::{Draws, Dropout, RunningStatistics};
 use crate::Result;
 use candle_core::{DType, Device, Tensor};
+use std::any::Any;
 use std::sync::Arc;
+
+/// Something that is kept for as long as memory is in use, and dropped when it is free again.
+pub type Guard = Arc<dyn Any + Send + Sync>;
 
 /// What a pass does with batch norms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -34,6 +38,9 @@ pub struct Pass {
     pub draws: Draws,
     /// How often the masks of a recurrent network drop; in evaluation they drop nothing.
     pub dropout: Dropout,
+    /// A recurrent network keeps it until the memory of the pass is free for the next one: after the backward pass, or
+    /// after the forward pass where no gradient is wanted.
+    pub guard: Option<Guard>,
 }
 
 /// Which of the three inputs gradients are wanted for.
@@ -113,6 +120,13 @@ pub(crate) trait ImageExecutor: Executor {
     /// # Errors
     /// A limit within which not even one image fits.
     fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn ImageExecutor>>;
+}
+
+/// An executor of recurrent networks: one that knows what a window takes.
+pub(crate) trait RecurrentExecutor: Executor {
+    /// Bytes that a pass over so many time steps of a batch of so many rows takes until it is over: values, gradients,
+    /// tables and scratch; as many as a number holds where there are more.
+    fn memory(&self, steps: usize, rows: usize, pass: &Pass, wanted: Wanted) -> u64;
 }
 
 /// What a forward pass leaves for its backward pass. It belongs to the executor that made it, and is used once.

@@ -15,7 +15,7 @@ mod vocabulary;
 pub use bridge::{Engine, Target};
 pub use cpu::{CpuOptions, Isa};
 pub use draws::{Draws, Dropout};
-pub use executor::{Mode, Pass, Report, Wanted};
+pub use executor::{Guard, Mode, Pass, Report, Wanted};
 pub use gathered::{Gathered, Part};
 pub use statistics::{RunningStatistics, STATISTICS_MOMENTUM};
 pub use vocabulary::{DecoderLoss, embedded, log_probabilities};

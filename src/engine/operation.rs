@@ -41,6 +41,8 @@ impl Operation {
             pass.statistics = pass.statistics.copy();
         }
         let Forward { output, states, tape } = executor.forward(inputs, &pass, wanted)?;
+        // The tape has it.
+        pass.guard = None;
         let (tape, before) = (Mutex::new(tape), before.to_vec());
         let operation = Self { executor, pass, wanted, part, states: before, output, tape };
         Ok((x.apply_op3(w, p, operation)?, states))

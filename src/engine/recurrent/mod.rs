@@ -10,7 +10,7 @@ mod exact;
 
 use self::cpu::CpuRecurrent;
 use self::exact::ExactRecurrent;
-use super::executor::{Executor, Inputs, Pass};
+use super::executor::{Inputs, Pass, RecurrentExecutor, Wanted};
 use super::gathered::Part;
 use super::operation::Operation;
 use super::{Mode, RunningStatistics, Target};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct RecurrentEngine {
     graph: Arc<RecurrentGraph>,
-    executor: Arc<dyn Executor>,
+    executor: Arc<dyn RecurrentExecutor>,
 }
 
 impl RecurrentEngine {
@@ -33,7 +33,7 @@ impl RecurrentEngine {
     /// A graph without an output, or with a state that nothing says the next value of.
     pub fn compile(graph: Arc<RecurrentGraph>, target: Target) -> Result<Self> {
         graph.ends()?;
-        let executor: Arc<dyn Executor> = match target {
+        let executor: Arc<dyn RecurrentExecutor> = match target {
             Target::Cpu(options) => Arc::new(CpuRecurrent::new(graph.clone(), options)?),
             Target::Exact => Arc::new(ExactRecurrent::new(graph.clone())?),
         };
@@ -65,6 +65,12 @@ impl RecurrentEngine {
     /// Running statistics as they are before any training.
     pub fn statistics(&self) -> RunningStatistics {
         RunningStatistics::of(self.graph.norms())
+    }
+
+    /// Bytes that a pass over a window of so many time steps of a batch of so many rows takes until it is over, its
+    /// backward pass included: values, gradients, tables and scratch. As many as a number holds where there are more.
+    pub fn memory(&self, steps: usize, rows: usize, pass: &Pass, wanted: Wanted) -> u64 {
+        self.executor.memory(steps, rows, pass, wanted)
     }
 
     /// States of zeros for a batch of this many rows.

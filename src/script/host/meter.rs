@@ -1,7 +1,8 @@
 //! Counts the bytes of the tensors a script holds, and refuses those that would not fit.
 //!
 //! An estimate with a purpose: a slip of a shape (`zeros([100000, 100000])`) or a list that only grows ends with an
-//! error page instead of a machine that swaps. What an engine allocates inside one operation is not counted.
+//! error page instead of a machine that swaps. What the passes of language models take is counted for as long as they
+//! need it; what an engine allocates inside any other operation is not.
 
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -22,6 +23,16 @@ impl Meter {
     /// Bytes held now.
     pub fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that may be held.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes that may be held besides.
+    pub fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.held())
     }
 
     /// Asks for room for a tensor of `dims` with `width` bytes per element, before it is made.

@@ -8,6 +8,7 @@
 use super::activations::Activations;
 use super::cells::HIDDEN_WEIGHT;
 use super::dropouts::Dropouts;
+use super::memory::{Keeper, Memory};
 use super::recipe::{CellRecipe, LanguageRecipe};
 use crate::engine::recurrent::RecurrentEngine;
 use crate::engine::{DecoderLoss, Draws, Mode, RunningStatistics, Target};
@@ -64,6 +65,7 @@ pub struct LanguageModel {
     chance: Arc<Chance>,
     dropouts: Arc<Mutex<Dropouts>>,
     words: Option<Arc<[String]>>,
+    pub(super) memory: Memory,
 }
 
 impl LanguageModel {
@@ -72,7 +74,31 @@ impl LanguageModel {
     /// # Errors
     /// Sizes beyond their bounds, widths that do not fit together, unknown activations.
     pub fn new(recipe: LanguageRecipe, activations: &Activations<'_>, seed: Seed, target: Target) -> Result<Self> {
-        Self::admitted(recipe, activations, seed, target, |_, _| Ok(()))
+        Self::within(recipe, activations, seed, target, Memory::default())
+    }
+
+    /// As [`new`](Self::new), with limits on what its passes take.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); a limit within which not even one word can be trained on. Windows that are too large
+    /// are errors of their passes.
+    pub fn within(
+        recipe: LanguageRecipe,
+        activations: &Activations<'_>,
+        seed: Seed,
+        target: Target,
+        memory: Memory,
+    ) -> Result<Self> {
+        let own = recipe.clone();
+        let admit = |layers: &[Layer], table: &[WeightInfo]| memory.admit(&own, layers, table);
+        let model = Self::admitted(recipe, activations, seed, target, admit)?;
+        Ok(Self { memory, ..model })
+    }
+
+    /// The same model, whose passes are counted by `keeper` too.
+    pub fn kept_by(mut self, keeper: Arc<dyn Keeper>) -> Self {
+        self.memory.keeper = Some(keeper);
+        self
     }
 
     /// As [`new`](Self::new); `admit` sees the layers and all weights before anything of their size is allocated.
@@ -141,6 +167,7 @@ impl LanguageModel {
             chance: Arc::new(Chance::new(seed)),
             dropouts: Arc::default(),
             words: None,
+            memory: Memory::default(),
         })
     }
 

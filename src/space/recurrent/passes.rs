@@ -7,13 +7,14 @@ use super::dropouts::Dropouts;
 use super::genotype::RecurrentGenotype;
 use super::model::{BIAS, EMBEDDING, LATENT, LanguageModel, Layer, PRIOR, PROJECTION};
 use super::weights::Weights;
-use crate::engine::{Draws, Dropout, Mode, Pass, embedded, log_probabilities};
+use crate::engine::{Draws, Dropout, Mode, Pass, Wanted, embedded, log_probabilities};
 use crate::random::{Rng, Seed};
 use crate::space::alphas::Alphas;
 use crate::space::dropout;
 use crate::{Error, Result};
 use candle_core::{D, DType, Device, Tensor};
 use rand::Rng as _;
+use std::ops::Range;
 
 /// Keeps the logarithm of a mixture away from zero, as the reference does (Yang et al. 2018).
 pub const LEAST: f64 = 1e-8;
@@ -109,6 +110,7 @@ impl LanguageModel {
         self.check_hidden(hidden, batch)?;
         // Nothing is dropped in evaluation.
         let dropouts = if mode == Mode::Evaluation { Dropouts::default() } else { self.dropouts() };
+        let guard = self.admit(&self.planned(dropouts, mode, w, p)?, time, batch)?;
         let dropping = Dropping { draws: self.draws(mode), dropouts };
 
         let (embedding, flat) = (self.part(w, EMBEDDING)?, words.flatten_all()?);
@@ -135,7 +137,8 @@ impl LanguageModel {
             let own = w.range(layer.range.clone())?;
             let mut rng = dropping.rng(&format!("weights of layer {index}"));
             let own = dropout::connections(&own, &layer.hidden_weights(), dropouts.weights, &mut rng)?;
-            let (pass, part) = (dropping.layer_pass(layer, index, mode), w.beside(&layer.range)?);
+            let pass = Pass { guard: guard.clone(), ..dropping.layer_pass(layer, index, mode) };
+            let part = w.beside(&layer.range)?;
             let (y, next) = layer.engine.gathering(&x, states, &own, &p, &pass, part)?;
             after.push(next);
             outputs.push(y.clone());
@@ -147,6 +150,28 @@ impl LanguageModel {
         };
         let output = dropping.locked("output", &raw, dropouts.output)?;
         Ok(Passed { raw, output, hidden: Hidden(after), dropping })
+    }
+
+    /// How each layer runs but for what it draws, and which gradients it will be asked for.
+    fn planned(&self, dropouts: Dropouts, mode: Mode, w: &Weights, p: &[Tensor]) -> Result<Vec<(Pass, Wanted)>> {
+        let wants =
+            |range: Range<usize>| Ok::<_, Error>(w.range(range.clone())?.track_op() || w.beside(&range)?.is_some());
+        let mut x = wants(self.weight(EMBEDDING)?.range())?;
+        let mut p = p.iter();
+        let layers = self.layers.iter().zip(self.planned_passes(dropouts, mode)).map(|(layer, pass)| {
+            let mixed = !layer.engine.graph().slot_blocks().is_empty();
+            let p = mixed && p.next().is_some_and(Tensor::track_op);
+            let wanted = Wanted { x, w: wants(layer.range.clone())?, p };
+            x = wanted.any();
+            Ok((pass, wanted))
+        });
+        layers.collect()
+    }
+
+    /// How each layer runs but for what it draws.
+    pub(super) fn planned_passes(&self, dropouts: Dropouts, mode: Mode) -> Vec<Pass> {
+        let dropping = Dropping { draws: Draws::default(), dropouts };
+        self.layers.iter().enumerate().map(|(index, layer)| dropping.layer_pass(layer, index, mode)).collect()
     }
 
     /// The negative log-likelihood of each next word, [time · batch]. `next`: time × batch, u32.

@@ -1,11 +1,13 @@
 //! The fast executor of recurrent networks behind the engine's seam.
 
-use super::memory::{Extents, Pointer, Tape, Tapes};
+use super::memory::{Extents, Pointer, Tape, Tapes, bytes};
 use super::pass::{Outer, Run};
 use super::plan::Plan;
 use super::plan::items::Key;
 use crate::engine::cpu::{CpuOptions, Isa, floats};
-use crate::engine::executor::{Executor, Forward, Gradients, Inputs, Pass, Tape as EngineTape, Wanted};
+use crate::engine::executor::{
+    Executor, Forward, Gradients, Inputs, Pass, RecurrentExecutor, Tape as EngineTape, Wanted,
+};
 use crate::engine::recurrent::drops;
 use crate::graph::Node;
 use crate::graph::recurrent::RecurrentGraph;
@@ -103,6 +105,13 @@ impl Executor for CpuRecurrent {
         let states = states.into_iter().zip(inputs.states).map(tensor).collect::<Result<_>>()?;
         let tape = wanted.any().then(|| Box::new(tape) as Box<dyn EngineTape>);
         Ok(Forward { output, states, tape })
+    }
+}
+
+impl RecurrentExecutor for CpuRecurrent {
+    fn memory(&self, steps: usize, rows: usize, pass: &Pass, wanted: Wanted) -> u64 {
+        let shared = &self.0;
+        bytes(&shared.plan(pass, wanted), shared.isa, shared.graph.slot_count(), Extents { steps, rows })
     }
 }
 

@@ -84,6 +84,15 @@ impl Sizes {
         })
     }
 
+    /// What a tape of these sizes takes.
+    fn bytes(&self) -> u64 {
+        let Self { arena, packed, lanes, tables, registers, sums, slots, tasks, threads, weights } = *self;
+        let scratch = registers + sums + weights * (pass::weights::VALUES + pass::weights::GRADIENT);
+        let floats = arena as u128 + (packed + 5 * lanes + threads * scratch) as u128 + 4 * tables as u128;
+        let bytes = size_of::<f32>() as u128 * floats + (size_of::<f64>() * slots * tasks) as u128;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     fn parts(&self) -> [usize; 10] {
         let Self { arena, packed, lanes, tables, registers, sums, slots, tasks, threads, weights } = *self;
         [arena, packed, lanes, tables, registers, sums, slots, tasks, threads, weights]
@@ -99,6 +108,12 @@ impl Sizes {
         let [arena, packed, lanes, tables, registers, sums, slots, tasks, threads, weights] = most;
         Self { arena, packed, lanes, tables, registers, sums, slots, tasks, threads, weights }
     }
+}
+
+/// Bytes that a pass of this kind over a window takes, as many as a number holds where there are more. `slots`: mixing
+/// weights.
+pub fn bytes(plan: &Plan, isa: Isa, slots: usize, size: Extents) -> u64 {
+    Sizes::new(plan, isa, slots, size).map_or(u64::MAX, |sizes| sizes.bytes())
 }
 
 /// A place in memory that several threads use, each in a range of its own.

@@ -1,7 +1,9 @@
 //! The exact executor of recurrent networks behind the engine's seam.
 
 use super::{ExactRecurrent, Record, Rows, Window};
-use crate::engine::executor::{Executor, Forward, Gradients, Inputs, Mode, Pass, Tape, Wanted};
+use crate::engine::executor::{
+    Executor, Forward, Gradients, Guard, Inputs, Mode, Pass, RecurrentExecutor, Tape, Wanted,
+};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 
@@ -46,8 +48,20 @@ impl Executor for ExactRecurrent {
         let state =
             |rows_of: &Rows| Ok(Tensor::from_vec(rows_of.values.clone(), (rows, rows_of.width), inputs.x.device())?);
         let states = record.states.iter().map(state).collect::<Result<_>>()?;
-        let tape = wanted.any().then(|| Box::new(ExactTape { exact: self.clone(), record, wanted }) as Box<dyn Tape>);
+        let tape = wanted.any().then(|| {
+            let _guard = pass.guard.clone();
+            Box::new(ExactTape { exact: self.clone(), record, wanted, _guard }) as Box<dyn Tape>
+        });
         Ok(Forward { output, states, tape })
+    }
+}
+
+impl RecurrentExecutor for ExactRecurrent {
+    /// Every node's values at every time step, and the gradients of one step.
+    fn memory(&self, steps: usize, rows: usize, _: &Pass, _: Wanted) -> u64 {
+        let widths: usize = self.graph.nodes().map(|node| self.graph.width(node)).sum();
+        let numbers = (steps as u128 + 1) * rows as u128 * widths as u128;
+        u64::try_from(size_of::<f64>() as u128 * numbers).unwrap_or(u64::MAX)
     }
 }
 
@@ -56,6 +70,7 @@ struct ExactTape {
     exact: ExactRecurrent,
     record: Record,
     wanted: Wanted,
+    _guard: Option<Guard>,
 }
 
 impl Tape for ExactTape {

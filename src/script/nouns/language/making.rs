@@ -1,14 +1,15 @@
 //! Making language models.
 
 use super::activation::Registry;
+use super::memory::{self, keeper};
 use crate::data::text::Text;
 use crate::engine::Target;
 use crate::graph::bounds::MOST;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
 use crate::script::host::Host;
-use crate::script::nouns::network::network_seed;
+use crate::script::nouns::network::{memory::Bytes, network_seed};
 use crate::space::recurrent::{
-    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype,
+    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, Memory, RecurrentGenotype,
 };
 use crate::{Error, Result};
 use candle_core::DType;
@@ -56,6 +57,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .option("nodes", 8_usize, "nodes of the cell besides the input's")
         .option("activations", List(DARTS_ACTIVATIONS.map(String::from).to_vec()), "the candidates of every edge")
         .optional::<Map>("dropout", "nothing is dropped", "probabilities by what they drop")
+        .optional::<Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             r#"
             let net = recurrent_supernet(10000);
@@ -91,6 +93,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .option("bias", true, "a bias on every word's logit")
         .option("experts", 0_usize, "how many softmaxes are mixed; 0: one")
         .optional::<Map>("dropout", "nothing is dropped", "probabilities by what they drop")
+        .optional::<Bytes>("memory", memory::DEFAULT, memory::DOC)
         .example(
             r#"
             let net = language_model(10000, #{ cell: recurrent_genotype("DARTS_V2") });
@@ -199,7 +202,8 @@ fn model(
     let dropouts = dropouts(&options.find::<Map>("dropout")?.unwrap_or_default(), Dropouts::default())?;
     let embedding = recipe.vocabulary.saturating_mul(recipe.embedding);
     host.meter.admit(&[embedding], host.dtype().size_in_bytes())?;
-    let model = LanguageModel::new(recipe, &registry.activations(call)?, network_seed(host), target)?;
+    let limits = Memory { limit: options.find::<Bytes>("memory")?.map(|bytes| bytes.0), keeper: Some(keeper(host)) };
+    let model = LanguageModel::within(recipe, &registry.activations(call)?, network_seed(host), target, limits)?;
     model.set_dropouts(dropouts);
     match words {
         Words::Known(words) => model.with_words(words),

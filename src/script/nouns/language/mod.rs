@@ -5,6 +5,7 @@ mod genotype;
 mod hidden;
 mod learning;
 mod making;
+mod memory;
 mod onnx;
 mod predict;
 mod saved;

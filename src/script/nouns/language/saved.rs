@@ -3,6 +3,7 @@
 use super::SMALL;
 use super::activation::Registry;
 use super::making::target;
+use super::memory::keeper;
 use crate::script::binding::{Call, Library, List, Options};
 use crate::script::nouns::network::{network_seed, saved::about};
 use crate::space::recurrent::{LanguageModel, SavedLanguage};
@@ -40,7 +41,9 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             let size = std::fs::metadata(&path).map_err(|e| Error::file(&path, &e))?.len();
             call.host().meter.admit(&[size as usize], 1)?;
             let target = target(call.host())?;
-            Ok(SavedLanguage::read_with(&path, &defined.activations(call)?, network_seed(call.host()), target)?.model)
+            let activations = defined.activations(call)?;
+            let saved = SavedLanguage::read_with(&path, &activations, network_seed(call.host()), target)?;
+            Ok(saved.model.kept_by(keeper(call.host())))
         })
         .doc(
             r#"

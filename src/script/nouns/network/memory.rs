@@ -22,7 +22,7 @@ pub fn in_precision(host: &Host, network: Network) -> Result<Network> {
 }
 
 /// An amount of memory, written "2GB".
-pub struct Bytes(u64);
+pub struct Bytes(pub u64);
 
 impl Argument for Bytes {
     fn describe() -> String {

@@ -4,7 +4,7 @@ mod catalogue;
 mod discrete;
 mod exact;
 mod genotype;
-mod memory;
+pub(in crate::script::nouns) mod memory;
 pub mod onnx;
 pub mod saved;
 mod state;
