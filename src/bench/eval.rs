@@ -2,14 +2,18 @@
 //! path.
 
 use super::Measured;
+use super::prediction::{PredictedLine, predicted};
 use super::report::{Cell, Line};
 use super::steps::{Steps, Timed};
 use crate::Result;
+use crate::engine::Wanted;
+use crate::engine::cuda::Launcher;
 use crate::learn::{Optimizer, Sgd, SgdOptions, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Discrete, DiscreteOptions, Network, catalogue};
 use candle_core::Device;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +35,29 @@ impl Line for EvalResult {
 }
 
 impl EvalStep {
-    /// Times the steps on random images; with `profile`, as many again while everything is recorded.
+    fn discrete(&self) -> Result<Discrete> {
+        let Steps { channels, layers, .. } = self.0;
+        let options = DiscreteOptions { channels, layers, ..DiscreteOptions::new(self.0.shape(), 10) };
+        Discrete::build(&catalogue::genotype("DARTS_V2")?, &options)
+    }
+
+    /// What a step would take on a GPU.
+    ///
+    /// # Errors
+    /// Whatever the network does not allow; what does not run on CUDA yet.
+    pub fn predict(&self) -> Result<Vec<PredictedLine>> {
+        let passes = [Wanted { x: false, w: true, p: false }];
+        predicted("eval_step", &self.discrete()?.graph, self.0.batch, &passes)
+    }
+
+    /// Times the steps on random images, on a GPU or the processor; with `profile`, as many again while everything is
+    /// recorded.
     ///
     /// # Errors
     /// Whatever the network does not allow.
-    pub fn run(&self, seed: Seed, profile: bool) -> Result<Measured<EvalResult>> {
+    pub fn run(&self, seed: Seed, profile: bool, gpu: Option<&Arc<dyn Launcher>>) -> Result<Measured<EvalResult>> {
         let Self(steps) = *self;
-        let Steps { channels, layers, .. } = steps;
-        let options = DiscreteOptions { channels, layers, ..DiscreteOptions::new(steps.shape(), 10) };
-        let built = Discrete::build(&catalogue::genotype("DARTS_V2")?, &options)?;
-        let network = steps.limited(Network::discrete(built, seed, &Device::Cpu)?)?;
+        let network = steps.placed(Network::discrete(self.discrete()?, seed, &Device::Cpu)?, gpu)?;
         let options = SgdOptions { momentum: 0.9, weight_decay: 3e-4, ..SgdOptions::new(0.025) };
         let mut optimizer = Sgd::new(vec![network.weights().clone()], options)?;
         let images = steps.random_batch(seed, 0)?;

@@ -1,14 +1,18 @@
 //! One step of a search, as the paper takes it: alpha gradient and Adam, weight gradient and SGD.
 
 use super::Measured;
+use super::prediction::{PredictedLine, predicted};
 use super::report::{Cell, Line};
 use super::steps::{ETA, Steps, Timed, search_optimizers};
+use crate::engine::Wanted;
+use crate::engine::cuda::Launcher;
 use crate::learn::{Optimizer, Order, alpha_gradient, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Network, Supernet, SupernetOptions};
 use crate::{Error, Result};
 use candle_core::Device;
 use serde::Serialize;
+use std::sync::Arc;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -37,23 +41,40 @@ impl Line for StepResult {
 }
 
 impl SearchStep {
-    /// Times the steps on random images; with `profile`, as many again while everything is recorded.
-    ///
-    /// # Errors
-    /// An order other than 1 and 2, and whatever the supernet does not allow.
-    pub fn run(&self, seed: Seed, profile: bool) -> Result<Measured<StepResult>> {
+    fn supernet(&self) -> Result<Supernet> {
         let Self { order, partial, steps } = *self;
         if order != 1 && order != 2 {
             return Err(Error::user(format!("the order must be 1 or 2, not {order}")));
         }
-        let options = SupernetOptions {
+        Supernet::build(&SupernetOptions {
             channels: steps.channels,
             layers: steps.layers,
             partial,
             edge_weights: partial > 1,
             ..SupernetOptions::new(steps.shape(), 10)
-        };
-        let network = steps.limited(Network::supernet(Supernet::build(&options)?, seed, &Device::Cpu)?)?;
+        })
+    }
+
+    /// What a step would take on a GPU.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run); what does not run on CUDA yet.
+    pub fn predict(&self) -> Result<Vec<PredictedLine>> {
+        let supernet = self.supernet()?;
+        let [w, p, both] = [(true, false), (false, true), (true, true)].map(|(w, p)| Wanted { x: false, w, p });
+        // Second order: the unrolled step, the validation gradient, two gradients of the alphas beside the weights.
+        let passes = if self.order == 1 { vec![p, w] } else { vec![w, both, p, p, w] };
+        predicted("search_step", &supernet.graph, self.steps.batch, &passes)
+    }
+
+    /// Times the steps on random images, on a GPU or the processor; with `profile`, as many again while everything is
+    /// recorded.
+    ///
+    /// # Errors
+    /// An order other than 1 and 2, and whatever the supernet does not allow.
+    pub fn run(&self, seed: Seed, profile: bool, gpu: Option<&Arc<dyn Launcher>>) -> Result<Measured<StepResult>> {
+        let Self { order, partial, steps } = *self;
+        let network = steps.placed(Network::supernet(self.supernet()?, seed, &Device::Cpu)?, gpu)?;
         let (mut w_opt, mut a_opt) = search_optimizers(&network)?;
         let (train, valid) = (steps.random_batch(seed, 0)?, steps.random_batch(seed, 1)?);
         // A pass forward is one unit, its input gradients and its weights' gradients are one each. First order: the

@@ -4,6 +4,7 @@ use super::report::{Cell, median};
 use super::{Arithmetic, Measured, Profile, peak_rss_mb};
 use crate::Result;
 use crate::engine::Report;
+use crate::engine::cuda::Launcher;
 use crate::graph::Shape;
 use crate::learn::{Adam, AdamOptions, Batch, Sgd, SgdOptions};
 use crate::random::Seed;
@@ -79,6 +80,14 @@ impl Steps {
         match self.memory {
             Some(bytes) => network.within(bytes, report),
             None => Ok(network),
+        }
+    }
+
+    /// The network where it is to run, with the limit on memory.
+    pub(super) fn placed(&self, network: Network, gpu: Option<&Arc<dyn Launcher>>) -> Result<Network> {
+        match gpu {
+            Some(gpu) => self.limited(network.on_gpu(gpu)?),
+            None => self.limited(network),
         }
     }
 

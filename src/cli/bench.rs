@@ -1,5 +1,6 @@
 //! `candlewick bench`: the engine's speed on this machine.
 
+use super::device::DeviceName;
 use super::lines::{is_read_by_a_person, print_lines};
 use super::workers::start_workers;
 use super::{Outcome, memory};
@@ -9,9 +10,11 @@ use crate::bench::{
     multiply_add_peak, peaks, primitives,
 };
 use crate::engine::Isa;
+use crate::engine::cuda::Launcher;
 use crate::random::Seed;
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -55,6 +58,8 @@ struct Step {
     partial: usize,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Args)]
@@ -70,6 +75,41 @@ struct Eval {
     layers: usize,
     #[command(flatten)]
     timing: Timing,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where steps run.
+#[derive(Args)]
+struct Place {
+    /// Where networks run: cpu, cuda, cuda:N, or auto for the first GPU that can be used
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
+    /// Work out what a step would take on an H100, by roofline, without a GPU
+    #[arg(long)]
+    predict: bool,
+}
+
+impl Place {
+    /// Whether steps are predicted and not run.
+    ///
+    /// # Errors
+    /// A prediction for the processor.
+    fn predicts(&self) -> Result<bool, Error> {
+        match (self.predict, self.device) {
+            (true, DeviceName::Cpu) => Err(Error::user("--predict is about GPUs").hint("add --device cuda")),
+            (predict, _) => Ok(predict),
+        }
+    }
+
+    /// The GPU that networks run on, if they do.
+    fn gpu(&self, profile: bool) -> Result<Option<Arc<dyn Launcher>>, Error> {
+        let gpu = self.device.open()?.networks;
+        match gpu.is_some() && profile {
+            true => Err(Error::user("--profile does not work on CUDA yet").hint("run with --device cpu")),
+            false => Ok(gpu),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -193,17 +233,23 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 pub fn bench(arguments: Arguments) -> Outcome {
     match arguments.what {
-        What::Step(Step { order, batch, channels, layers, partial, timing }) => {
+        What::Step(Step { order, batch, channels, layers, partial, timing, place }) => {
             start_workers(timing.threads)?;
             let Timing { size, steps, memory, seed, profile, .. } = timing;
-            let steps = Steps { batch, channels, layers, size, steps, memory };
-            print_measured(SearchStep { order, partial, steps }.run(Seed(seed), profile)?)
+            let step = SearchStep { order, partial, steps: Steps { batch, channels, layers, size, steps, memory } };
+            match place.predicts()? {
+                true => print_lines(&step.predict()?),
+                false => print_measured(step.run(Seed(seed), profile, place.gpu(profile)?.as_ref())?),
+            }
         }
-        What::Eval(Eval { batch, channels, layers, timing }) => {
+        What::Eval(Eval { batch, channels, layers, timing, place }) => {
             start_workers(timing.threads)?;
             let Timing { size, steps, memory, seed, profile, .. } = timing;
-            let steps = Steps { batch, channels, layers, size, steps, memory };
-            print_measured(EvalStep(steps).run(Seed(seed), profile)?)
+            let step = EvalStep(Steps { batch, channels, layers, size, steps, memory });
+            match place.predicts()? {
+                true => print_lines(&step.predict()?),
+                false => print_measured(step.run(Seed(seed), profile, place.gpu(profile)?.as_ref())?),
+            }
         }
         What::RnnStep(RnnStep { order, batch, hidden, nodes, words }) => {
             measure_words(LanguageStep { order: Some(order), batch, hidden, nodes, ..words.step() }, &words)

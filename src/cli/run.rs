@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Give a parameter of the script another value; repeatable.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
-    /// Where tensors live: cpu, cuda or cuda:N. Networks run on cpu only.
+    /// Where networks run: cpu, cuda, cuda:N, or auto for the first GPU that can be used.
     #[arg(long, default_value = "cpu")]
     device: DeviceName,
     /// What tensors and networks are computed in: f64 runs networks primitive by primitive, exact and far slower.
@@ -125,9 +125,15 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
             bail!(Error::user(format!("--set {name} is given twice")));
         }
     }
+    let device = arguments.device.open()?;
+    if device.networks.is_some() && arguments.precision.dtype() == candle_core::DType::F64 {
+        bail!(Error::user("double precision runs on the processor only").hint("run with --device cpu"));
+    }
     let mut setup = Setup {
         seed: Seed(arguments.seed.unwrap_or(SEED)),
-        device: arguments.device.open()?,
+        device: device.tensors,
+        device_name: device.name,
+        networks: device.networks,
         dtype: arguments.precision.dtype(),
         threads: start_workers(arguments.threads)?,
         out: arguments.out,

@@ -1,6 +1,7 @@
 //! The engine as everything above it sees it: a compiled graph that runs as one candle operation.
 
 use super::cpu::{CpuExecutor, CpuOptions};
+use super::cuda::{CudaExecutor, Launcher};
 use super::exact::Exact;
 use super::executor::{ImageExecutor, Inputs, Pass, Report};
 use super::operation::Operation;
@@ -53,6 +54,15 @@ impl Engine {
             Target::Cpu(options) => Arc::new(CpuExecutor::new(graph.clone(), options)?),
             Target::Exact => Arc::new(Exact::new(graph.clone())?),
         };
+        Ok(Engine { graph, executor })
+    }
+
+    /// Makes a graph ready for a GPU. Tensors that go in and come out are the processor's.
+    ///
+    /// # Errors
+    /// As for [`compile`](Self::compile); a graph that does not run on CUDA yet; too little memory.
+    pub fn compile_on(graph: Arc<Graph>, launcher: Arc<dyn Launcher>) -> Result<Engine> {
+        let executor = Arc::new(CudaExecutor::new(graph.clone(), launcher)?);
         Ok(Engine { graph, executor })
     }
 

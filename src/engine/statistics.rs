@@ -10,6 +10,12 @@ pub const STATISTICS_MOMENTUM: f64 = 0.1;
 /// What batch norms add to a variance.
 pub(crate) const NORM_EPSILON: f64 = 1e-5;
 
+/// Running statistics move in single precision, as they are kept in files.
+pub(super) fn move_towards(running: &mut f64, batch: f64) {
+    let old = *running as f32;
+    *running = f64::from(old + STATISTICS_MOMENTUM as f32 * (batch as f32 - old));
+}
+
 /// One flat vector, laid out as [`Graph::norms`] (or those of a recurrent graph) says; shared by all clones.
 /// Single-precision executors keep single-precision values in it.
 #[derive(Clone, Default)]

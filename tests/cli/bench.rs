@@ -221,3 +221,32 @@ fn a_person_at_a_terminal_gets_tables() {
     }
     assert!(!shown.contains('{'), "{shown}");
 }
+
+#[test]
+fn a_step_on_a_gpu_is_predicted_without_one() {
+    let sizes = ["--batch", "4", "--channels", "4", "--layers", "3", "--size", "8", "--device", "cuda", "--predict"];
+    for (what, name) in [("step", "search_step_predicted"), ("eval", "eval_step_predicted")] {
+        let lines = lines(&[&[what], sizes.as_slice()].concat());
+        let (all, kernels) = lines.split_last().expect("lines");
+        assert_eq!((&all["what"], &all["kernel"], &all["card"]), (&name.into(), &"all".into(), &"H100".into()));
+        for field in ["launches", "bytes", "flops", "seconds"] {
+            let sum: f64 = kernels.iter().map(|line| number(line, field)).sum();
+            assert!(number(all, field) > 0.0 && (sum / number(all, field) - 1.0).abs() < 1e-3, "{field}: {all}");
+        }
+        // A launch takes three microseconds at least.
+        assert!(number(all, "seconds") > 2.9e-6 * number(all, "launches"), "{all}");
+    }
+    bench(&["step", "--predict"]).shows(2, &["--predict is about GPUs", "--device cuda"]);
+}
+
+#[test]
+fn twice_the_images_are_twice_the_bytes_of_a_prediction() {
+    let of = |batch: &str| {
+        let arguments = ["step", "--channels", "4", "--layers", "3", "--size", "8", "--device", "cuda", "--predict"];
+        let lines = lines(&[&arguments[..], &["--batch", batch]].concat());
+        let all = lines.last().expect("a line").clone();
+        ["launches", "bytes", "flops"].map(|field| number(&all, field))
+    };
+    let (one, two) = (of("8"), of("16"));
+    assert_eq!(two, [one[0], 2.0 * one[1], 2.0 * one[2]]);
+}

@@ -117,7 +117,7 @@ mod drivers {
     #[test]
     fn a_gpu_that_is_too_old_is_a_page() {
         let Some(folder) = machine(&["MAJOR=6"]) else { return };
-        refused(&run_on(folder.path(), "cuda"), &["cuda:0 (Stand-in)", "6.0", "7.5 is needed"]);
+        refused(&run_on(folder.path(), "cuda"), &["cuda:0 (Stand-in)", "6.0", "8.0 is needed"]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! One pass of the engine held against the exact executor: the output, every element of every gradient, and the running
-//! statistics, tensor by tensor.
+//! statistics, tensor by tensor. Which executor is held, `executor.rs` says: tests of GPUs have one of their own.
 //!
 //! How far single precision may be off is not the same for every network: a batch norm over almost equal values, or a
 //! gradient whose terms cancel, magnifies rounding. So the exact executor also runs with every value moved by a random
 //! rounding error, and what a tensor moves by then is what its tolerance grows with.
 
+use crate::executor;
 use crate::noise::noise;
 use candle_core::{Device, Tensor, Var};
 use candlewick::bytes::parse_bytes;
 use candlewick::engine::exact::{Exact, Inputs, Margin, Norms, Record};
-use candlewick::engine::{Draws, Engine, Mode, Pass, RunningStatistics, Target, Wanted};
+use candlewick::engine::{Draws, Engine, Mode, Pass, RunningStatistics, Wanted};
 use candlewick::graph::{Graph, Init};
 use candlewick::random::Seed;
 use std::sync::Arc;
@@ -259,8 +260,7 @@ fn within_the_least(case: &Case, engine: &Engine, values: &Values) -> Result<Eng
 /// without gradients, or within less memory. Otherwise the largest error, as a share of its tolerance.
 pub fn run(case: &Case, expected: &Expected) -> Result<f64, String> {
     let values = Values::new(case, expected.seed);
-    let engine = Engine::compile_for(case.graph.clone(), Target::best().unwrap())
-        .map_err(|error| format!("does not compile: {error}"))?;
+    let engine = executor::compile(&case.graph).map_err(|error| format!("does not compile: {error}"))?;
     let outcome = pass(case, &engine, &values, case.wanted)?;
     if !outcome.is(&pass(case, &engine, &values, case.wanted)?, true) {
         return Err("run again it has other bits".into());
@@ -268,7 +268,7 @@ pub fn run(case: &Case, expected: &Expected) -> Result<f64, String> {
     if !outcome.is(&pass(case, &engine, &values, NOTHING)?, false) {
         return Err("run without gradients it has other bits".into());
     }
-    if case.tight {
+    if case.tight && executor::LIMITS_MEMORY {
         let tight = within_the_least(case, &engine, &values)?;
         if !outcome.is(&pass(case, &tight, &values, case.wanted)?, true) {
             return Err("run within less memory it has other bits".into());

@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod decoder_loss;
 mod exact;
+mod executor;
 mod fixture_script;
 mod fixtures;
 mod geometry;

@@ -109,8 +109,8 @@ impl Executor for CpuExecutor {
     fn runs_on(&self, device: &Device) -> Result<()> {
         match device.is_cpu() {
             true => Ok(()),
-            false => Err(Error::user("networks run on the processor only, not on a CUDA device")
-                .hint("run with --device cpu; scripts without networks may use CUDA")),
+            false => Err(Error::user("with tensors on a CUDA device, networks run on the processor only")
+                .hint("run with --device cpu; a build without the feature `cuda` runs networks on a GPU")),
         }
     }
 

@@ -13,7 +13,7 @@ mod budget;
 mod executor;
 pub(crate) mod kernels;
 pub(crate) mod memory;
-mod pass;
+pub(super) mod pass;
 pub(crate) mod plan;
 mod product;
 pub(crate) mod profile;

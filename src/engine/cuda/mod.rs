@@ -6,9 +6,17 @@
 
 #[cfg(feature = "gpu")]
 mod driver;
+mod executor;
 mod launcher;
+mod memory;
+mod plan;
+mod prediction;
+mod program;
+mod statistics;
 
+pub(super) use executor::CudaExecutor;
 pub use launcher::{Address, Launch, Launcher, Room};
+pub use prediction::{Card, Predicted, predict};
 
 use crate::{Error, Result};
 use std::sync::Arc;

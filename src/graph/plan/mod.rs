@@ -107,6 +107,12 @@ impl Plan {
         recompute::within(self, len)
     }
 
+    /// The places of a pass in which the steps of a stage run side by side, and every tensor is kept until its last
+    /// reading.
+    pub fn placed_by_stage(&self, training: bool) -> Placement {
+        placement::place_by_stage(self, training)
+    }
+
     /// The tensor that holds `raw`'s floats, and the offset (floats) within it.
     pub fn root(&self, raw: RawId) -> (RawId, usize) {
         let mut at = (raw, 0);

@@ -8,6 +8,7 @@ mod meter;
 pub use meter::{Held, Meter};
 
 use crate::data::{Listed, difference};
+use crate::engine::cuda::Launcher;
 use crate::error::tell;
 use crate::random::{Rng, Seed};
 use crate::run::{Run, WeakRun, read_data, write_data};
@@ -26,7 +27,12 @@ pub struct Setup {
     /// The script's file; its folder may be read.
     pub script: PathBuf,
     pub seed: Seed,
+    /// Where tensors live.
     pub device: Device,
+    /// What the command line calls the device: "cpu", "cuda:0".
+    pub device_name: String,
+    /// Where networks run, if not where tensors live.
+    pub networks: Option<Arc<dyn Launcher>>,
     /// The type of tensors, weights and losses: F32 or F64.
     pub dtype: DType,
     /// Worker threads; the size of the global rayon pool.
@@ -51,6 +57,8 @@ impl Default for Setup {
             script: "script.rhai".into(),
             seed: Seed(0),
             device: Device::Cpu,
+            device_name: "cpu".into(),
+            networks: None,
             dtype: DType::F32,
             threads: 1,
             out: None,
@@ -158,6 +166,11 @@ impl Host {
 
     pub fn device(&self) -> &Device {
         &self.setup.device
+    }
+
+    /// The GPU that networks run on, if they run on one.
+    pub fn networks(&self) -> Option<&Arc<dyn Launcher>> {
+        self.setup.networks.as_ref()
     }
 
     /// The folder the script lies in.

@@ -1,16 +1,27 @@
-//! Networks in double precision.
+//! Networks on other executors: in double precision, on a GPU.
 
 use super::Network;
 use crate::Result;
+use crate::engine::cuda::Launcher;
 use crate::engine::{Engine, Target};
 use crate::parameter::Parameter;
 use crate::space::alphas::Alphas;
 use candle_core::DType;
+use std::sync::Arc;
 
 impl Network {
     /// The graph, for another executor.
-    pub(crate) fn shared_graph(&self) -> std::sync::Arc<crate::graph::Graph> {
+    pub(crate) fn shared_graph(&self) -> Arc<crate::graph::Graph> {
         self.engine.shared_graph()
+    }
+
+    /// The same network, run on a GPU. What it holds stays on the processor.
+    ///
+    /// # Errors
+    /// A network that does not run on CUDA yet; too little memory there.
+    pub fn on_gpu(self, gpu: &Arc<dyn Launcher>) -> Result<Self> {
+        let engine = Engine::compile_on(self.engine.shared_graph(), gpu.clone())?;
+        Ok(Self { engine, ..self })
     }
 
     /// The same network with all that it holds and computes in `f64`, by the exact executor. It starts at the same

@@ -2,9 +2,9 @@
 //! all.
 
 pub(crate) mod floats;
-pub(super) mod pack;
+pub(in crate::engine) mod pack;
 pub(super) mod scratch;
-pub(super) mod tables;
+pub(in crate::engine) mod tables;
 pub(super) mod tape;
 
 pub(crate) use floats::Floats;

@@ -61,7 +61,7 @@ pub(in crate::engine::cpu) fn unpack_gradient(
 }
 
 /// Where a unit's weights lie in both orders.
-struct UnitMap<'a> {
+pub(in crate::engine) struct UnitMap<'a> {
     graph: &'a Graph,
     unit: &'a Unit,
     inputs: &'a [usize],
@@ -71,7 +71,7 @@ struct UnitMap<'a> {
 }
 
 impl<'a> UnitMap<'a> {
-    fn new(plan: &'a Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
+    pub fn new(plan: &'a Plan, graph: &'a Graph, unit: &'a Unit) -> Self {
         let input = &plan.raws[plan.values[plan.views[unit.input].value].raw].layout;
         let output = &plan.raws[unit.output].layout;
         Self {
@@ -88,7 +88,8 @@ impl<'a> UnitMap<'a> {
         if self.unit.depthwise.is_some() { 1 } else { self.unit.geometry.taps.len() }
     }
 
-    fn each_depthwise(&self, mut f: impl FnMut(usize, usize)) {
+    /// `f(index, flat index)`.
+    pub fn each_depthwise(&self, mut f: impl FnMut(usize, usize)) {
         let taps = self.unit.geometry.taps.len();
         for (sibling, info) in self.siblings(self.unit.depthwise.iter().flatten().copied()) {
             let channels = info.shape[0];
@@ -102,7 +103,7 @@ impl<'a> UnitMap<'a> {
     }
 
     /// `f(index, transposed index, flat index)`.
-    fn each_dense(&self, mut f: impl FnMut(usize, usize, usize)) {
+    pub fn each_dense(&self, mut f: impl FnMut(usize, usize, usize)) {
         let mut put = |tap: usize, input: usize, output: usize, flat: usize| {
             let (i, o) = (self.inputs[input], self.outputs[output]);
             let at = (tap * self.input_lanes + i) * self.output_lanes + o;
@@ -142,7 +143,8 @@ impl<'a> UnitMap<'a> {
         }
     }
 
-    fn each_bias(&self, mut f: impl FnMut(usize, usize)) {
+    /// `f(index, flat index)`.
+    pub fn each_bias(&self, mut f: impl FnMut(usize, usize)) {
         for (sibling, info) in self.siblings(self.unit.bias.iter().flatten().copied()) {
             let channels = info.shape[0];
             for channel in 0..channels {

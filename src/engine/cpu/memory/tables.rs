@@ -7,7 +7,7 @@ use crate::graph::plan::{NormId, Plan, Step, SumId, Table, UnitId};
 
 /// Offsets and lengths in floats, worked out once for a plan.
 #[derive(Default)]
-pub(in crate::engine::cpu) struct Tables {
+pub(in crate::engine) struct Tables {
     /// By unit.
     pub packing: Table<UnitId, Packing>,
     /// By norm: where its coefficients begin, one per lane.
@@ -29,7 +29,7 @@ pub(in crate::engine::cpu) struct Tables {
 
 /// Where a unit's weights lie in the kernels' order.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine::cpu) struct Packing {
+pub(in crate::engine) struct Packing {
     /// Taps × input lanes.
     pub depthwise: usize,
     pub depthwise_len: usize,

@@ -6,7 +6,7 @@ use crate::graph::plan::{BackStage, BackStep, Plan, RawId, StageId, Step, StepId
 use crate::graph::{Graph, Op};
 
 /// The steps that run, by stage, forward and backward.
-pub(in crate::engine::cpu) struct Agenda {
+pub(in crate::engine) struct Agenda {
     pub live: Live,
     pub wanted: Wanted,
     pub forward: Table<StageId, Vec<StepId>>,
@@ -18,7 +18,7 @@ pub(in crate::engine::cpu) struct Agenda {
 }
 
 /// One stage of the backward pass.
-pub(in crate::engine::cpu) struct BackAgenda {
+pub(in crate::engine) struct BackAgenda {
     pub steps: Vec<BackStep>,
     /// The units whose weights get gradients.
     pub units: Vec<UnitId>,

@@ -5,7 +5,7 @@ use crate::graph::Slot;
 use crate::graph::plan::{LaneFactor, Mixing, Plan, RawId, Step, StepId, SumTerm, Table, ValueId};
 
 /// Flags for one pass.
-pub(in crate::engine::cpu) struct Live {
+pub(in crate::engine) struct Live {
     active: Option<Vec<bool>>,
     /// By step: its output is used.
     pub steps: Table<StepId, bool>,

@@ -4,10 +4,10 @@
 //! `small.rs`; batch norms are in `norms.rs`, and what gradients are made of in `gradients.rs`. `stages.rs` runs the
 //! plan's stages in either direction.
 
-pub(super) mod agenda;
+pub(in crate::engine) mod agenda;
 pub(super) mod gather;
 mod gradients;
-pub(super) mod live;
+pub(in crate::engine) mod live;
 mod norms;
 mod small;
 pub(super) mod stages;

@@ -9,7 +9,7 @@ use crate::engine::Mode;
 use crate::engine::cpu::kernels::moments::{Moments, add_moments};
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::cpu::memory::tables::MOMENTS;
-use crate::engine::statistics::{NORM_EPSILON, STATISTICS_MOMENTUM};
+use crate::engine::statistics::{NORM_EPSILON, move_towards};
 use crate::graph::plan::{Gradient, LANES, NormId, NormPart, RawId, StageId, ValueId};
 
 impl Run<'_> {
@@ -221,10 +221,4 @@ impl Run<'_> {
             }
         }
     }
-}
-
-/// Running statistics move in single precision, as they are kept in files.
-fn move_towards(running: &mut f64, batch: f64) {
-    let old = *running as f32;
-    *running = f64::from(old + STATISTICS_MOMENTUM as f32 * (batch as f32 - old));
 }

@@ -10,7 +10,14 @@ use std::ffi::{CString, c_void};
 use std::sync::{Mutex, PoisonError};
 
 /// The kernels' files as PTX, by name.
-const FILES: [(&str, &str); 0] = [];
+const FILES: [(&str, &str); 6] = [
+    ("border", include_str!("../kernels/border.ptx")),
+    ("norm", include_str!("../kernels/norm.ptx")),
+    ("small", include_str!("../kernels/small.ptx")),
+    ("sum", include_str!("../kernels/sum.ptx")),
+    ("unit", include_str!("../kernels/unit.ptx")),
+    ("weights", include_str!("../kernels/weights.ptx")),
+];
 
 /// A GPU that is ready.
 pub(super) struct DriverGpu {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// The oldest CUDA that a driver must know: driver 525 does.
 const OLDEST: (i32, i32) = (12, 0);
 
-/// The oldest GPUs that kernels are compiled for: Turing, the RTX 20 series.
-const CAPABILITY: (i32, i32) = (7, 5);
+/// The oldest GPUs that kernels are compiled for, and that have the shared memory that they take: the RTX 30 series.
+const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]

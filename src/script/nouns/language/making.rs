@@ -216,7 +216,7 @@ fn model(
 /// # Errors
 /// A device that language models do not run on.
 pub fn target(host: &Host) -> Result<Target> {
-    if !host.device().is_cpu() {
+    if !host.device().is_cpu() || host.networks().is_some() {
         return Err(Error::user("language models run on the processor only").hint("run with --device cpu"));
     }
     match host.dtype() {

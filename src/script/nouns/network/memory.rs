@@ -16,9 +16,13 @@ pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": o
                        a data set that `images` holds is not";
 pub const DEFAULT: &str = "only what costs next to nothing is recomputed";
 
-/// The network in the host's precision.
-pub fn in_precision(host: &Host, network: Network) -> Result<Network> {
-    if host.dtype() == DType::F64 { network.in_double_precision() } else { Ok(network) }
+/// The network where the host wants it, and in the host's precision.
+pub fn placed(host: &Host, network: Network) -> Result<Network> {
+    match (host.dtype(), host.networks()) {
+        (DType::F64, _) => network.in_double_precision(),
+        (_, Some(gpu)) => network.on_gpu(gpu),
+        _ => Ok(network),
+    }
 }
 
 /// An amount of memory, written "2GB".
@@ -40,10 +44,10 @@ impl Argument for Bytes {
     }
 }
 
-/// The network in the host's precision and within the memory that the script gives it; what a limit costs is told when
-/// it is known.
+/// The network where the host wants it, in the host's precision and within the memory that the script gives it; what a
+/// limit costs is told when it is known.
 pub fn settled(call: &Call<'_>, options: &Options, network: Network) -> Result<Network> {
-    let network = in_precision(call.host(), network)?;
+    let network = placed(call.host(), network)?;
     let Some(Bytes(bytes)) = options.find::<Bytes>("memory")? else { return Ok(network) };
     let notes = call.host().notes.clone();
     network.within(bytes, Arc::new(move |line| notes.show(line)))

@@ -61,7 +61,7 @@ fn declare_files(library: &mut Library, registry: &Registry) {
             call.host().meter.admit(&[size as usize], 1)?;
             let (seed, device) = (network_seed(call.host()), call.host().device());
             let network = SavedNetwork::read_with(&path, defined.operations(call)?, seed, device)?.network;
-            super::memory::in_precision(call.host(), network)
+            super::memory::placed(call.host(), network)
         })
         .doc(
             r#"

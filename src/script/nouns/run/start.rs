@@ -22,11 +22,7 @@ pub fn start(host: &Arc<Host>, state: &[Dynamic], keep: &Map) -> Result<Run> {
         settings: host.setup.settings.clone(),
         data: host.setup.data.clone(),
         seed: host.seed().0,
-        device: match host.device().location() {
-            candle_core::DeviceLocation::Cpu => "cpu".into(),
-            candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-            candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-        },
+        device: host.setup.device_name.clone(),
         precision: precision(host).into(),
         threads: host.setup.threads,
         simd: Isa::choose()?.name().into(),

@@ -1,0 +1,343 @@
+//! The executor on a GPU: the fused plan in single precision. Tensors that go in and come out are the processor's; the
+//! weights stay on the GPU until they change.
+
+use super::Launcher;
+use super::launcher::Launch;
+use super::memory::{Buffer, PassMemory, PassSize, Use};
+use super::plan::{CudaPlan, THREADS};
+use super::program::{Program, Step, When, Work};
+use super::statistics;
+use crate::engine::Mode;
+use crate::engine::cpu::floats;
+use crate::engine::executor::{
+    Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
+};
+use crate::graph::Graph;
+use crate::{Error, Result, interrupt};
+use candle_core::{DType, Device, Tensor};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A plan on a GPU, with its programs and its memory. Clones share everything.
+#[derive(Clone)]
+pub(in crate::engine) struct CudaExecutor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    graph: Arc<Graph>,
+    cuda: CudaPlan,
+    launcher: Arc<dyn Launcher>,
+    packing: Buffer,
+    /// Programs of recent passes, the latest last: a search alternates between a few kinds of passes.
+    programs: Mutex<Vec<Arc<Loaded>>>,
+    idle: Mutex<Vec<PassMemory>>,
+}
+
+/// A program, its table on the GPU.
+struct Loaded {
+    active: Option<Vec<bool>>,
+    program: Program,
+    table: Buffer,
+}
+
+/// How many programs are kept.
+const KINDS: usize = 8;
+
+/// What every kernel takes first; the struct `Pass` of the kernels' common.cuh.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PassArguments {
+    arena: u64,
+    x: u64,
+    dx: u64,
+    w: u64,
+    dw: u64,
+    p: u64,
+    dp: u64,
+    packed: u64,
+    packing: u64,
+    norms: u64,
+    moments: u64,
+    parts: u64,
+    totals: u64,
+    noise: u64,
+    factors: u64,
+    out: u64,
+    dout: u64,
+    table: u64,
+    region: i64,
+    batch: i32,
+    norm_lanes: i32,
+    batch_norms: i32,
+    unused: i32,
+}
+
+// SAFETY: numbers only, without gaps between them.
+unsafe impl bytemuck::NoUninit for PassArguments {}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CudaExecutor {
+    /// Lowers a graph.
+    ///
+    /// # Errors
+    /// A graph whose output is not set or is not a feature vector; one that does not run on CUDA yet; too little memory.
+    pub fn new(graph: Arc<Graph>, launcher: Arc<dyn Launcher>) -> Result<Self> {
+        let cuda = CudaPlan::new(&graph)?;
+        let packing = Buffer::of(&launcher, &cuda.packing)?;
+        let shared = Shared { graph, cuda, launcher, packing, programs: Mutex::default(), idle: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl Shared {
+    fn program(&self, active: Option<&[bool]>, wanted: Wanted) -> Result<Arc<Loaded>> {
+        let mut programs = locked(&self.programs);
+        let is = |loaded: &Arc<Loaded>| loaded.active.as_deref() == active && loaded.program.agenda.wanted == wanted;
+        if let Some(known) = programs.iter().position(is) {
+            programs[known..].rotate_left(1);
+        } else {
+            if programs.len() >= KINDS {
+                programs.remove(0);
+            }
+            let program = Program::new(&self.cuda, &self.graph, active, wanted);
+            let table = Buffer::of(&self.launcher, &program.table)?;
+            programs.push(Arc::new(Loaded { active: active.map(<[bool]>::to_vec), program, table }));
+        }
+        Ok(programs[programs.len() - 1].clone())
+    }
+
+    fn size(&self, program: &Program, batch: usize) -> PassSize {
+        let graph = &self.graph;
+        let input = graph.shape(graph.input());
+        PassSize {
+            batch,
+            region: program.region,
+            parts: program.parts,
+            gradients: program.agenda.wanted.any(),
+            image: input.channels * input.pixels(),
+            weights: graph.parameters(),
+            mixing: graph.slot_count().max(1),
+            factors: graph.drop_count(),
+            noise: program.noises.iter().map(|(_, len)| len).sum(),
+            output: graph.output().map_or(0, |output| graph.shape(output).channels),
+        }
+    }
+
+    fn run(&self, steps: &[Step], arguments: &PassArguments) -> Result<()> {
+        let batch_norms = arguments.batch_norms != 0;
+        for step in steps {
+            let runs = match step.when {
+                When::Always => true,
+                When::Batch => batch_norms,
+                When::Running => !batch_norms,
+            };
+            if !runs {
+                continue;
+            }
+            interrupt::check()?;
+            let images = if step.each_image { arguments.batch as u32 } else { 1 };
+            let (first, count) = (step.first.to_ne_bytes(), step.count.to_ne_bytes());
+            let launch = Launch {
+                file: step.file,
+                kernel: step.kernel,
+                grid: [step.blocks, images, 1],
+                threads: THREADS as u32,
+                shared: (step.shared * size_of::<f32>()) as u32,
+                arguments: &[bytemuck::bytes_of(arguments), &first, &count],
+            };
+            // SAFETY: the program keeps every place within the buffers, which were made large enough for it and the
+            // batch.
+            unsafe { self.launcher.launch(&launch)? };
+        }
+        Ok(())
+    }
+
+    fn arguments(&self, memory: &PassMemory, loaded: &Loaded, mode: Mode, batch: usize, drops: bool) -> PassArguments {
+        let at = |of: Use| memory.address(of);
+        PassArguments {
+            arena: at(Use::Arena),
+            x: at(Use::Images),
+            dx: at(Use::ImagesGradient),
+            w: at(Use::Weights),
+            dw: at(Use::WeightsGradient),
+            p: at(Use::Mixing),
+            dp: at(Use::MixingGradient),
+            packed: at(Use::Packed),
+            packing: self.packing.address(),
+            norms: at(Use::Norms),
+            moments: at(Use::Moments),
+            parts: at(Use::Parts),
+            totals: at(Use::Totals),
+            noise: at(Use::Noise),
+            factors: if drops { at(Use::Factors) } else { 0 },
+            out: at(Use::Output),
+            dout: at(Use::OutputGradient),
+            table: loaded.table.address(),
+            region: loaded.program.region as i64,
+            batch: batch as i32,
+            norm_lanes: self.cuda.tables.norm_lanes as i32,
+            batch_norms: i32::from(mode != Mode::Evaluation),
+            unused: 0,
+        }
+    }
+
+    /// Sends what has changed and runs the forward pass: the output, and the arguments for the backward pass.
+    fn forward(
+        &self,
+        memory: &mut PassMemory,
+        loaded: &Loaded,
+        inputs: Inputs<'_>,
+        pass: &Pass,
+    ) -> Result<(Vec<f32>, PassArguments)> {
+        let batch = inputs.x.dims()[0];
+        let size = self.size(&loaded.program, batch);
+        memory.fit(&self.launcher, &self.cuda, &size)?;
+        send(memory, Use::Images, inputs.x)?;
+        send(memory, Use::Mixing, inputs.p)?;
+        let factors = pass.draws.path_factors(size.factors, batch);
+        memory.buffer(Use::Factors).write(&factors)?;
+        let mut noise = Vec::with_capacity(batch * size.noise);
+        for (id, len) in &loaded.program.noises {
+            (0..batch).for_each(|image| noise.extend(pass.draws.noise(*id, image).take(*len)));
+        }
+        memory.buffer(Use::Noise).write(&noise)?;
+        if pass.mode == Mode::Evaluation {
+            let moments = statistics::given(&self.cuda, &self.graph, &pass.statistics);
+            memory.buffer(Use::Moments).write(&moments)?;
+        }
+        let arguments = self.arguments(memory, loaded, pass.mode, batch, !factors.is_empty());
+        // A tensor's values never change, so its id says what the GPU holds already.
+        if memory.resident != Some(inputs.w.id()) {
+            send(memory, Use::Weights, inputs.w)?;
+            self.pack(&arguments)?;
+            memory.resident = Some(inputs.w.id());
+        }
+        self.run(&loaded.program.forward, &arguments)?;
+        let mut output = vec![0.0; batch * size.output];
+        memory.buffer(Use::Output).read(&mut output)?;
+        if pass.mode == Mode::Training {
+            let mut moments = vec![0.0; 2 * self.cuda.tables.norm_lanes];
+            memory.buffer(Use::Moments).read(&mut moments)?;
+            let agenda = &loaded.program.agenda;
+            statistics::follow(&self.cuda, &self.graph, agenda, &pass.statistics, &moments, batch);
+        }
+        Ok((output, arguments))
+    }
+
+    /// Weights into the kernels' order.
+    fn pack(&self, arguments: &PassArguments) -> Result<()> {
+        let count = self.cuda.packing.len();
+        let pack = Step {
+            file: "weights",
+            kernel: "pack",
+            when: When::Always,
+            first: 0,
+            count: count as i32,
+            blocks: count.div_ceil(THREADS) as u32,
+            each_image: false,
+            shared: 0,
+            work: Work::default(),
+        };
+        self.run(if count == 0 { &[] } else { std::slice::from_ref(&pack) }, arguments)
+    }
+}
+
+/// Copies a tensor of the processor's into a buffer.
+fn send(memory: &mut PassMemory, to: Use, tensor: &Tensor) -> Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    memory.buffer(to).write(floats(&storage, layout)?)
+}
+
+impl Executor for CudaExecutor {
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
+
+    fn runs_on(&self, device: &Device) -> Result<()> {
+        match device.is_cpu() {
+            true => Ok(()),
+            false => Err(Error::user("networks on a GPU take tensors of the processor, not of a CUDA device")
+                .hint("use a build without the feature `cuda`")),
+        }
+    }
+
+    fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<Forward> {
+        let shared = &self.shared;
+        let loaded = shared.program(pass.active.as_deref(), wanted)?;
+        let mut memory = locked(&shared.idle).pop().unwrap_or_default();
+        let ran = shared.forward(&mut memory, &loaded, inputs, pass);
+        let (output, arguments) = match ran {
+            Ok(ran) => ran,
+            Err(error) => {
+                locked(&shared.idle).push(memory);
+                return Err(error);
+            }
+        };
+        let batch = inputs.x.dims()[0];
+        let output = Tensor::from_vec(output.clone(), (batch, output.len() / batch), inputs.x.device())?;
+        if !wanted.any() {
+            locked(&shared.idle).push(memory);
+            return Ok(Forward { output, states: Vec::new(), tape: None });
+        }
+        let tape = CudaTape { memory: Some(memory), shared: shared.clone(), loaded, arguments };
+        Ok(Forward { output, states: Vec::new(), tape: Some(Box::new(tape)) })
+    }
+}
+
+impl ImageExecutor for CudaExecutor {
+    fn memory(&self, batch: usize) -> Result<u64> {
+        let loaded = self.shared.program(None, Wanted { x: false, w: true, p: true })?;
+        Ok(self.shared.size(&loaded.program, batch).total(&self.shared.cuda))
+    }
+
+    fn within(&self, _: u64, _: Report) -> Result<Arc<dyn ImageExecutor>> {
+        Err(Error::user("the option `memory` does not work on CUDA yet")
+            .hint("take smaller batches, or run with --device cpu"))
+    }
+}
+
+/// What a forward pass leaves; its memory goes back when it is used or dropped.
+struct CudaTape {
+    memory: Option<PassMemory>,
+    shared: Arc<Shared>,
+    loaded: Arc<Loaded>,
+    arguments: PassArguments,
+}
+
+impl EngineTape for CudaTape {
+    fn backward(mut self: Box<Self>, inputs: Inputs<'_>, dy: &Tensor) -> Result<Gradients> {
+        let Some(memory) = &mut self.memory else { unreachable!("a tape's memory is there until it is dropped") };
+        send(memory, Use::OutputGradient, dy)?;
+        let program = &self.loaded.program;
+        self.shared.run(&program.backward, &self.arguments)?;
+        let wanted = program.agenda.wanted;
+        let mut gradient = |wanted: bool, of: Use, like: &Tensor| {
+            let mut get = || {
+                let mut values = vec![0f32; like.elem_count()];
+                memory.buffer(of).read(&mut values)?;
+                Ok::<_, Error>(Tensor::from_vec(values, like.shape(), like.device())?)
+            };
+            wanted.then(&mut get).transpose()
+        };
+        let flows = program.backward.iter().any(|step| step.kernel == "export_images");
+        let x = match flows {
+            true => gradient(wanted.x, Use::ImagesGradient, inputs.x)?,
+            // No gradient flows back to the images.
+            false => wanted.x.then(|| inputs.x.zeros_like()).transpose()?,
+        };
+        let w = gradient(wanted.w, Use::WeightsGradient, inputs.w)?;
+        let p = gradient(wanted.p, Use::MixingGradient, inputs.p)?;
+        Ok(Gradients { x, w, p })
+    }
+}
+
+impl Drop for CudaTape {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            locked(&self.shared.idle).push(memory);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+// Batch norms: statistics from partial sums, coefficients of both directions, and the mixing weights' gradients.
+
+#include "common.cuh"
+
+// Sixteen lanes, sixteen segments of the partial sums each.
+#define SEGMENTS (THREADS / LANES)
+
+// A tensor whose partial sums are pivot, sum of y - pivot and sum of its squares.
+struct Part {
+    int parts;              // where they begin, times the batch
+    int slots;              // of an image
+    int pixels;             // of an image
+    int each;               // pixels of a slot; the last may have fewer
+    int lane;               // the tensor's first lane in the norm
+    int lanes;
+};
+
+struct Norm {
+    int norm;               // its first lane
+    int pixels;             // of an image
+    int affine;             // in the table: gamma's and beta's index in w by lane, -1 where there is none, -2 where the
+                            // lane is empty
+    int count;              // of parts, which follow
+};
+
+// Mean and variance of a batch (or those given), and from them what readers multiply by and add.
+extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int count) {
+    __shared__ double combined[SEGMENTS][LANES][3];
+    Item item = ITEM(first);
+    const Norm* norm = TABLE(Norm, item.what);
+    int lane = threadIdx.x % LANES, segment = threadIdx.x / LANES, at = item.block * LANES + lane;
+    if (pass.batch_norms) {
+        const Part* part = (const Part*)(norm + 1);
+        while (at >= part->lane + part->lanes) part++;
+        const float* from = pass.parts + (long long)part->parts * pass.batch + (at - part->lane);
+        int slots = part->slots * pass.batch;
+        int begin = (int)((long long)slots * segment / SEGMENTS);
+        int end = (int)((long long)slots * (segment + 1) / SEGMENTS);
+        double n = 0.0, mean = 0.0, squares = 0.0;
+        for (int s = begin; s < end; s++) {
+            const float* slot = from + (long long)s * 3 * part->lanes;
+            int left = part->pixels - s % part->slots * part->each;
+            double count = left < part->each ? left : part->each;
+            double pivot = slot[0], total = slot[part->lanes], square = slot[2 * part->lanes];
+            double own = pivot + total / count, apart = own - mean, all = n + count;
+            double spread = square - total * total / count;
+            squares += (spread > 0.0 ? spread : 0.0) + apart * apart * n * count / all;
+            mean += apart * count / all;
+            n = all;
+        }
+        combined[segment][lane][0] = n;
+        combined[segment][lane][1] = mean;
+        combined[segment][lane][2] = squares;
+    }
+    __syncthreads();
+    if (segment) return;
+    double mean = pass.moments[norm->norm + at], variance = pass.moments[pass.norm_lanes + norm->norm + at];
+    if (pass.batch_norms) {
+        double n = 0.0, squares = 0.0;
+        mean = 0.0;
+        for (int s = 0; s < SEGMENTS; s++) {
+            double count = combined[s][lane][0];
+            if (count == 0.0) continue;
+            double apart = combined[s][lane][1] - mean, all = n + count;
+            squares += combined[s][lane][2] + apart * apart * n * count / all;
+            mean += apart * count / all;
+            n = all;
+        }
+        variance = squares / n;
+        pass.moments[norm->norm + at] = mean;
+        pass.moments[pass.norm_lanes + norm->norm + at] = variance;
+    }
+    int gamma = pass.table[norm->affine + 2 * at], beta = pass.table[norm->affine + 2 * at + 1];
+    double inverse = 1.0 / sqrt(variance + 1e-5);
+    float scale = (float)((gamma >= 0 ? (double)pass.w[gamma] : 1.0) * inverse);
+    // From the rounded scale: otherwise its rounding error would show, multiplied by a large mean.
+    float shift = (float)((beta >= 0 ? (double)pass.w[beta] : 0.0) - (double)scale * mean);
+    bool empty = gamma == -2;
+    float* to = pass.norms + norm->norm + at;
+    to[0] = empty ? 0.0f : scale;
+    to[pass.norm_lanes] = empty ? 0.0f : shift;
+    to[2 * pass.norm_lanes] = empty ? 0.0f : (float)mean;
+    to[3 * pass.norm_lanes] = empty ? 0.0f : (float)inverse;
+}
+
+struct Moments {
+    int raw;
+    int pixels;
+    int each;               // pixels of a slot
+    int parts;              // where the partial sums go, times the batch
+    int slots;
+    int lanes;
+};
+
+// Partial sums around a pivot, for tensors whose makers do not take them.
+extern "C" __global__ void AT_LEAST(4) moments(Pass pass, int first, int count) {
+    __shared__ float scratch[128];
+    __shared__ float pivots[LANES];
+    Item item = ITEM(first);
+    const Moments* m = TABLE(Moments, item.what);
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
+    const float* y = region_of(pass) + m->raw + (item.block * m->pixels + item.at) * LANES + 4 * quad;
+    if (column == 0) store4(pivots + 4 * quad, load4(y));
+    __syncthreads();
+    float4 pivot = load4(pivots + 4 * quad), total = zero4(), square = zero4();
+    for (int i = column; i < item.count; i += COLUMNS) {
+        float4 off = sub4(load4(y + i * LANES), pivot);
+        total = add4(total, off);
+        square = fma4(off, off, square);
+    }
+    total = column_sum(total, scratch);
+    square = column_sum(square, scratch);
+    if (threadIdx.x < QUADS) {
+        long long slot = (long long)m->parts * pass.batch +
+                         ((long long)blockIdx.y * m->slots + item.at / m->each) * 3 * m->lanes;
+        float* to = pass.parts + slot + item.block * LANES + 4 * quad;
+        store4(to, pivot);
+        store4(to + m->lanes, total);
+        store4(to + 2 * m->lanes, square);
+    }
+}
+
+struct Totals {
+    int parts;              // where the partial sums begin, times the batch
+    int slots;              // of an image
+    int len;                // of a slot
+    int totals;             // where the sums over the batch go
+};
+
+// Sums over the batch of what `dots` left.
+extern "C" __global__ void AT_LEAST(4) add_totals(Pass pass, int first, int count) {
+    __shared__ double sums[SEGMENTS][LANES];
+    Item item = ITEM(first);
+    const Totals* what = TABLE(Totals, item.what);
+    int lane = threadIdx.x % LANES, segment = threadIdx.x / LANES, at = item.block * LANES + lane;
+    const float* from = pass.parts + (long long)what->parts * pass.batch + at;
+    int slots = what->slots * pass.batch;
+    int begin = (int)((long long)slots * segment / SEGMENTS), end = (int)((long long)slots * (segment + 1) / SEGMENTS);
+    double sum = 0.0;
+    for (int s = begin; s < end; s++) sum += from[(long long)s * what->len];
+    sums[segment][lane] = sum;
+    __syncthreads();
+    if (segment) return;
+    sum = 0.0;
+    for (int s = 0; s < SEGMENTS; s++) sum += sums[s][lane];
+    pass.totals[what->totals + at] = sum;
+}
+
+struct BackTerm {
+    int g;                  // among the totals: the sum of the gradient, and of gradient times the stored tensor
+    int gy;
+    int mixing;
+    int slot;
+};
+
+struct Back {
+    int norm;
+    int pixels;
+    int affine;
+    int weights;            // whether gamma and beta get gradients
+    int count;              // of terms, which follow
+};
+
+// Backward coefficients of a norm, and the gradients of gamma and beta.
+extern "C" __global__ void AT_LEAST(4) prepare_norm(Pass pass, int first, int count) {
+    Item item = ITEM(first);
+    const Back* back = TABLE(Back, item.what);
+    int lane = item.block * LANES + threadIdx.x;
+    if (threadIdx.x >= LANES) return;
+    const BackTerm* terms = (const BackTerm*)(back + 1);
+    double s1 = 0.0, s2 = 0.0;
+    for (int t = 0; t < back->count; t++) {
+        double p = mixing_of(pass, terms[t].mixing, terms[t].slot, lane);
+        s1 += p * pass.totals[terms[t].g + lane];
+        s2 += p * pass.totals[terms[t].gy + lane];
+    }
+    const float* from = pass.norms + back->norm + lane;
+    double n = (double)pass.batch * back->pixels;
+    double scale = from[0], mean = from[2 * pass.norm_lanes], inverse = from[3 * pass.norm_lanes];
+    double centred = s2 - mean * s1;
+    float back_y = (float)(-scale * inverse * inverse * centred / n);
+    float* to = pass.norms + back->norm + lane;
+    to[4 * pass.norm_lanes] = back_y;
+    to[5 * pass.norm_lanes] = (float)(-scale * s1 / n - (double)back_y * mean);
+    if (!back->weights) return;
+    int gamma = pass.table[back->affine + 2 * lane], beta = pass.table[back->affine + 2 * lane + 1];
+    if (gamma >= 0) pass.dw[gamma] += (float)(inverse * centred);
+    if (beta >= 0) pass.dw[beta] += (float)s1;
+}
+
+struct Slot {
+    int slot;               // in p
+    int count;              // of runs of lanes, which follow
+};
+
+struct Run {
+    int g;                  // among the totals
+    int gy;
+    int norm;               // of the term's value, or -1
+    int lane;               // the first, and how many
+    int lanes;
+};
+
+// Gradients of mixing weights: a thread for each.
+extern "C" __global__ void AT_LEAST(4) mixing_gradients(Pass pass, int first, int count) {
+    int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= count) return;
+    const Slot* slot = TABLE(Slot, pass.table[first + i]);
+    const Run* runs = (const Run*)(slot + 1);
+    double sum = 0.0;
+    for (int r = 0; r < slot->count; r++) {
+        for (int l = runs[r].lane; l < runs[r].lane + runs[r].lanes; l++) {
+            double gy = pass.totals[runs[r].gy + l];
+            if (runs[r].norm >= 0) {
+                const float* norm = pass.norms + runs[r].norm + l;
+                gy = (double)norm[0] * gy + (double)norm[pass.norm_lanes] * pass.totals[runs[r].g + l];
+            }
+            sum += gy;
+        }
+    }
+    pass.dp[slot->slot] = (float)sum;
+}

@@ -1,0 +1,98 @@
+// Weighted sums: a node of a cell is one pass over memory, and its backward pass one set of dot products.
+
+#include "common.cuh"
+
+struct Sum {
+    int raw;                // the output
+    int pixels;
+    int count;              // of terms, which follow
+};
+
+struct Summand {
+    int raw;
+    int norm;               // or -1
+    int mixing;
+    int slot;
+    int drop;               // the drop path, or -1
+};
+
+// Norms and mixing weights become one coefficient for each term and lane.
+extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int count) {
+    SHARED(rows);           // (count + 1) * 16
+    Item item = ITEM(first);
+    const Sum* sum = TABLE(Sum, item.what);
+    const Summand* terms = (const Summand*)(sum + 1);
+    float* region = region_of(pass);
+    for (int i = threadIdx.x; i < sum->count * LANES; i += THREADS) {
+        const Summand* term = terms + i / LANES;
+        int lane = item.block * LANES + i % LANES;
+        float v = mixing_of(pass, term->mixing, term->slot, lane);
+        if (term->drop >= 0 && pass.factors) v *= pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
+        if (term->norm >= 0) v *= pass.norms[term->norm + lane];
+        rows[LANES + i] = v;
+    }
+    if (threadIdx.x < LANES) {
+        int lane = item.block * LANES + threadIdx.x;
+        float bias = 0.0f;
+        for (int t = 0; t < sum->count; t++) {
+            if (terms[t].norm < 0) continue;
+            float v = mixing_of(pass, terms[t].mixing, terms[t].slot, lane);
+            if (terms[t].drop >= 0 && pass.factors)
+                v *= pass.factors[(long long)terms[t].drop * pass.batch + blockIdx.y];
+            bias = fmaf(v, pass.norms[pass.norm_lanes + terms[t].norm + lane], bias);
+        }
+        rows[threadIdx.x] = bias;
+    }
+    __syncthreads();
+    int quad = threadIdx.x % QUADS;
+    for (int i = threadIdx.x / QUADS; i < item.count; i += COLUMNS) {
+        int at = (item.block * sum->pixels + item.at + i) * LANES + 4 * quad;
+        float4 v = load4(rows + 4 * quad);
+        for (int t = 0; t < sum->count; t++)
+            v = fma4(load4(rows + (1 + t) * LANES + 4 * quad), load4(region + terms[t].raw + at), v);
+        store4(region + sum->raw + at, v);
+    }
+}
+
+struct Dots {
+    int gradient;
+    int pixels;
+    int each;               // pixels of a slot
+    int parts;              // where the partial sums go, times the batch
+    int slots;
+    int lanes;
+    int count;              // of stored tensors, whose places follow; -1: not needed
+};
+
+// The sum of g, and of g times each stored tensor.
+extern "C" __global__ void AT_LEAST(4) dots(Pass pass, int first, int count) {
+    __shared__ float scratch[128];
+    Item item = ITEM(first);
+    const Dots* d = TABLE(Dots, item.what);
+    const int* raws = (const int*)(d + 1);
+    const float* region = region_of(pass);
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
+    int at = (item.block * d->pixels + item.at) * LANES + 4 * quad;
+    float4 g[MOST];
+    float4 total = zero4();
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS;
+        g[k] = i < item.count ? load4(region + d->gradient + at + i * LANES) : zero4();
+        total = add4(total, g[k]);
+    }
+    long long slot = (long long)d->parts * pass.batch +
+                     ((long long)blockIdx.y * d->slots + item.at / d->each) * (1 + d->count) * d->lanes;
+    float* to = pass.parts + slot + item.block * LANES + 4 * quad;
+    total = column_sum(total, scratch);
+    if (threadIdx.x < QUADS) store4(to, total);
+    for (int t = 0; t < d->count; t++) {
+        total = zero4();
+        if (raws[t] >= 0)
+            for (int k = 0; k < MOST; k++) {
+                int i = column + k * COLUMNS;
+                if (i < item.count) total = fma4(g[k], load4(region + raws[t] + at + i * LANES), total);
+            }
+        if (raws[t] >= 0) total = column_sum(total, scratch);
+        if (threadIdx.x < QUADS) store4(to + (1 + t) * d->lanes, total);
+    }
+}

@@ -1,0 +1,434 @@
+//! The backward pass as launches. A stage's steps are put in levels; whatever adds to one gradient buffer at one level is
+//! one item that gathers all contributions, so no two blocks of threads write to one place.
+
+use super::descriptors::UnitPlaces;
+use super::levels::{Effects, back_levels};
+use super::{Item, Maker, PIXEL, When, Work, over_lanes, over_pixels};
+use crate::engine::cuda::plan::STRIP;
+use crate::graph::plan::{
+    BackStep, Gradient, LANES, LaneFactor, Mixing, NormPart, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId,
+};
+use std::collections::BTreeMap;
+
+/// Kinds of contributions beside those of small steps.
+const TERM: i32 = 5;
+const STORED: i32 = 6;
+
+/// Pixels of an item that goes through a unit's taps.
+const TAPPED: usize = 128;
+
+/// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
+#[derive(Default)]
+struct Gathered {
+    pairs: Vec<[i32; 2]>,
+    work: Work,
+}
+
+impl Gathered {
+    fn add(&mut self, pair: [i32; 2], work: Work) {
+        self.pairs.push(pair);
+        self.work += work;
+    }
+}
+
+/// One level's work, by family; contributions by the buffer that they go to, in a fixed order.
+#[derive(Default)]
+struct Level {
+    seeds: Vec<Item>,
+    exports: Vec<Item>,
+    plain: Vec<Item>,
+    plain_shared: usize,
+    units: Vec<Item>,
+    unit_shared: usize,
+    readers: BTreeMap<ValueId, Gathered>,
+    contributions: BTreeMap<ValueId, Gathered>,
+    dots: Vec<Item>,
+}
+
+impl Maker<'_> {
+    pub(super) fn backward(&mut self) {
+        let wanted = self.agenda.wanted;
+        if wanted.w {
+            self.launch_flat("weights", "clear", 0, self.graph.parameters());
+        }
+        if wanted.p {
+            self.launch_flat("weights", "clear", 1, self.graph.slot_count().max(1));
+        }
+        self.parts = 0;
+        let agenda = self.agenda;
+        for stage in &agenda.backward {
+            let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
+            self.prepare(&steps);
+            let effects: Vec<Effects> = steps.iter().map(|step| Effects::of(self.cuda, step)).collect();
+            let levels = back_levels(self.cuda, &effects);
+            let (mut totals, mut weights) = (Vec::new(), Vec::new());
+            for level in 0..=levels.iter().copied().max().unwrap_or(0) {
+                let mut items = Level::default();
+                for (step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
+                    self.back_step(step, &mut items, &mut totals, &mut weights);
+                }
+                self.emit(items);
+            }
+            self.launch_once("norm", "add_totals", When::Always, &totals);
+            self.launch_once("weights", "add_weights", When::Always, &weights);
+            self.parts = 0;
+            self.beside = 0;
+        }
+        if wanted.p {
+            self.mixing_gradients();
+        }
+    }
+
+    /// A step as it is to be done: one that does not run this time but would be the first to write leaves zeros; none
+    /// where there is nothing to do.
+    fn as_it_runs(&self, step: &BackStep) -> Option<BackStep> {
+        let (plan, agenda) = (&self.cuda.plan, self.agenda);
+        let clear = |first: bool, value: ValueId| first.then_some(BackStep::Clear { value });
+        match step {
+            BackStep::SumTerm { sum, term, first } => {
+                let of = &plan.sums[*sum].terms[*term];
+                match agenda.sum_runs(plan, *sum) && agenda.live.term(plan, of) {
+                    true => Some(step.clone()),
+                    false => clear(*first, of.value),
+                }
+            }
+            BackStep::Step { step: forward, first } => {
+                let input = plan.inputs_of(*forward)[0];
+                match agenda.runs(plan, *forward) {
+                    true => Some(step.clone()),
+                    false => clear(*first, input),
+                }
+            }
+            step => Some(step.clone()),
+        }
+    }
+
+    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>, weights: &mut Vec<Item>) {
+        let plan = &self.cuda.plan;
+        match step {
+            BackStep::Seed => {
+                let raw = plan.values[plan.output].raw;
+                let border = self.border(raw, self.placement.gradients[plan.output], None);
+                items.seeds.push(Item { words: [border, 0, 0, 1], work: Work::default() });
+                self.begin(plan.output);
+            }
+            BackStep::Clear { value } => {
+                items.contributions.entry(*value).or_default();
+            }
+            BackStep::OwnSums { value } => {
+                let Some(norm) = plan.values[*value].norm else { unreachable!("only norms have sums of their own") };
+                let raw = plan.values[*value].raw;
+                self.dots(*value, raw, &[Some(raw)], self.cuda.tables.own_sums[norm], items, totals);
+            }
+            BackStep::Dots { sum } => {
+                let raws: Vec<Option<RawId>> =
+                    plan.sums[*sum].dots.iter().map(|&raw| self.dot_is_used(*sum, raw).then_some(raw)).collect();
+                let (value, output) = (plan.sums[*sum].value, plan.sums[*sum].output);
+                self.dots(value, output, &raws, self.cuda.tables.dots[*sum], items, totals);
+            }
+            BackStep::SumTerm { sum, term, .. } => {
+                let (value, term) = (plan.sums[*sum].value, plan.sums[*sum].terms[*term]);
+                let [kind, slot] = self.mixing(term.mixing);
+                let drop = term.drop.map_or(-1, |path| path as i32);
+                let at = self.put(&[self.gradient(value), kind, slot, drop]);
+                items.contributions.entry(term.value).or_default().add([TERM, at], Work::new(PIXEL, LANES));
+            }
+            BackStep::Norm { value, into, .. } => {
+                let at = self.stored(*value);
+                let work = self.stored_work(at);
+                items.contributions.entry(*into).or_default().add([STORED, at], work);
+            }
+            BackStep::Step { step, .. } => self.back_of(*step, items, weights),
+            BackStep::Recompute { .. } => unreachable!("every tensor is kept"),
+            BackStep::Export => {
+                if let Some(value) = self.cuda.plain[plan.input] {
+                    let raw = &plan.raws[plan.input];
+                    let (blocks, pixels) = (raw.layout.blocks(), raw.pixels());
+                    let border = self.border(plan.input, self.placement.gradients[value], None);
+                    items.exports.extend(over_pixels(border, blocks, pixels, STRIP, Work::new(2 * PIXEL, 0)));
+                }
+            }
+        }
+    }
+
+    /// Whether anything is made of Σ g·y of a sum and one of its tensors.
+    fn dot_is_used(&self, sum: SumId, raw: RawId) -> bool {
+        let (plan, agenda) = (&self.cuda.plan, self.agenda);
+        let for_slot = agenda.wanted.p && plan.dot_feeds_slot(sum, raw);
+        let for_norm = plan.dot_feeds_norm(sum, raw) && (agenda.needs[raw] || agenda.wanted.w);
+        agenda.live.raw(plan, raw) && (for_slot || for_norm)
+    }
+
+    /// Σ g and Σ g·y of a gradient buffer and some tensors.
+    fn dots(
+        &mut self,
+        value: ValueId,
+        like: RawId,
+        raws: &[Option<RawId>],
+        at: usize,
+        items: &mut Level,
+        totals: &mut Vec<Item>,
+    ) {
+        let raw = &self.cuda.plan.raws[like];
+        let (pixels, lanes) = (raw.pixels(), raw.layout.len());
+        let (slots, len) = (pixels.div_ceil(STRIP), (1 + raws.len()) * lanes);
+        let parts = self.set_aside(slots * len);
+        let head = [self.gradient(value) as usize, pixels, STRIP, parts, slots, lanes, raws.len()];
+        let mut words = head.map(|number| number as i32).to_vec();
+        words.extend(raws.iter().map(|raw| raw.map_or(-1, |raw| self.placement.raws[raw] as i32)));
+        let descriptor = self.put(&words);
+        let used = 1 + raws.iter().flatten().count();
+        items.dots.extend(over_pixels(
+            descriptor,
+            lanes / LANES,
+            pixels,
+            STRIP,
+            Work::new(PIXEL * used, 2 * LANES * used),
+        ));
+        let descriptor = self.put(&[parts, slots, len, at].map(|number| number as i32));
+        totals.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
+    }
+
+    fn back_of(&mut self, step: StepId, items: &mut Level, weights: &mut Vec<Item>) {
+        let plan = &self.cuda.plan;
+        let (input, value) = (plan.inputs_of(step)[0], plan.value_made_by(step));
+        let needed = self.agenda.needs_value(plan, input);
+        let output = &plan.raws[plan.output_of(step)];
+        if let PlanStep::Unit(unit) = &plan.steps[step] {
+            if needed || self.agenda.wanted.w {
+                self.back_of_unit(*unit, needed.then_some(input), items, weights);
+            }
+            return;
+        }
+        if !needed {
+            return;
+        }
+        let out = self.set_beside(output.len()) as i32;
+        let stored = self.stored(value);
+        let terms = self.table[stored as usize + 2] as usize;
+        let plain = self.put(&[out, output.pixels() as i32, stored]);
+        let mut work = self.stored_work(stored);
+        work += Work::new(PIXEL, 0);
+        items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
+        items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
+        let small = self.small(step, out, true);
+        let kind = self.table[small as usize];
+        // A maximum is looked for again in every window that a pixel is in.
+        let work = match &plan.steps[step] {
+            PlanStep::Pool(id) if kind == 0 => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(4)),
+            PlanStep::Pool(id) => Work::new(PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
+            _ => Work::new(PIXEL, LANES),
+        };
+        items.contributions.entry(input).or_default().add([kind, small], work);
+    }
+
+    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, weights: &mut Vec<Item>) {
+        let unit = &self.cuda.plan.units[id];
+        let (strips, packing) = (self.cuda.strips[id], self.cuda.tables.packing[id]);
+        let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
+        let blocks = if unit.depthwise.is_some() { inputs } else { outputs };
+        let plane = self.set_beside(blocks * unit.geometry.output.0 * unit.geometry.output.1 * LANES);
+        let len = packing.gradient_len();
+        let parts = self.agenda.wanted.w.then(|| self.set_aside(strips.count * len));
+        let stored = self.stored(unit.value);
+        let terms = self.table[stored as usize + 2] as usize;
+        let descriptor = self.unit(id, UnitPlaces { plane, weights: parts, stored, measured: None });
+        // One strip an item, and a place of its own for its weight gradients.
+        for strip in 0..strips.count {
+            let rows = strips.rows.min(unit.geometry.output.0 - strip * strips.rows);
+            let pixels = rows * unit.geometry.output.1;
+            let mut work = self.stored_work(stored).times(pixels * outputs);
+            let fused = self.is_fused(id);
+            let products = 2 * LANES * LANES * inputs * outputs * pixels;
+            work += Work::new(PIXEL * blocks * pixels, if fused { products } else { 0 });
+            if parts.is_some() {
+                // The input again, the depthwise part again, and the weights' products.
+                let forward = self.strip_work(id, rows);
+                let again = if fused { forward.flops - products as u64 } else { 0 };
+                let input = forward.bytes - (PIXEL * pixels * outputs) as u64;
+                work += Work { bytes: input + (size_of::<f32>() * len) as u64, flops: forward.flops + again };
+            }
+            let at = strip as i32;
+            items.units.push(Item { words: [descriptor, at, at, 1], work });
+        }
+        let most = strips.pixels * LANES;
+        let shared = (terms + 2) * LANES + (outputs + 2) * most + 16 * LANES * LANES + strips.tile;
+        items.unit_shared = items.unit_shared.max(shared);
+        if let Some(parts) = parts {
+            let (dense, bias) = (self.cuda.dense_at() + packing.dense, self.cuda.bias_at() + packing.bias);
+            let words =
+                [parts, strips.count, len, packing.depthwise, packing.depthwise_len, dense, packing.dense_len, bias];
+            let descriptor = self.put(&words.map(|number| number as i32));
+            for at in (0..len).step_by(STRIP) {
+                let bytes = size_of::<f32>() * STRIP.min(len - at) * strips.count;
+                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
+            }
+        }
+        if let Some(input) = input {
+            let classes = self.classes(id);
+            let taps = unit.geometry.taps.len().div_ceil(unit.geometry.stride.0 * unit.geometry.stride.1);
+            let planes = if unit.depthwise.is_some() { 1 } else { outputs };
+            let products = if unit.depthwise.is_some() { LANES } else { LANES * LANES * outputs };
+            let activated = usize::from(self.cuda.plan.views[unit.input].activation.is_some());
+            let work = Work::new(PIXEL * (planes + activated), 2 * taps * products);
+            items.readers.entry(input).or_default().add([descriptor, classes], work);
+        }
+    }
+
+    /// What a quarter of a stored gradient's quads takes: a pixel of a block.
+    fn stored_work(&self, stored: i32) -> Work {
+        let [norm, terms] = [1, 2].map(|word| self.table[stored as usize + word]);
+        let planes = terms as usize + usize::from(norm >= 0);
+        Work::new(PIXEL * planes, 2 * LANES * planes)
+    }
+
+    /// By class of input pixels: where its taps begin, and how many they are.
+    fn classes(&mut self, id: UnitId) -> i32 {
+        let geometry = &self.cuda.plan.units[id].geometry;
+        let halo = (geometry.halo.0 as i32, geometry.halo.1 as i32);
+        let mut heads = Vec::new();
+        for class in &geometry.backward {
+            let taps: Vec<i32> = class
+                .iter()
+                .flat_map(|tap| [tap.tap as i32, tap.row as i32 - halo.0, tap.column as i32 - halo.1])
+                .collect();
+            heads.extend([self.put(&taps), class.len() as i32]);
+        }
+        self.put(&heads)
+    }
+
+    /// Marks a gradient as written to, and those of the parts of a concatenation with it.
+    fn begin(&mut self, value: ValueId) {
+        self.begun[value] = true;
+        let of = &self.cuda.plan.values[value];
+        if of.norm.is_none() {
+            for part in self.cuda.parts[of.raw].clone() {
+                if let Some(part) = self.cuda.plain[part] {
+                    self.begin(part);
+                }
+            }
+        }
+    }
+
+    /// The launches of one level.
+    fn emit(&mut self, items: Level) {
+        let Level { seeds, exports, plain, plain_shared, units, unit_shared, readers, contributions, dots } = items;
+        self.launch("border", "seed", When::Always, &seeds, 0);
+        self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
+        self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
+        let mut through = Vec::new();
+        for (value, Gathered { pairs: readers, work }) in readers {
+            let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
+            let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
+            let begin = i32::from(!self.begun[value]);
+            self.begin(value);
+            let sizes = [blocks, height, width].map(|size| size as i32);
+            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, readers.len() as i32];
+            let target = self.put(&[&head[..], readers.as_flattened()].concat());
+            let rows = (TAPPED / width).clamp(1, height);
+            for block in 0..blocks {
+                for at in (0..height).step_by(rows) {
+                    let count = rows.min(height - at);
+                    let mut work = work;
+                    work += Work::new(PIXEL * (2 - begin as usize), 0);
+                    let words = [target, at as i32, block as i32, count as i32];
+                    through.push(Item { words, work: work.times(count * width) });
+                }
+            }
+        }
+        self.launch("unit", "unit_input", When::Always, &through, 0);
+        let mut added = Vec::new();
+        for (value, Gathered { pairs: contributions, mut work }) in contributions {
+            let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
+            let (blocks, pixels) = (raw.layout.blocks(), raw.pixels());
+            let begin = i32::from(contributions.is_empty() || !self.begun[value]);
+            self.begin(value);
+            let head = [self.gradient(value), pixels as i32, begin, contributions.len() as i32];
+            let buffer = self.put(&[&head[..], contributions.as_flattened()].concat());
+            work += Work::new(PIXEL * (2 - begin as usize), 0);
+            added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
+        }
+        self.launch("small", "contribute", When::Always, &added, 0);
+        self.launch("sum", "dots", When::Always, &dots, 0);
+        self.launch("border", "export_images", When::Always, &exports, 0);
+    }
+
+    /// Backward coefficients of the norms that a stage's steps go through.
+    fn prepare(&mut self, steps: &[BackStep]) {
+        let mut items = Vec::new();
+        for step in steps {
+            let plan = &self.cuda.plan;
+            let value = match step {
+                BackStep::Step { step, .. } => plan.value_made_by(*step),
+                BackStep::Norm { value, .. } => *value,
+                _ => continue,
+            };
+            let Some(id) = plan.values[value].norm else { continue };
+            let norm = &plan.norms[id];
+            let raw = &plan.raws[norm.raw];
+            let lanes = raw.layout.len();
+            let mut terms = Vec::new();
+            match &plan.values[value].gradient {
+                Gradient::Buffer => {
+                    let at = self.cuda.tables.own_sums[id];
+                    terms.extend([at as i32, (at + lanes) as i32, 0, 0]);
+                }
+                Gradient::Terms(all) => {
+                    for term in all {
+                        let output = plan.sums[term.sum].output;
+                        let live = &self.agenda.live;
+                        if live.mixing(plan, term.mixing) && live.raw(plan, output) {
+                            let [kind, slot] = self.mixing(term.mixing);
+                            let g = self.cuda.tables.dots[term.sum] as i32;
+                            terms.extend([g, self.dot_at(term.sum, norm.raw) as i32, kind, slot]);
+                        }
+                    }
+                }
+            }
+            let affine = self.affine(id);
+            let has = norm.parts.iter().flatten().any(|NormPart { affine, .. }| affine.is_some());
+            let weights = i32::from(self.agenda.wanted.w && has);
+            let head =
+                [self.cuda.tables.norms[id] as i32, raw.pixels() as i32, affine, weights, (terms.len() / 4) as i32];
+            let back = self.put(&[&head[..], &terms].concat());
+            items.extend(over_lanes(back, lanes, Work::default()));
+        }
+        self.launch_once("norm", "prepare_norm", When::Always, &items);
+    }
+
+    /// Gradients of the mixing weights, from the sums over the batch.
+    fn mixing_gradients(&mut self) {
+        let plan = &self.cuda.plan;
+        let mut runs: BTreeMap<u32, Vec<[i32; 5]>> = BTreeMap::new();
+        for (id, sum) in plan.sums.pairs().filter(|(id, _)| self.agenda.sum_runs(plan, *id)) {
+            let lanes = plan.raws[sum.output].layout.len() as i32;
+            for term in sum.terms.iter().filter(|term| self.agenda.live.term(plan, term)) {
+                if term.mixing == Mixing::One {
+                    continue;
+                }
+                let g = self.cuda.tables.dots[id] as i32;
+                let gy = self.dot_at(id, plan.values[term.value].raw) as i32;
+                let norm = self.norm_of(term.value);
+                match term.mixing {
+                    Mixing::One => {}
+                    Mixing::Slot(slot) => runs.entry(slot.0).or_default().push([g, gy, norm, 0, lanes]),
+                    Mixing::Lanes(factors) => {
+                        for (lane, factor) in plan.lane_factors[factors].iter().enumerate() {
+                            if let LaneFactor::Slot(slot) = factor
+                                && self.agenda.live.slot(*slot)
+                            {
+                                runs.entry(slot.0).or_default().push([g, gy, norm, lane as i32, 1]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let slots: Vec<i32> = runs
+            .into_iter()
+            .map(|(slot, runs)| self.put(&[&[slot as i32, runs.len() as i32], runs.as_flattened()].concat()))
+            .collect();
+        let first = self.put(&slots);
+        self.launch_flat("norm", "mixing_gradients", first, slots.len());
+    }
+}

@@ -1,0 +1,259 @@
+//! Programs: a pass as a list of launches, and the table of descriptors that they read.
+//!
+//! A program is made once for each mask and choice of gradients. It knows nothing of the batch's size: what a launch
+//! does is listed for one image, and a launch runs over all of them.
+
+mod backward;
+mod descriptors;
+mod forward;
+mod levels;
+
+use super::plan::{CudaPlan, THREADS};
+use crate::engine::Wanted;
+use crate::engine::cpu::pass::agenda::Agenda;
+use crate::graph::Graph;
+use crate::graph::plan::{Id, LANES, Placement, RawId, Table, ValueId};
+use std::collections::{HashMap, HashSet};
+
+/// When a launch belongs to a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Always,
+    /// With statistics of the batch.
+    Batch,
+    /// With running statistics.
+    Running,
+}
+
+/// What a launch takes for an image: bytes from and to memory, and operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    pub bytes: u64,
+    pub flops: u64,
+}
+
+impl Work {
+    pub fn new(bytes: usize, flops: usize) -> Self {
+        Self { bytes: bytes as u64, flops: flops as u64 }
+    }
+
+    pub fn times(self, count: usize) -> Self {
+        Self { bytes: self.bytes * count as u64, flops: self.flops * count as u64 }
+    }
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.flops += other.flops;
+    }
+}
+
+/// Bytes of a pixel of one block.
+const PIXEL: usize = LANES * size_of::<f32>();
+
+/// One launch.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub file: &'static str,
+    pub kernel: &'static str,
+    pub when: When,
+    /// The kernel's integers: usually where its items begin in the table, and how many they are.
+    pub first: i32,
+    pub count: i32,
+    /// Blocks, for each image or at all.
+    pub blocks: u32,
+    pub each_image: bool,
+    /// Floats of dynamic shared memory.
+    pub shared: usize,
+    pub work: Work,
+}
+
+/// A pass ready to run.
+pub(super) struct Program {
+    pub agenda: Agenda,
+    pub table: Vec<i32>,
+    pub forward: Vec<Step>,
+    pub backward: Vec<Step>,
+    /// Floats of an image's region, with what the backward pass keeps beside the plan's buffers.
+    pub region: usize,
+    /// Partial sums, in floats per image.
+    pub parts: usize,
+    /// The noises that are drawn, each with its floats per image, one after another.
+    pub noises: Vec<(usize, usize)>,
+}
+
+/// An item of a launch.
+#[derive(Clone, Copy)]
+struct Item {
+    /// Its descriptor, which part of it, the block of lanes, how much.
+    words: [i32; 4],
+    work: Work,
+}
+
+/// A program that is being made.
+struct Maker<'a> {
+    cuda: &'a CudaPlan,
+    graph: &'a Graph,
+    agenda: &'a Agenda,
+    placement: &'a Placement,
+    table: Vec<i32>,
+    steps: Vec<Step>,
+    /// Partial sums of the stage at work, and of the largest one.
+    parts: usize,
+    most_parts: usize,
+    /// How much of them outlasts a stage, and whose.
+    kept: usize,
+    lasting: HashSet<RawId>,
+    /// Floats beside the plan's buffers, likewise.
+    beside: usize,
+    most_beside: usize,
+    noises: Vec<(usize, usize)>,
+    noise_len: usize,
+    affine: HashMap<crate::graph::plan::NormId, i32>,
+    lanes: HashMap<crate::graph::plan::FactorsId, i32>,
+    /// By value: whether its gradient has been written to.
+    begun: Table<ValueId, bool>,
+    /// By raw tensor: where its partial sums for statistics are in this stage.
+    measured: HashMap<RawId, Measured>,
+}
+
+/// Partial sums of one tensor.
+#[derive(Clone, Copy)]
+struct Measured {
+    parts: usize,
+    slots: usize,
+    /// Pixels of a slot.
+    each: usize,
+}
+
+impl Program {
+    pub fn new(cuda: &CudaPlan, graph: &Graph, active: Option<&[bool]>, wanted: Wanted) -> Self {
+        let plan = &cuda.plan;
+        let agenda = Agenda::new(plan, graph, &plan.backward, active, wanted);
+        let placement = if wanted.any() { &cuda.training } else { &cuda.inference };
+        let mut maker = Maker {
+            cuda,
+            graph,
+            agenda: &agenda,
+            placement,
+            // No descriptor is at 0.
+            table: vec![0; 4],
+            steps: Vec::new(),
+            parts: 0,
+            most_parts: 0,
+            kept: 0,
+            lasting: HashSet::new(),
+            beside: 0,
+            most_beside: 0,
+            noises: Vec::new(),
+            noise_len: 0,
+            affine: HashMap::new(),
+            lanes: HashMap::new(),
+            begun: plan.values.beside(false),
+            measured: HashMap::new(),
+        };
+        maker.forward();
+        let forward = std::mem::take(&mut maker.steps);
+        if wanted.any() {
+            maker.backward();
+        }
+        let Maker { table, steps: backward, most_parts, most_beside, noises, .. } = maker;
+        let region = placement.len + most_beside;
+        Self { agenda, table, forward, backward, region, parts: most_parts, noises }
+    }
+}
+
+impl Maker<'_> {
+    fn put(&mut self, words: &[i32]) -> i32 {
+        let at = self.table.len();
+        self.table.extend(words);
+        at as i32
+    }
+
+    /// Sets places aside for partial sums, so many floats per image.
+    fn set_aside(&mut self, floats: usize) -> usize {
+        let at = self.parts;
+        self.parts += floats;
+        self.most_parts = self.most_parts.max(self.parts);
+        at
+    }
+
+    /// Sets a place aside in the image's region, behind the plan's buffers.
+    fn set_beside(&mut self, floats: usize) -> usize {
+        let at = self.placement.len + self.beside;
+        self.beside += floats;
+        self.most_beside = self.most_beside.max(self.beside);
+        at
+    }
+
+    fn end_stage(&mut self) {
+        self.parts = self.kept;
+        let lasting = &self.lasting;
+        self.measured.retain(|raw, _| lasting.contains(raw));
+    }
+
+    /// A launch over items for each image; none where there are none.
+    fn launch(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item], shared: usize) {
+        self.launch_items(file, kernel, when, items, shared, true);
+    }
+
+    /// A launch over items, once for the whole batch.
+    fn launch_once(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item]) {
+        self.launch_items(file, kernel, when, items, 0, false);
+    }
+
+    fn launch_items(
+        &mut self,
+        file: &'static str,
+        kernel: &'static str,
+        when: When,
+        items: &[Item],
+        shared: usize,
+        each_image: bool,
+    ) {
+        if items.is_empty() {
+            return;
+        }
+        let words: Vec<[i32; 4]> = items.iter().map(|item| item.words).collect();
+        let first = self.put(words.as_flattened());
+        let count = items.len() as i32;
+        let mut work = Work::default();
+        items.iter().for_each(|item| work += item.work);
+        self.steps.push(Step { file, kernel, when, first, count, blocks: count as u32, each_image, shared, work });
+    }
+
+    /// A launch of one thread for each of `count` numbers.
+    fn launch_flat(&mut self, file: &'static str, kernel: &'static str, first: i32, count: usize) {
+        if count > 0 {
+            let blocks = count.div_ceil(THREADS) as u32;
+            let (when, count, work) = (When::Always, count as i32, Work::default());
+            self.steps.push(Step { file, kernel, when, first, count, blocks, each_image: false, shared: 0, work });
+        }
+    }
+}
+
+/// Items over the pixels of every block, `each` pixels an item; `work`: a pixel's.
+fn over_pixels(descriptor: i32, blocks: usize, pixels: usize, each: usize, work: Work) -> impl Iterator<Item = Item> {
+    (0..blocks).flat_map(move |block| {
+        (0..pixels).step_by(each).map(move |at| {
+            let count = each.min(pixels - at);
+            Item { words: [descriptor, at as i32, block as i32, count as i32], work: work.times(count) }
+        })
+    })
+}
+
+/// Items over all blocks of so many lanes; `work`: a block's.
+fn over_lanes(descriptor: i32, lanes: usize, work: Work) -> impl Iterator<Item = Item> {
+    (0..lanes / LANES).map(move |block| Item { words: [descriptor, 0, block as i32, 0], work })
+}
+
+/// An optional index as a word.
+fn word(at: Option<usize>) -> i32 {
+    at.map_or(-1, |at| at as i32)
+}
+
+/// An index as a number.
+fn number(id: impl Id) -> usize {
+    id.index()
+}

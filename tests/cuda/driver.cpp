@@ -1,0 +1,75 @@
+// NVIDIA's driver library, as much of it as candlewick calls, with one GPU whose kernels run behind the shim. After
+// SHIM_FAILS_AFTER launches (an environment variable) the device is lost.
+#include "kernels.cpp"
+
+#include <string>
+
+#define DRIVER extern "C" __attribute__((visibility("default"))) int
+
+static const int NO_DEVICE = 101, NO_MEMORY = 2, NOT_FOUND = 500, LOST = 719, INVALID = 1;
+static const size_t ROOM = size_t(1) << 30;
+static size_t taken;
+static long launches;
+
+DRIVER cuInit(unsigned) { return 0; }
+DRIVER cuDriverGetVersion(int* version) { return *version = 12040, 0; }
+DRIVER cuDeviceGetCount(int* count) { return *count = 1, 0; }
+DRIVER cuDeviceGet(int* device, int number) { return *device = number, number ? NO_DEVICE : 0; }
+DRIVER cuDeviceGetName(char* name, int most, int) { return std::snprintf(name, most, "Shim"), 0; }
+DRIVER cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = ROOM, 0; }
+DRIVER cuDeviceGetAttribute(int* value, int which, int) { return *value = which == 75 ? 9 : 0, 0; }
+DRIVER cuDevicePrimaryCtxRetain(void** context, int) { return *context = &taken, 0; }
+DRIVER cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+DRIVER cuCtxSetCurrent(void* context) { return context == &taken ? 0 : INVALID; }
+DRIVER cuStreamCreate(void** stream, unsigned) { return *stream = &launches, 0; }
+DRIVER cuStreamSynchronize(void* stream) { return stream == &launches ? 0 : INVALID; }
+DRIVER cuMemGetInfo_v2(size_t* free, size_t* total) { return *free = ROOM - taken, *total = ROOM, 0; }
+
+// The length of an allocation lies before it.
+DRIVER cuMemAlloc_v2(unsigned long long* at, size_t bytes) {
+    if (taken + bytes > ROOM) return NO_MEMORY;
+    char* block = (char*)std::aligned_alloc(256, (bytes + 511) / 256 * 256);
+    *(size_t*)block = bytes;
+    std::memset(block + 256, 0xff, bytes);
+    taken += bytes;
+    return *at = (unsigned long long)(block + 256), 0;
+}
+
+DRIVER cuMemFree_v2(unsigned long long at) {
+    char* block = (char*)at - 256;
+    taken -= *(size_t*)block;
+    return std::free(block), 0;
+}
+
+DRIVER cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void*) {
+    return std::memcpy((void*)to, from, bytes), 0;
+}
+
+DRIVER cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, void*) {
+    return std::memcpy(to, (void*)from, bytes), 0;
+}
+
+// A module is its text, a function the name of one of its kernels.
+DRIVER cuModuleLoadData(void** module, const void* text) { return *module = new std::string((const char*)text), 0; }
+
+DRIVER cuModuleGetFunction(void** function, void* module, const char* name) {
+    bool found = ((std::string*)module)->find(std::string(".entry ") + name + "(") != std::string::npos;
+    return *function = found ? new std::string(name) : nullptr, found ? 0 : NOT_FOUND;
+}
+
+DRIVER cuFuncSetAttribute(void*, int, int) { return 0; }
+
+DRIVER cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
+                      unsigned shared, void*, void** arguments, void**) {
+    const char* limit = std::getenv("SHIM_FAILS_AFTER");
+    if (limit && ++launches > std::atol(limit)) return LOST;
+    const char* failure = shim_launch(((std::string*)function)->c_str(), x, y, z, threads, shared, arguments, 0);
+    if (failure) std::fprintf(stderr, "shim: %s: %s\n", ((std::string*)function)->c_str(), failure);
+    return failure ? LOST : 0;
+}
+
+DRIVER cuGetErrorString(int error, const char** text) {
+    return *text = error == LOST ? "unspecified launch failure" : "another error", 0;
+}
+
+DRIVER cuGetErrorName(int, const char** text) { return *text = "CUDA_ERROR", 0; }

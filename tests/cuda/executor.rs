@@ -1,0 +1,15 @@
+//! The executor that these tests hold against the exact one.
+
+use crate::shim::Shim;
+use candlewick::Result;
+use candlewick::engine::Engine;
+use candlewick::graph::Graph;
+use std::sync::Arc;
+
+/// Whether it trains within a limit on memory.
+pub const LIMITS_MEMORY: bool = false;
+
+pub fn compile(graph: &Arc<Graph>) -> Result<Engine> {
+    let shim = Shim::new(0).expect("there is a C++ compiler: cuda tests begin with `shim::is_there`");
+    Engine::compile_on(graph.clone(), Arc::new(shim))
+}

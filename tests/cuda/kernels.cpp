@@ -1,0 +1,32 @@
+// All kernels behind the shim, by name.
+#include "shim.h"
+
+#include "border.cu"
+#include "norm.cu"
+#include "small.cu"
+#include "sum.cu"
+#include "unit.cu"
+#include "weights.cu"
+
+#define KERNEL(name) {#name, [](void** a) { name(*(Pass*)a[0], *(int*)a[1], *(int*)a[2]); }}
+
+static const struct {
+    const char* name;
+    void (*run)(void**);
+} KERNELS[] = {
+    KERNEL(import_images), KERNEL(export_images),  KERNEL(read_output),      KERNEL(seed),
+    KERNEL(statistics),    KERNEL(moments),        KERNEL(add_totals),       KERNEL(prepare_norm),
+    KERNEL(dots),          KERNEL(sum_forward),    KERNEL(mixing_gradients), KERNEL(unit_forward),
+    KERNEL(unit_gradient), KERNEL(unit_input),     KERNEL(small_forward),    KERNEL(contribute),
+    KERNEL(pack),          KERNEL(plain_gradient), KERNEL(clear),            KERNEL(add_weights),
+};
+
+// Runs a kernel and returns what was wrong, or null.
+extern "C" __attribute__((visibility("default"))) const char* shim_launch(const char* name, unsigned x, unsigned y,
+                                                                          unsigned z, unsigned threads, unsigned shared,
+                                                                          void** arguments, unsigned order) {
+    for (auto& kernel : KERNELS)
+        if (!std::strcmp(kernel.name, name))
+            return shim::launch(kernel.run, arguments, {x, y, z}, threads, shared, order);
+    return "there is no such kernel";
+}

@@ -1,0 +1,25 @@
+//! GPUs, without one: the kernels' sources compiled by the C++ compiler and driven by the same programs as NVIDIA's
+//! driver. Every primitive and every fusion against the exact executor, with shared memory full of NaN, guards around
+//! every buffer, and threads in several orders.
+
+#[path = "../engine/check.rs"]
+mod check;
+#[cfg(all(feature = "gpu", not(feature = "cuda"), target_os = "linux"))]
+mod command;
+#[path = "../engine/compare.rs"]
+mod compare;
+mod executor;
+#[path = "../engine/gradients.rs"]
+mod gradients;
+mod networks;
+mod ptx;
+mod random_graphs;
+mod shim;
+
+#[cfg(all(feature = "gpu", not(feature = "cuda"), target_os = "linux"))]
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/noise.rs"]
+mod noise;
+#[path = "../support/require.rs"]
+mod require;
