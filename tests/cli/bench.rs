@@ -233,8 +233,8 @@ fn a_step_on_a_gpu_is_predicted_without_one() {
             let sum: f64 = kernels.iter().map(|line| number(line, field)).sum();
             assert!(number(all, field) > 0.0 && (sum / number(all, field) - 1.0).abs() < 1e-3, "{field}: {all}");
         }
-        // A launch takes three microseconds at least.
-        assert!(number(all, "seconds") > 2.9e-6 * number(all, "launches"), "{all}");
+        // A launch takes a microsecond at least.
+        assert!(number(all, "seconds") > 0.99e-6 * number(all, "launches"), "{all}");
     }
     bench(&["step", "--predict"]).shows(2, &["--predict is about GPUs", "--device cuda"]);
 }

@@ -59,13 +59,49 @@ DRIVER cuModuleGetFunction(void** function, void* module, const char* name) {
 
 DRIVER cuFuncSetAttribute(void*, int, int) { return 0; }
 
-DRIVER cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
-                      unsigned shared, void*, void** arguments, void**) {
+// A launch as it was recorded: the arguments' bytes, in words.
+struct Recorded {
+    std::string kernel;
+    unsigned x, y, z, threads, shared;
+    std::vector<unsigned long long> pass;
+    int first, count;
+};
+static std::vector<Recorded>* recording;
+
+static int run(const char* kernel, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned shared,
+               void** arguments) {
     const char* limit = std::getenv("SHIM_FAILS_AFTER");
     if (limit && ++launches > std::atol(limit)) return LOST;
-    const char* failure = shim_launch(((std::string*)function)->c_str(), x, y, z, threads, shared, arguments, 0);
-    if (failure) std::fprintf(stderr, "shim: %s: %s\n", ((std::string*)function)->c_str(), failure);
+    const char* failure = shim_launch(kernel, x, y, z, threads, shared, arguments, 0);
+    if (failure) std::fprintf(stderr, "shim: %s: %s\n", kernel, failure);
     return failure ? LOST : 0;
+}
+
+DRIVER cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned,
+                      unsigned shared, void*, void** arguments, void**) {
+    const std::string& kernel = *(std::string*)function;
+    if (!recording) return run(kernel.c_str(), x, y, z, threads, shared, arguments);
+    std::vector<unsigned long long> pass((sizeof(Pass) + 7) / 8);
+    std::memcpy(pass.data(), arguments[0], sizeof(Pass));
+    recording->push_back({kernel, x, y, z, threads, shared, pass, *(int*)arguments[1], *(int*)arguments[2]});
+    return 0;
+}
+
+DRIVER cuStreamBeginCapture_v2(void*, int) { return recording = new std::vector<Recorded>, 0; }
+DRIVER cuStreamEndCapture(void*, void** graph) { return *graph = recording, recording = nullptr, 0; }
+DRIVER cuGraphInstantiateWithFlags(void** ready, void* graph, unsigned long long) {
+    return *ready = new std::vector<Recorded>(*(std::vector<Recorded>*)graph), 0;
+}
+DRIVER cuGraphDestroy(void* graph) { return delete (std::vector<Recorded>*)graph, 0; }
+DRIVER cuGraphExecDestroy(void* graph) { return delete (std::vector<Recorded>*)graph, 0; }
+
+DRIVER cuGraphLaunch(void* graph, void*) {
+    for (Recorded& r : *(std::vector<Recorded>*)graph) {
+        void* arguments[] = {r.pass.data(), &r.first, &r.count};
+        int code = run(r.kernel.c_str(), r.x, r.y, r.z, r.threads, r.shared, arguments);
+        if (code) return code;
+    }
+    return 0;
 }
 
 DRIVER cuGetErrorString(int error, const char** text) {

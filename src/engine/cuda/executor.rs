@@ -15,6 +15,7 @@ use crate::engine::executor::{
 use crate::graph::Graph;
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Device, Tensor};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A plan on a GPU, with its programs and its memory. Clones share everything.
@@ -35,6 +36,8 @@ struct Shared {
 
 /// A program, its table on the GPU.
 struct Loaded {
+    /// No two programs of a process have the same.
+    number: u64,
     active: Option<Vec<bool>>,
     program: Program,
     table: Buffer,
@@ -104,7 +107,9 @@ impl Shared {
             }
             let program = Program::new(&self.cuda, &self.graph, active, wanted);
             let table = Buffer::of(&self.launcher, &program.table)?;
-            programs.push(Arc::new(Loaded { active: active.map(<[bool]>::to_vec), program, table }));
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            programs.push(Arc::new(Loaded { number, active: active.map(<[bool]>::to_vec), program, table }));
         }
         Ok(programs[programs.len() - 1].clone())
     }
@@ -126,33 +131,36 @@ impl Shared {
         }
     }
 
-    fn run(&self, steps: &[Step], arguments: &PassArguments) -> Result<()> {
+    /// Runs launches. `key`: the number of the program that they belong to, and which of its lists they are.
+    fn run(&self, key: (u64, u8), steps: &[Step], arguments: &PassArguments) -> Result<()> {
+        interrupt::check()?;
         let batch_norms = arguments.batch_norms != 0;
-        for step in steps {
-            let runs = match step.when {
-                When::Always => true,
-                When::Batch => batch_norms,
-                When::Running => !batch_norms,
-            };
-            if !runs {
-                continue;
-            }
-            interrupt::check()?;
-            let images = if step.each_image { arguments.batch as u32 } else { 1 };
-            let (first, count) = (step.first.to_ne_bytes(), step.count.to_ne_bytes());
-            let launch = Launch {
+        let runs = |step: &&Step| match step.when {
+            When::Always => true,
+            When::Batch => batch_norms,
+            When::Running => !batch_norms,
+        };
+        let steps: Vec<&Step> = steps.iter().filter(runs).collect();
+        let numbers: Vec<[[u8; 4]; 2]> =
+            steps.iter().map(|step| [step.first, step.count].map(i32::to_ne_bytes)).collect();
+        let pass = bytemuck::bytes_of(arguments);
+        let words: Vec<[&[u8]; 3]> = numbers.iter().map(|[first, count]| [pass, &first[..], &count[..]]).collect();
+        let launches: Vec<Launch<'_>> = steps
+            .iter()
+            .zip(&words)
+            .map(|(step, words)| Launch {
                 file: step.file,
                 kernel: step.kernel,
-                grid: [step.blocks, images, 1],
+                grid: [step.blocks, if step.each_image { arguments.batch as u32 } else { 1 }, 1],
                 threads: THREADS as u32,
                 shared: (step.shared * size_of::<f32>()) as u32,
-                arguments: &[bytemuck::bytes_of(arguments), &first, &count],
-            };
-            // SAFETY: the program keeps every place within the buffers, which were made large enough for it and the
-            // batch.
-            unsafe { self.launcher.launch(&launch)? };
-        }
-        Ok(())
+                arguments: words,
+            })
+            .collect();
+        let key = [&key.0.to_ne_bytes()[..], &[key.1], pass].concat();
+        // SAFETY: the program keeps every place within the buffers, which were made large enough for it and the batch.
+        // The key holds the program and all addresses.
+        unsafe { self.launcher.launch_all(&key, &launches) }
     }
 
     fn arguments(&self, memory: &PassMemory, loaded: &Loaded, mode: Mode, batch: usize, drops: bool) -> PassArguments {
@@ -212,10 +220,10 @@ impl Shared {
         // A tensor's values never change, so its id says what the GPU holds already.
         if memory.resident != Some(inputs.w.id()) {
             send(memory, Use::Weights, inputs.w)?;
-            self.pack(&arguments)?;
+            self.pack(loaded.number, &arguments)?;
             memory.resident = Some(inputs.w.id());
         }
-        self.run(&loaded.program.forward, &arguments)?;
+        self.run((loaded.number, 0), &loaded.program.forward, &arguments)?;
         let mut output = vec![0.0; batch * size.output];
         memory.buffer(Use::Output).read(&mut output)?;
         if pass.mode == Mode::Training {
@@ -228,7 +236,7 @@ impl Shared {
     }
 
     /// Weights into the kernels' order.
-    fn pack(&self, arguments: &PassArguments) -> Result<()> {
+    fn pack(&self, number: u64, arguments: &PassArguments) -> Result<()> {
         let count = self.cuda.packing.len();
         let pack = Step {
             file: "weights",
@@ -241,7 +249,7 @@ impl Shared {
             shared: 0,
             work: Work::default(),
         };
-        self.run(if count == 0 { &[] } else { std::slice::from_ref(&pack) }, arguments)
+        self.run((number, 2), if count == 0 { &[] } else { std::slice::from_ref(&pack) }, arguments)
     }
 }
 
@@ -312,7 +320,7 @@ impl EngineTape for CudaTape {
         let Some(memory) = &mut self.memory else { unreachable!("a tape's memory is there until it is dropped") };
         send(memory, Use::OutputGradient, dy)?;
         let program = &self.loaded.program;
-        self.shared.run(&program.backward, &self.arguments)?;
+        self.shared.run((self.loaded.number, 1), &program.backward, &self.arguments)?;
         let wanted = program.agenda.wanted;
         let mut gradient = |wanted: bool, of: Use, like: &Tensor| {
             let mut get = || {

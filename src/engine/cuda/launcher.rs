@@ -78,4 +78,18 @@ pub trait Launcher: Send + Sync {
     /// # Errors
     /// What the device reports; a kernel's own failure may be reported later.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()>;
+
+    /// Runs kernels one after another. `key`: equal for equal launches, so that a device may keep what it makes of them
+    /// and run them again with less ado.
+    ///
+    /// # Safety
+    /// As for [`launch`](Self::launch); launches with one key are the same to the last bit.
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
+        let _ = key;
+        // SAFETY: the caller's promise.
+        launches.iter().try_for_each(|launch| unsafe { self.launch(launch) })
+    }
 }

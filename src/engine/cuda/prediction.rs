@@ -16,12 +16,12 @@ pub struct Card {
     pub bandwidth: f64,
     /// Operations a second in single precision without tensor cores; a multiply-add is two.
     pub arithmetic: f64,
-    /// Seconds from one launch to the next.
+    /// Seconds from one launch to the next, in a graph.
     pub launch: f64,
 }
 
 impl Card {
-    pub const H100: Self = Self { name: "H100", bandwidth: 3.0e12, arithmetic: 60e12, launch: 3e-6 };
+    pub const H100: Self = Self { name: "H100", bandwidth: 3.0e12, arithmetic: 60e12, launch: 1e-6 };
 }
 
 /// What the launches of one kernel take together.

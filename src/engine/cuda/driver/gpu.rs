@@ -1,5 +1,6 @@
 //! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order.
 
+use super::graphs::{Graphs, Known, record};
 use super::reported;
 use crate::bytes::show_bytes;
 use crate::engine::cuda::{Address, Gpu, Launch, Launcher, Room};
@@ -27,6 +28,7 @@ pub(super) struct DriverGpu {
     stream: sys::CUstream,
     /// What has been loaded: files, and kernels by file and name.
     loaded: Mutex<Loaded>,
+    graphs: Mutex<Graphs>,
 }
 
 #[derive(Default)]
@@ -58,7 +60,7 @@ impl DriverGpu {
         // SAFETY: the context was just given by the driver.
         unsafe { result::ctx::set_current(context)? };
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        Ok(Self { name: gpu.name.clone(), device, context, stream, loaded: Mutex::default() })
+        Ok(Self { name: gpu.name.clone(), device, context, stream, loaded: Mutex::default(), graphs: Mutex::default() })
     }
 
     /// Makes the context this thread's own.
@@ -121,6 +123,8 @@ fn load(file: &str) -> Result<sys::CUmodule> {
 
 impl Drop for DriverGpu {
     fn drop(&mut self) {
+        // Graphs go before the context that they live in.
+        *self.graphs.get_mut().unwrap_or_else(PoisonError::into_inner) = Graphs::default();
         // SAFETY: the context was retained once. A failure leaves nothing to do.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
@@ -190,5 +194,34 @@ impl Launcher for DriverGpu {
             result::launch_kernel(function, (x, y, z), threads, launch.shared, self.stream, &mut arguments)
         };
         launched.map_err(reported)
+    }
+
+    unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
+        self.enter()?;
+        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the caller's promise.
+        let each = || launches.iter().try_for_each(|launch| unsafe { self.launch(launch) });
+        let graph = match graphs.find(key) {
+            Known::New => return each(),
+            Known::Recorded(graph) => graph,
+            Known::Again => {
+                // SAFETY: the stream is this GPU's, and the lock keeps other passes from launching meanwhile.
+                let graph = unsafe { record::<Failure>(self.stream, || each().map_err(Failure)) };
+                let graph = graph.map_err(|Failure(error)| error)?;
+                graphs.keep(graph);
+                graph
+            }
+        };
+        // SAFETY: the graph was recorded of the same launches; what they need is still there, as the key says.
+        unsafe { result::graph::launch(graph, self.stream) }.map_err(reported)
+    }
+}
+
+/// An error of this library or the driver's.
+struct Failure(Error);
+
+impl From<DriverError> for Failure {
+    fn from(error: DriverError) -> Self {
+        Self(reported(error))
     }
 }

@@ -4,6 +4,7 @@
 //! its functions is missing, so both are looked for here before anything is called.
 
 mod gpu;
+mod graphs;
 
 use super::{Gpu, Inventory, Launcher, WITHOUT};
 use crate::{Error, Result};
@@ -18,7 +19,7 @@ const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]
-const FUNCTIONS: [&str; 23] = [
+const FUNCTIONS: [&str; 29] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -42,13 +43,19 @@ const FUNCTIONS: [&str; 23] = [
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
     "cuLaunchKernel",
+    "cuStreamBeginCapture_v2",
+    "cuStreamEndCapture",
+    "cuGraphInstantiateWithFlags",
+    "cuGraphLaunch",
+    "cuGraphDestroy",
+    "cuGraphExecDestroy",
 ];
 
 /// What the driver reports.
 fn reported(error: DriverError) -> Error {
     let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
     let text = text.unwrap_or_else(|_| format!("error {}", error.0 as u32));
-    Error::run(format!("CUDA reports: {text}")).hint(WITHOUT)
+    Error::run(format!("CUDA reports: {text}"))
 }
 
 /// The same, where it keeps a device from being used at all.

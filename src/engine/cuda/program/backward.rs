@@ -3,11 +3,9 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
-use super::{Item, Maker, PIXEL, When, Work, over_lanes, over_pixels};
+use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
 use crate::engine::cuda::plan::STRIP;
-use crate::graph::plan::{
-    BackStep, Gradient, LANES, LaneFactor, Mixing, NormPart, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId,
-};
+use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 use std::collections::BTreeMap;
 
 /// Kinds of contributions beside those of small steps.
@@ -38,8 +36,11 @@ struct Level {
     exports: Vec<Item>,
     plain: Vec<Item>,
     plain_shared: usize,
+    plain_reads: Reads,
     units: Vec<Item>,
     unit_shared: usize,
+    unit_reads: Reads,
+    input_reads: Reads,
     readers: BTreeMap<ValueId, Gathered>,
     contributions: BTreeMap<ValueId, Gathered>,
     dots: Vec<Item>,
@@ -207,8 +208,8 @@ impl Maker<'_> {
         let stored = self.stored(value);
         let terms = self.table[stored as usize + 2] as usize;
         let plain = self.put(&[out, output.pixels() as i32, stored]);
-        let mut work = self.stored_work(stored);
-        work += Work::new(PIXEL, 0);
+        let work = Work { bytes: PIXEL as u64, ..self.stored_work(stored) };
+        self.stored_reads(value, &mut items.plain_reads);
         items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
         let small = self.small(step, out, true);
@@ -237,19 +238,23 @@ impl Maker<'_> {
         for strip in 0..strips.count {
             let rows = strips.rows.min(unit.geometry.output.0 - strip * strips.rows);
             let pixels = rows * unit.geometry.output.1;
-            let mut work = self.stored_work(stored).times(pixels * outputs);
+            let mut work = Work { bytes: 0, ..self.stored_work(stored).times(pixels * outputs) };
             let fused = self.is_fused(id);
             let products = 2 * LANES * LANES * inputs * outputs * pixels;
             work += Work::new(PIXEL * blocks * pixels, if fused { products } else { 0 });
             if parts.is_some() {
-                // The input again, the depthwise part again, and the weights' products.
+                // The depthwise part again, and the weights' products.
                 let forward = self.strip_work(id, rows);
                 let again = if fused { forward.flops - products as u64 } else { 0 };
-                let input = forward.bytes - (PIXEL * pixels * outputs) as u64;
-                work += Work { bytes: input + (size_of::<f32>() * len) as u64, flops: forward.flops + again };
+                work += Work { bytes: (size_of::<f32>() * len) as u64, flops: forward.flops + again };
             }
             let at = strip as i32;
             items.units.push(Item { words: [descriptor, at, at, 1], work });
+        }
+        self.stored_reads(unit.value, &mut items.unit_reads);
+        let from = self.cuda.input_of(unit).1;
+        if parts.is_some() {
+            self.reads(from, &mut items.unit_reads);
         }
         let most = strips.pixels * LANES;
         let shared = (terms + 2) * LANES + (outputs + 2) * most + 16 * LANES * LANES + strips.tile;
@@ -269,8 +274,10 @@ impl Maker<'_> {
             let taps = unit.geometry.taps.len().div_ceil(unit.geometry.stride.0 * unit.geometry.stride.1);
             let planes = if unit.depthwise.is_some() { 1 } else { outputs };
             let products = if unit.depthwise.is_some() { LANES } else { LANES * LANES * outputs };
-            let activated = usize::from(self.cuda.plan.views[unit.input].activation.is_some());
-            let work = Work::new(PIXEL * (planes + activated), 2 * taps * products);
+            if self.cuda.plan.views[unit.input].activation.is_some() {
+                self.reads(from, &mut items.input_reads);
+            }
+            let work = Work::new(PIXEL * planes, 2 * taps * products);
             items.readers.entry(input).or_default().add([descriptor, classes], work);
         }
     }
@@ -312,10 +319,25 @@ impl Maker<'_> {
 
     /// The launches of one level.
     fn emit(&mut self, items: Level) {
-        let Level { seeds, exports, plain, plain_shared, units, unit_shared, readers, contributions, dots } = items;
+        let Level {
+            seeds,
+            exports,
+            plain,
+            plain_shared,
+            plain_reads,
+            units,
+            unit_shared,
+            unit_reads,
+            input_reads,
+            readers,
+            contributions,
+            dots,
+        } = items;
         self.launch("border", "seed", When::Always, &seeds, 0);
         self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
+        self.count(&plain_reads);
         self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
+        self.count(&unit_reads);
         let mut through = Vec::new();
         for (value, Gathered { pairs: readers, work }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
@@ -337,6 +359,7 @@ impl Maker<'_> {
             }
         }
         self.launch("unit", "unit_input", When::Always, &through, 0);
+        self.count(&input_reads);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work }) in contributions {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
@@ -351,84 +374,5 @@ impl Maker<'_> {
         self.launch("small", "contribute", When::Always, &added, 0);
         self.launch("sum", "dots", When::Always, &dots, 0);
         self.launch("border", "export_images", When::Always, &exports, 0);
-    }
-
-    /// Backward coefficients of the norms that a stage's steps go through.
-    fn prepare(&mut self, steps: &[BackStep]) {
-        let mut items = Vec::new();
-        for step in steps {
-            let plan = &self.cuda.plan;
-            let value = match step {
-                BackStep::Step { step, .. } => plan.value_made_by(*step),
-                BackStep::Norm { value, .. } => *value,
-                _ => continue,
-            };
-            let Some(id) = plan.values[value].norm else { continue };
-            let norm = &plan.norms[id];
-            let raw = &plan.raws[norm.raw];
-            let lanes = raw.layout.len();
-            let mut terms = Vec::new();
-            match &plan.values[value].gradient {
-                Gradient::Buffer => {
-                    let at = self.cuda.tables.own_sums[id];
-                    terms.extend([at as i32, (at + lanes) as i32, 0, 0]);
-                }
-                Gradient::Terms(all) => {
-                    for term in all {
-                        let output = plan.sums[term.sum].output;
-                        let live = &self.agenda.live;
-                        if live.mixing(plan, term.mixing) && live.raw(plan, output) {
-                            let [kind, slot] = self.mixing(term.mixing);
-                            let g = self.cuda.tables.dots[term.sum] as i32;
-                            terms.extend([g, self.dot_at(term.sum, norm.raw) as i32, kind, slot]);
-                        }
-                    }
-                }
-            }
-            let affine = self.affine(id);
-            let has = norm.parts.iter().flatten().any(|NormPart { affine, .. }| affine.is_some());
-            let weights = i32::from(self.agenda.wanted.w && has);
-            let head =
-                [self.cuda.tables.norms[id] as i32, raw.pixels() as i32, affine, weights, (terms.len() / 4) as i32];
-            let back = self.put(&[&head[..], &terms].concat());
-            items.extend(over_lanes(back, lanes, Work::default()));
-        }
-        self.launch_once("norm", "prepare_norm", When::Always, &items);
-    }
-
-    /// Gradients of the mixing weights, from the sums over the batch.
-    fn mixing_gradients(&mut self) {
-        let plan = &self.cuda.plan;
-        let mut runs: BTreeMap<u32, Vec<[i32; 5]>> = BTreeMap::new();
-        for (id, sum) in plan.sums.pairs().filter(|(id, _)| self.agenda.sum_runs(plan, *id)) {
-            let lanes = plan.raws[sum.output].layout.len() as i32;
-            for term in sum.terms.iter().filter(|term| self.agenda.live.term(plan, term)) {
-                if term.mixing == Mixing::One {
-                    continue;
-                }
-                let g = self.cuda.tables.dots[id] as i32;
-                let gy = self.dot_at(id, plan.values[term.value].raw) as i32;
-                let norm = self.norm_of(term.value);
-                match term.mixing {
-                    Mixing::One => {}
-                    Mixing::Slot(slot) => runs.entry(slot.0).or_default().push([g, gy, norm, 0, lanes]),
-                    Mixing::Lanes(factors) => {
-                        for (lane, factor) in plan.lane_factors[factors].iter().enumerate() {
-                            if let LaneFactor::Slot(slot) = factor
-                                && self.agenda.live.slot(*slot)
-                            {
-                                runs.entry(slot.0).or_default().push([g, gy, norm, lane as i32, 1]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let slots: Vec<i32> = runs
-            .into_iter()
-            .map(|(slot, runs)| self.put(&[&[slot as i32, runs.len() as i32], runs.as_flattened()].concat()))
-            .collect();
-        let first = self.put(&slots);
-        self.launch_flat("norm", "mixing_gradients", first, slots.len());
     }
 }

@@ -1,6 +1,6 @@
 //! Descriptors that both directions share, in the order of the kernels' structs.
 
-use super::{Item, Maker, Measured, PIXEL, When, Work, number, word};
+use super::{Item, Maker, Measured, PIXEL, Reads, When, Work, number, word};
 use crate::engine::cuda::plan::{Reach, activation_code};
 use crate::graph::plan::{
     FactorsId, Gradient, LANES, LaneFactor, Mixing, NormId, NormPart, RawId, SumId, UnitId, ValueId, ViewId,
@@ -156,18 +156,38 @@ impl Maker<'_> {
         self.put(&words)
     }
 
-    /// What a strip of a unit takes: its input and output, and its products.
+    /// What a strip of a unit takes beside reading its input: its output and its products.
     pub(super) fn strip_work(&self, id: UnitId, rows: usize) -> Work {
         let unit = &self.cuda.plan.units[id];
-        let (geometry, reach) = (&unit.geometry, Reach::of(unit));
+        let geometry = &unit.geometry;
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
         let pixels = rows * geometry.output.1;
-        let read = ((rows - 1) * geometry.stride.0 + reach.size.0).min(geometry.input.0) * geometry.input.1;
         let taps = geometry.taps.len();
         let depthwise = if unit.depthwise.is_some() { taps * inputs * LANES } else { 0 };
         let matrices = if unit.depthwise.is_some() { 1 } else { taps };
         let dense = if unit.dense.is_some() { matrices * inputs * outputs * LANES * LANES } else { 0 };
-        Work::new(PIXEL * (read * inputs + pixels * outputs), 2 * pixels * (depthwise + dense))
+        Work::new(PIXEL * pixels * outputs, 2 * pixels * (depthwise + dense))
+    }
+
+    /// Notes that a tensor is read.
+    pub(super) fn reads(&self, raw: RawId, reads: &mut Reads) {
+        reads.add(self.placement.raws[raw], self.cuda.plan.raws[raw].len());
+    }
+
+    /// Notes what a stored gradient reads.
+    pub(super) fn stored_reads(&self, value: ValueId, reads: &mut Reads) {
+        let plan = &self.cuda.plan;
+        let what = &plan.values[value];
+        let floats = plan.raws[what.raw].len();
+        match &what.gradient {
+            Gradient::Buffer => reads.add(self.placement.gradients[value], floats),
+            Gradient::Terms(terms) => {
+                terms.iter().for_each(|term| reads.add(self.placement.gradients[plan.sums[term.sum].value], floats));
+            }
+        }
+        if what.norm.is_some() {
+            self.reads(what.raw, reads);
+        }
     }
 
     /// Items over a unit's strips.

@@ -2,7 +2,7 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::forward_levels;
-use super::{Item, Maker, Measured, PIXEL, When, Work, over_pixels};
+use super::{Item, Maker, Measured, PIXEL, Reads, When, Work, over_pixels};
 use crate::engine::cuda::plan::{STRIP, Strips, pool_code};
 use crate::graph::PoolKind;
 use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId};
@@ -18,9 +18,11 @@ struct Level {
     imports: Vec<Item>,
     units: Vec<Item>,
     unit_shared: usize,
+    unit_reads: Reads,
     small: Vec<Item>,
     sums: Vec<Item>,
     sum_shared: usize,
+    sum_reads: Reads,
 }
 
 impl Maker<'_> {
@@ -36,11 +38,13 @@ impl Maker<'_> {
                 for (&step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
                     self.forward_step(step, &mut items);
                 }
-                let Level { imports, units, unit_shared, small, sums, sum_shared } = items;
+                let Level { imports, units, unit_shared, unit_reads, small, sums, sum_shared, sum_reads } = items;
                 self.launch("border", "import_images", When::Always, &imports, 0);
                 self.launch("sum", "sum_forward", When::Always, &sums, sum_shared);
+                self.count(&sum_reads);
                 self.launch("small", "small_forward", When::Always, &small, 0);
                 self.launch("unit", "unit_forward", When::Always, &units, unit_shared);
+                self.count(&unit_reads);
             }
             self.measure(&steps);
             let norms = self.cuda.norms_of_stage[stage].clone();
@@ -72,13 +76,17 @@ impl Maker<'_> {
                 let measured = takes.then(|| self.measured(unit.output));
                 let descriptor = self.unit(id, UnitPlaces { measured, ..UnitPlaces::default() });
                 items.units.extend(self.over_strips(id, descriptor));
+                self.reads(self.cuda.input_of(unit).1, &mut items.unit_reads);
                 let blocks = if self.is_fused(id) { self.cuda.input_blocks(unit) } else { 1 };
                 items.unit_shared = items.unit_shared.max(blocks * strips.pixels * LANES + strips.tile);
             }
             PlanStep::Sum(id) => {
                 let descriptor = self.sum(*id);
                 let terms = self.table[descriptor as usize + 2] as usize;
-                let work = Work::new(PIXEL * (terms + 1), 2 * LANES * terms);
+                let work = Work::new(PIXEL, 2 * LANES * terms);
+                for term in plan.sums[*id].terms.iter().filter(|term| self.agenda.live.term(plan, term)) {
+                    self.reads(plan.values[term.value].raw, &mut items.sum_reads);
+                }
                 items.sums.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
                 items.sum_shared = items.sum_shared.max((1 + plan.sums[*id].terms.len()) * LANES);
             }

@@ -7,13 +7,14 @@ mod backward;
 mod descriptors;
 mod forward;
 mod levels;
+mod totals;
 
 use super::plan::{CudaPlan, THREADS};
 use crate::engine::Wanted;
 use crate::engine::cpu::pass::agenda::Agenda;
 use crate::graph::Graph;
 use crate::graph::plan::{Id, LANES, Placement, RawId, Table, ValueId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// When a launch belongs to a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,21 @@ impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
         self.bytes += other.bytes;
         self.flops += other.flops;
+    }
+}
+
+/// What the items of a launch read of tensors that several of them read: every tensor counts once, as the first reader
+/// leaves it in the cache. By place in the region: bytes.
+#[derive(Default)]
+struct Reads(BTreeMap<usize, usize>);
+
+impl Reads {
+    fn add(&mut self, place: usize, floats: usize) {
+        self.0.insert(place, floats * size_of::<f32>());
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.values().map(|bytes| *bytes as u64).sum()
     }
 }
 
@@ -221,6 +237,13 @@ impl Maker<'_> {
         let mut work = Work::default();
         items.iter().for_each(|item| work += item.work);
         self.steps.push(Step { file, kernel, when, first, count, blocks: count as u32, each_image, shared, work });
+    }
+
+    /// Counts what the last launch reads.
+    fn count(&mut self, reads: &Reads) {
+        if let Some(step) = self.steps.last_mut() {
+            step.work.bytes += reads.bytes();
+        }
     }
 
     /// A launch of one thread for each of `count` numbers.
