@@ -77,8 +77,8 @@ fn first() -> Result<u16, String> {
     }
 }
 
-/// Networks run on the GPU and a script's tensors on the processor; in a build with candle's CUDA it is the tensors that
-/// are on the GPU.
+/// Networks run on the GPU and a script's tensors on the processor; in a build with candle's CUDA it is the tensors
+/// that are on the GPU.
 fn gpu(number: u16) -> Result<Opened> {
     let (name, gpu) = (format!("cuda:{number}"), cuda::open(number.into())?);
     if !cfg!(feature = "cuda") {

@@ -1,8 +1,8 @@
-//! What is loaded into the driver is made of the kernels' sources: NVIDIA's compiler, which needs no GPU, makes the same
-//! PTX again. It also says how many registers a kernel takes; each kernel bounds them with `AT_LEAST`.
+//! What is loaded into the driver is made of the kernels' sources: NVIDIA's compiler, which needs no GPU, makes the
+//! same PTX again. It also says how many registers a kernel takes; each kernel bounds them with `AT_LEAST`.
 //!
-//! The first run makes a Python environment with the compiler below `target/tmp` and later ones find it there. Where that
-//! fails (no Python, no network) the test is skipped, or fails with `CANDLEWICK_REQUIRE=1`.
+//! The first run makes a Python environment with the compiler below `target/tmp` and later ones find it there. Where
+//! that fails (no Python, no network) the test is skipped, or fails with `CANDLEWICK_REQUIRE=1`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

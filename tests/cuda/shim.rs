@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 
+// SAFETY: a declaration; whoever calls it promises that the arguments are the kernel's.
 type Run = unsafe extern "C" fn(
     *const c_char,
     c_uint,

@@ -86,7 +86,8 @@ impl CudaExecutor {
     /// Lowers a graph.
     ///
     /// # Errors
-    /// A graph whose output is not set or is not a feature vector; one that does not run on CUDA yet; too little memory.
+    /// A graph whose output is not set or is not a feature vector; one that does not run on CUDA yet; too little
+    /// memory.
     pub fn new(graph: Arc<Graph>, launcher: Arc<dyn Launcher>) -> Result<Self> {
         let cuda = CudaPlan::new(&graph)?;
         let packing = Buffer::of(&launcher, &cuda.packing)?;

@@ -43,8 +43,8 @@ pub(super) struct Strips {
     pub pixels: usize,
 }
 
-/// The reach of a unit's taps: the least row and column, counted from the corner of an output pixel without padding, and
-/// rows and columns.
+/// The reach of a unit's taps: the least row and column, counted from the corner of an output pixel without padding,
+/// and rows and columns.
 pub(super) struct Reach {
     pub least: (i32, i32),
     pub size: (usize, usize),

@@ -35,8 +35,8 @@ pub(super) fn follow(
     running.update(|values| {
         each_channel(cuda, |id, lane, part, within| {
             let norm = &cuda.plan.norms[id];
-            // Siblings run together, those that a mask leaves out too; a tensor may have other readers. The statistics of
-            // a norm that siblings share move once.
+            // Siblings run together, those that a mask leaves out too; a tensor may have other readers. The statistics
+            // of a norm that siblings share move once.
             let first = norm.parts.iter().flatten().find(|other| other.info == part.info);
             if !agenda.norms[part.info] || first.is_some_and(|other| !std::ptr::eq(other, part)) {
                 return;

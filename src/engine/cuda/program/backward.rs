@@ -1,5 +1,5 @@
-//! The backward pass as launches. A stage's steps are put in levels; whatever adds to one gradient buffer at one level is
-//! one item that gathers all contributions, so no two blocks of threads write to one place.
+//! The backward pass as launches. A stage's steps are put in levels; whatever adds to one gradient buffer at one level
+//! is one item that gathers all contributions, so no two blocks of threads write to one place.
 
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
