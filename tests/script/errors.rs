@@ -268,7 +268,7 @@ fn the_command_line_itself_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
     candlewick(folder.path(), &["run", "missing.rhai"]).shows(2, &["missing.rhai"]);
     candlewick(folder.path(), &["rum", "s.rhai"]).shows(2, &["run"]);
-    run_with("print(1);", &["--device", "tpu"]).shows(2, &["cpu, cuda or cuda:N"]);
+    run_with("print(1);", &["--device", "tpu"]).shows(2, &["cpu, auto, cuda or cuda:N"]);
     run_with("print(1);", &["--threads", "0"]).shows(2, &["--threads"]);
     candlewick(folder.path(), &["doc", "sofmax"]).shows(2, &["did you mean \"softmax\"?"]);
     let ended = candlewick(folder.path(), &["doc", "uniform"]);

@@ -55,17 +55,14 @@ fn resume(
     kept: Entry,
 ) -> Result<Run> {
     let before = RunFolder::info(path)?;
-    if before.device != info.device {
-        return Err(Error::user(format!("the run began on {}, not on {}", before.device, info.device))
-            .hint(format!("--device {}", before.device)));
-    }
     if before.precision != info.precision {
         return Err(Error::user(format!("the run began in {}, not in {}", before.precision, info.precision))
             .hint(format!("--precision {}", before.precision)));
     }
-    if before.simd != info.simd {
-        host.notes
-            .show(&format!("warning: the run began on {}, this is {}: not the same bits", before.simd, info.simd));
+    for (before, now) in [(&before.device, &info.device), (&before.simd, &info.simd)] {
+        if before != now {
+            host.notes.show(&format!("warning: the run began on {before}, this is {now}: not the same bits"));
+        }
     }
     let reopened = RunFolder::reopen(path, info, source)?;
     if reopened.is_other_script() {
