@@ -7,8 +7,7 @@
 //!
 //! A number v becomes v + v·δ + c. The δ move the gradients that flow through it too. The c, which do not grow with v,
 //! stand for what cancels: the gradient of a factor that a norm takes back is all but zero, a sum of terms that are
-//! not,
-//! and a step that is off by δ alone has the norm take it back as exactly.
+//! not, and a step that is off by δ alone has the norm take it back as exactly.
 
 use candlewick::graph::Node;
 use candlewick::graph::recurrent::{Bias, Function, RecurrentGraph, RecurrentOp, Weight};
@@ -21,8 +20,7 @@ pub fn rounded(graph: &RecurrentGraph) -> impl Iterator<Item = Node> + '_ {
 
 /// The step in which every rounded value v is v + v·δ + c. The δ of all values and then the c are further columns of
 /// the token vectors, so each element has its own at every time step and in every row. Weights, masks, norms, mixing
-/// weights
-/// and states are those of the step.
+/// weights and states are those of the step.
 pub fn noisy(graph: &RecurrentGraph) -> RecurrentGraph {
     let wide = graph.width(graph.input());
     let offs: usize = rounded(graph).map(|node| graph.width(node)).sum();
