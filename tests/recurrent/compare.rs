@@ -2,13 +2,11 @@
 //! precision.
 
 use crate::noise::noise;
-use crate::noisy::{noisy, rounded};
 use candle_core::{DType, Device, Tensor, Var};
 use candlewick::engine::recurrent::RecurrentEngine;
 use candlewick::engine::{CpuOptions, Draws, Dropout, Isa, Mode, Pass, RunningStatistics, Target, Wanted};
 use candlewick::graph::recurrent::RecurrentGraph;
 use candlewick::random::Seed;
-use std::ops::Range;
 use std::sync::Arc;
 
 pub const ALL: Wanted = Wanted { x: true, w: true, p: true };
@@ -69,7 +67,7 @@ impl Values {
 
 impl Values {
     /// The same, each number off by up to half a unit of single precision.
-    fn rounded(&self, sample: u64) -> Self {
+    pub fn rounded(&self, sample: u64) -> Self {
         let mut stream = (1 + sample) << 32;
         let mut off = |values: &Vec<f64>| -> Vec<f64> {
             stream += 1;
@@ -192,103 +190,4 @@ pub fn error(got: &[f64], expected: &[f64]) -> f64 {
     let apart = norm(&mut got.iter().zip(expected).map(|(got, expected)| got - expected));
     let size = norm(&mut expected.iter().copied());
     if size < 1e-3 { apart } else { apart / size }
-}
-
-/// The error that is always allowed.
-pub const ROUNDING: f64 = 1e-5;
-/// How much further than the exact executor does when all its numbers are off the fast one may move: it rounds more
-/// than once on the way to each.
-const FURTHER: f64 = 10.0;
-/// How often the exact executor's numbers are moved, and how often where that does not explain an error: which side of
-/// a kink a number falls on is a matter of chance.
-const SAMPLES: Range<u64> = 0..3;
-const MORE: Range<u64> = 3..40;
-
-/// How far each part of what a case leaves moves, relative in norm, when every number on the way is off by up to half a
-/// unit of single precision.
-struct Moved<'a> {
-    case: &'a Case,
-    given: &'a Values,
-    expected: &'a Left,
-    engine: RecurrentEngine,
-    noisy: Case,
-    /// By time step and row, the values that are rounded.
-    values: Vec<Vec<f64>>,
-}
-
-impl<'a> Moved<'a> {
-    fn new(case: &'a Case, given: &'a Values, expected: &'a Left) -> Self {
-        let noisy = Case { graph: Arc::new(noisy(&case.graph)), ..case.clone() };
-        let engine = RecurrentEngine::compile(noisy.graph.clone(), Target::Exact).expect("the time step is whole");
-        let mut values = vec![Vec::new(); case.steps * case.rows];
-        for node in rounded(&case.graph) {
-            let mut graph = RecurrentGraph::clone(&case.graph);
-            graph.set_output(node);
-            let wide = graph.width(node);
-            let shown = Case { graph: Arc::new(graph), wanted: Wanted::default(), ..case.clone() };
-            let found = run(&shown, given, Target::Exact).output;
-            values.iter_mut().zip(found.chunks(wide)).for_each(|(row, found)| row.extend(found));
-        }
-        Self { case, given, expected, engine, noisy, values }
-    }
-
-    fn by_part(&self, sample: u64) -> Vec<f64> {
-        let of_x = |graph: &RecurrentGraph| graph.width(graph.input());
-        let (wide, wider) = (of_x(&self.case.graph), of_x(&self.noisy.graph));
-        let mut given = self.given.rounded(sample);
-        let offs = noise((1 + sample) << 48, self.case.steps * self.case.rows * (wider - wide));
-        let mut offs = offs.into_iter().map(|off| f64::from(f32::EPSILON) / 2.0 * f64::from(off));
-        let rows = given.x.chunks(wide).zip(&self.values).map(|(x, values)| {
-            let shares = offs.by_ref().take(values.len()).collect::<Vec<_>>();
-            let amounts = values.iter().zip(&mut offs).map(|(value, off)| value * off).collect();
-            [x.to_vec(), shares, amounts].concat()
-        });
-        given.x = rows.collect::<Vec<_>>().concat();
-        let mut left = run_on(&self.engine, &self.noisy, &given);
-        left.x = left.x.chunks(wider).flat_map(|row| &row[..wide]).copied().collect();
-        let parts = left.parts().into_iter().zip(self.expected.parts());
-        parts.map(|((_, moved), (_, expected))| error(moved, expected)).collect()
-    }
-
-    /// The furthest over these samples.
-    fn furthest(&self, samples: Range<u64>) -> Vec<f64> {
-        let none = vec![0.0; self.expected.parts().len()];
-        let larger =
-            |most: Vec<f64>, sample| most.into_iter().zip(self.by_part(sample)).map(|(a, b)| a.max(b)).collect();
-        samples.fold(none, larger)
-    }
-}
-
-/// Runs a case on an instruction set and compares everything that it leaves with the exact executor, relative in norm.
-/// How far single precision may be off is not the same for every step. So beyond [`ROUNDING`] it may be off in
-/// proportion to how far the exact executor moves when all its numbers are.
-pub fn check(case: &Case, isa: Isa) -> Result<(), String> {
-    let given = Values::new(case);
-    let expected = run(case, &given, Target::Exact);
-    let moved = Moved::new(case, &given, &expected);
-    let usual = moved.furthest(SAMPLES);
-    let got = run(case, &given, cpu(isa));
-    for (part, ((name, got), (_, expected))) in got.parts().into_iter().zip(expected.parts()).enumerate() {
-        if got.len() != expected.len() {
-            return Err(format!("{name}: {} numbers, expected {}", got.len(), expected.len()));
-        }
-        let error = error(got, expected);
-        if std::env::var_os("SHOW").is_some() && error > 1e-5 {
-            eprintln!(
-                "SHOW {} {name} error {error:e} moved {:e} ratio {}",
-                case.seed,
-                usual[part],
-                error / usual[part]
-            );
-        }
-        let tolerance = |moved: f64| ROUNDING + FURTHER * moved;
-        if error <= tolerance(usual[part]) {
-            continue;
-        }
-        let tolerance = tolerance(moved.furthest(MORE)[part]);
-        if error.is_nan() || error > tolerance {
-            return Err(format!("{name} is off by {error:e}, more than {tolerance:e}"));
-        }
-    }
-    Ok(())
 }

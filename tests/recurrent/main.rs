@@ -12,6 +12,7 @@ mod noisy;
 mod passes;
 mod random_steps;
 mod same_bits;
+mod tolerance;
 
 #[path = "../support/noise.rs"]
 mod noise;
