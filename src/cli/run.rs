@@ -50,7 +50,7 @@ pub struct Arguments {
     /// A folder the script may read; repeatable.
     #[arg(long, value_name = "DIR")]
     data: Vec<PathBuf>,
-    /// How much the script's tensors may hold at once: "8GiB", "500MB".
+    /// How much the script's tensors, and passes of its language models, may hold at once: "8GiB", "500MB".
     #[arg(long, value_name = "AMOUNT", default_value = "8GiB", value_parser = memory)]
     memory: u64,
     /// This help; with a script, what the script is and its parameters.

@@ -5,6 +5,7 @@ mod activations;
 mod counts;
 mod fixture;
 mod gradients;
+mod memory;
 mod refused;
 mod saved;
 mod search;

@@ -124,10 +124,12 @@ fn beside_layers(recipe: &LanguageRecipe, layers: &[Layer], table: &[WeightInfo]
     };
     let between: u128 = layers.iter().map(|layer| tokens * widths(layer).0 as u128 + 2 * widths(layer).1 as u128).sum();
     let softmaxes = recipe.experts.max(1) as u128;
+    // Experts' vectors are projected, activated and dropped.
+    let kinds = if recipe.experts > 0 { 2 } else { 1 };
     let (rows, width) = (tokens * softmaxes, recipe.embedding as u128);
     let tile = DECODER_ROWS.min(rows) * (recipe.vocabulary as u128 + DECODER_GROUPS * width);
     let weights = table.last().map_or(0, |last| last.range().end) as u128;
-    let numbers = WEIGHT_VECTORS * weights + TOKEN_VECTORS * (between + rows * width) + tile;
+    let numbers = WEIGHT_VECTORS * weights + TOKEN_VECTORS * (between + kinds * rows * width) + tile;
     let width = layers.first().map_or(DType::F32, |layer| layer.engine.dtype()).size_in_bytes() as u128;
     u64::try_from(numbers.saturating_mul(width).saturating_add(PROGRAM)).unwrap_or(u64::MAX)
 }
@@ -148,10 +150,11 @@ fn fitting(need: impl Fn(usize, usize) -> u64, room: u64, time: usize, columns: 
     };
     let fewer = most(columns, &|columns| need(time, columns));
     let shorter = most(time, &|time| need(time, columns));
+    let many = |count: usize, what: &str| format!("at most {count} {what}{}", if count == 1 { "" } else { "s" });
     match (fewer, shorter) {
         (0, 0) => format!("one time step of one column would need {}", show_bytes(need(1, 1))),
-        (_, 0) => format!("at most {fewer} columns would fit"),
-        (0, _) => format!("at most {shorter} time steps would fit"),
-        _ => format!("at most {fewer} columns would fit, or at most {shorter} time steps"),
+        (_, 0) => format!("{} would fit", many(fewer, "column")),
+        (0, _) => format!("{} would fit", many(shorter, "time step")),
+        _ => format!("{} would fit, or {}", many(fewer, "column"), many(shorter, "time step")),
     }
 }
