@@ -13,6 +13,7 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod files;
+pub mod fingerprint;
 pub mod graph;
 pub mod interrupt;
 pub mod learn;

@@ -4,6 +4,7 @@
 //! "gumbel" …) and the step it is at, so a resumed run draws what the run that was never stopped would have drawn, and
 //! one consumer's appetite never shifts another's numbers.
 
+use crate::fingerprint::Fingerprint;
 use rand::SeedableRng;
 pub use rand_chacha::ChaCha8Rng as Rng;
 
@@ -16,14 +17,9 @@ impl Seed {
     pub fn rng(self, stream: &str, step: u64) -> Rng {
         let mut key = [0u8; 32];
         key[..8].copy_from_slice(&self.0.to_le_bytes());
-        key[8..16].copy_from_slice(&fnv1a(stream.as_bytes()).to_le_bytes());
+        key[8..16].copy_from_slice(&Fingerprint::of(stream.as_bytes()).number().to_le_bytes());
         let mut rng = Rng::from_seed(key);
         rng.set_stream(step);
         rng
     }
-}
-
-/// The 64-bit FNV-1a hash: a stable name-to-number map (the standard library's hash may change between releases).
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

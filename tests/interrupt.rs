@@ -1,10 +1,11 @@
-//! Ctrl-C stops a run's loops at the next turn and leaves the journal whole; it stops a decoder's loss and windows of
-//! text. One test only: the flag is the process's.
+//! Ctrl-C stops a run's loops at the next turn and leaves the journal whole; it stops a decoder's loss, windows of
+//! text and the scoring of cells. One test only: the flag is the process's.
 
 use candle_core::{DType, Device, Tensor, Var};
 use candlewick::data::text::{Jitter, TextOptions, TextSource, WindowOptions, Windows};
 use candlewick::engine::DecoderLoss;
 use candlewick::error::{Blame, Error};
+use candlewick::learn::scratch::{ScoreCache, Task, score_all};
 use candlewick::random::Seed;
 use candlewick::run::{Entry, Progress, Run, RunFolder, RunInfo, number, read};
 
@@ -57,6 +58,9 @@ fn an_interrupted_run_ends_at_the_next_turn_with_its_journal_whole() {
     stopped(windows.next().err());
     stopped(windows.epoch(0).next().and_then(Result::err));
     stopped(candlewick::data::text::read(&TextSource::Austen, &TextOptions::default()).err());
+    let never = || panic!("no cell is trained any more");
+    let cell = Task { cell: "a cell".into(), key: 1.into(), cost: 1.0, train: Box::new(never) };
+    stopped(score_all(&[cell], &ScoreCache::default(), 2, |_| ()).err());
     drop(run);
     let text = std::fs::read_to_string(folder.path().join("journal.jsonl")).unwrap();
     assert!(text.ends_with("}\n"));

@@ -142,12 +142,23 @@ fn host(arguments: Arguments, script: PathBuf) -> Result<Arc<Host>> {
         settings,
         data: arguments.data,
         memory: arguments.memory,
+        cells: cell_scores(),
         script,
     };
     if arguments.resume {
         resume(&mut setup, arguments.seed)?;
     }
     Ok(Host::new(setup))
+}
+
+/// Where the scores of cells are kept from run to run: in the folder that `CANDLEWICK_CELLS` names, or beside the runs;
+/// nowhere if it says "off".
+fn cell_scores() -> Option<PathBuf> {
+    match std::env::var_os("CANDLEWICK_CELLS") {
+        Some(off) if off == "off" => None,
+        Some(folder) if !folder.is_empty() => Some(folder.into()),
+        _ => Some("runs/cell-scores".into()),
+    }
 }
 
 /// Fills in what the run that is to go on was begun with; what the command line gives goes before it.

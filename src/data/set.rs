@@ -3,11 +3,12 @@
 use super::list::Listed;
 use super::mirrors::Mirrors;
 use super::options::Expected;
+use crate::fingerprint::Fingerprint;
 use crate::legend::Legend;
 use crate::shape::Shape;
 use crate::{Error, Result};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The images themselves: `bytes` is [N, C, H, W], contiguous; `labels` has N entries.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct ImageSet {
     facts: Arc<Facts>,
     /// Which images, in which order, this view shows.
     rows: Arc<[u32]>,
+    /// That of all bytes and labels, once it is known.
+    known: Arc<OnceLock<Fingerprint>>,
 }
 
 /// A data set: the images to learn from and those to judge by.
@@ -65,7 +68,7 @@ impl Images {
 
 impl ImageSet {
     pub(super) fn new(pixels: Pixels, facts: Arc<Facts>, rows: Vec<u32>) -> Self {
-        Self { pixels: Arc::new(pixels), facts, rows: rows.into() }
+        Self { pixels: Arc::new(pixels), facts, rows: rows.into(), known: Arc::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -134,6 +137,16 @@ impl ImageSet {
     pub fn pixels(&self, index: usize) -> Option<&[u8]> {
         let size = self.shape().len();
         self.rows.get(index).map(|&row| &self.pixels.bytes[row as usize * size..][..size])
+    }
+
+    /// Tells sets apart that a network would see differently: by their images in order, the labels, and what pixels are
+    /// scaled by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let Pixels { bytes, labels, shape } = &*self.pixels;
+        let all = self.known.get_or_init(|| Fingerprint::of(bytes).and_numbers(labels));
+        let Facts { legend, levels, mirrors, .. } = &*self.facts;
+        let facts = format!("{shape:?} {:?} {:?} {levels} {mirrors:?}", legend.mean, legend.std);
+        all.and_numbers(&self.rows).and_text(&facts)
     }
 
     /// Images of each class, in the order of [`classes`](Self::classes).

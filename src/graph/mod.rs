@@ -9,6 +9,7 @@ pub mod bounds;
 mod builder;
 mod combine;
 mod counts;
+mod fingerprint;
 mod live;
 mod op;
 pub mod plan;

@@ -2,6 +2,7 @@
 //!
 //! [`bilevel`] is the mathematics, over any pair of losses of weights and mixing weights; [`classify`] is that pair for
 //! a network and batches of labelled images. Optimisers work on lists of variables and know nothing of networks.
+//! [`scratch`] scores cells by training their networks from scratch.
 
 pub mod bilevel;
 pub mod classify;
@@ -11,6 +12,7 @@ pub mod language;
 pub mod loss;
 pub mod optimizer;
 pub mod schedule;
+pub mod scratch;
 mod settled;
 mod vector;
 
@@ -22,4 +24,5 @@ pub use exact::{ExactGradient, Near, Parts, exact};
 pub use language::{Excerpt, Penalties, Surprise, evaluate_language, language_alpha_gradient, language_gradient};
 pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer, Sgd, SgdOptions};
+pub use scratch::{CellScore, ImageTraining, ScoreCache, TextTraining, score_all};
 pub use vector::{gradients, norm};

@@ -1,11 +1,11 @@
 //! The candidate operations: one registry of names, descriptions and what each builds over the graph.
 //!
-//! The eight of the DARTS space (`docs/darts.md` A1; Liu et al. 2019) come built in, and four more that other published
+//! The eight of the DARTS space (`docs/darts.md` A1; Liu et al. 2019) come built in, and more that other published
 //! cells and spaces use; a script adds its own with the same standing. Weights are named by the position of their layer
 //! in the reference's sequence (`1` the depthwise, `2` the pointwise convolution …), which is how published weights and
 //! the fixtures know them.
 
-use crate::graph::{Conv, Graph, Node, Shape};
+use crate::graph::{Conv, Graph, Node, Pool, PoolKind, Shape};
 use crate::{Error, Result};
 use std::fmt;
 use std::rc::Rc;
@@ -139,6 +139,10 @@ impl<'a> Operations<'a> {
             dilated("dil_conv_3x3", "3×3 depthwise-separable convolution, dilation 2", 3),
             dilated("dil_conv_5x5", "5×5 depthwise-separable convolution, dilation 2", 5),
             separable("sep_conv_7x7", "7×7 depthwise-separable convolution, twice", 7),
+            plain("conv_1x1", "1×1 convolution", 1),
+            plain("conv_3x3", "3×3 convolution", 3),
+            max_pool("max_pool_5x5", "the largest of 5×5 neighbours", 5),
+            max_pool("max_pool_7x7", "the largest of 7×7 neighbours", 7),
             crossed("conv_7x1_1x7", "1×7 convolution, then 7×1", 7),
             crossed("conv_3x1_1x3", "1×3 convolution, then 3×1", 3),
             Operation::new(
@@ -218,6 +222,24 @@ fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operatio
 /// DilConv: ReLU, depthwise with dilation 2, pointwise, norm, once.
 fn dilated(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
     Operation::new(name, about, move |g, x, target| depthwise_separable(g, x, [1, 2, 3], kernel, 2, target))
+}
+
+/// ReLU, convolution, norm.
+fn plain(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+    Operation::new(name, about, move |g, x, target| {
+        let y = g.relu(x);
+        let y = g.conv("1", y, Conv::square(target.channels, kernel).stride(target.stride))?;
+        g.batch_norm("2", y, target.norms.affine())
+    })
+}
+
+/// The largest of each window; in a search followed by a norm, as the other pools.
+fn max_pool(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+    Operation::new(name, about, move |g, x, target| {
+        let pool = Pool { kind: PoolKind::Max, kernel, stride: target.stride, padding: kernel / 2 };
+        let pooled = g.pool(x, pool)?;
+        normed_pool(g, pooled, target.norms)
+    })
 }
 
 /// ReLU, a flat convolution with the horizontal stride, a tall one with the vertical stride, norm.

@@ -137,7 +137,7 @@ fn pools() {
         for kind in
             [PoolKind::Max, PoolKind::Average { count_padding: false }, PoolKind::Average { count_padding: true }]
         {
-            for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 3, 2)] {
+            for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (2, 2, 0), (5, 3, 2), (5, 1, 2), (7, 2, 3)] {
                 if size.0 + 2 * padding < kernel || size.1 + 2 * padding < kernel {
                     continue;
                 }

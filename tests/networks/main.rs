@@ -11,6 +11,7 @@ mod optimizers;
 mod passes;
 mod saved;
 mod scoring;
+mod scratch;
 mod space;
 
 #[path = "../support/require.rs"]

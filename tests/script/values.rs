@@ -21,7 +21,7 @@ const HANDLES: [(&str, &str); 6] = [
 ];
 
 /// Calls that the generator cannot make.
-const NOT_CALLED: [(&str, &str); 4] = [
+const NOT_CALLED: [(&str, &str); 7] = [
     (
         "graph_builder.scope",
         "a graph builder lives inside the closure that builds a network; what the scope returns is its closure's",
@@ -29,6 +29,9 @@ const NOT_CALLED: [(&str, &str); 4] = [
     ("predict", "it needs image files and returns numbers and names"),
     ("language_model", "its cell is a required option; the model of `recurrent_supernet` stands for it"),
     ("random_recurrent_genotype", "it takes names and returns names and numbers"),
+    ("train_cell", "its epochs are a required option; it returns numbers"),
+    ("score_cells", "as train_cell"),
+    ("score_recurrent_cells", "as train_cell"),
 ];
 
 /// What the arguments are made of.

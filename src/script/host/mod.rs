@@ -49,6 +49,8 @@ pub struct Setup {
     pub data: Vec<PathBuf>,
     /// Bytes that a script's tensors may hold at once.
     pub memory: u64,
+    /// The folder in which the scores of cells are kept; none: nowhere.
+    pub cells: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -67,6 +69,7 @@ impl Default for Setup {
             settings: BTreeMap::new(),
             data: vec![],
             memory: 8 << 30,
+            cells: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What scripts can call, a file or folder for each noun.
 
+mod cells;
 mod data;
 mod general;
 mod graph;
@@ -28,7 +29,9 @@ pub fn declare(library: &mut Library) {
     let registry = graph::Registry::default();
     network::declare(library, &registry);
     learn::declare(library);
-    language::declare(library);
+    let activations = language::activation::Registry::default();
+    language::declare(library, &activations);
+    cells::declare(library, &registry, &activations);
     graph::declare(library, &registry);
     run::declare(library);
 }

@@ -12,6 +12,7 @@ use super::memory::{Keeper, Memory};
 use super::recipe::{CellRecipe, LanguageRecipe};
 use crate::engine::recurrent::RecurrentEngine;
 use crate::engine::{DecoderLoss, Draws, Mode, RunningStatistics, Target};
+use crate::graph::recurrent::RecurrentGraph;
 use crate::graph::{Init, WeightInfo};
 use crate::random::Seed;
 use crate::space::alphas::{Alphas, alpha};
@@ -210,6 +211,11 @@ impl LanguageModel {
     /// Names, shapes and places of all weights.
     pub fn table(&self) -> &[WeightInfo] {
         &self.table
+    }
+
+    /// One time step of each layer.
+    pub fn steps(&self) -> impl Iterator<Item = &RecurrentGraph> {
+        self.layers.iter().map(|layer| layer.engine.graph())
     }
 
     /// The number of weights; alphas do not count, and the tied embedding counts once.

@@ -1,10 +1,10 @@
 //! The noun `language`: recurrent cells and the language models made of them.
 
-mod activation;
+pub(in crate::script::nouns) mod activation;
 mod genotype;
 mod hidden;
 mod learning;
-mod making;
+pub(in crate::script::nouns) mod making;
 mod memory;
 mod onnx;
 mod predict;
@@ -25,19 +25,19 @@ impl ScriptType for RecurrentGenotype {
     const NAME: &'static str = "recurrent_genotype";
 }
 
-pub fn declare(library: &mut Library) {
+/// Declares the noun. `registry` holds the activations that scripts defined.
+pub fn declare(library: &mut Library, registry: &activation::Registry) {
     library.noun("language", "Recurrent cells, and the language models made of them.");
     library.kind::<LanguageModel>("Embedded words, layers of recurrent cells, a decoder tied to the embedding.");
     library.kind::<HiddenStates>("What a model's layers carry from one window to the next.");
     library.kind::<RecurrentGenotype>("A discrete recurrent cell: for each node an activation and the state it reads.");
-    let registry = activation::Registry::default();
-    making::declare(library, &registry);
-    activation::declare(library, &registry);
+    making::declare(library, registry);
+    activation::declare(library, registry);
     weights::declare(library);
     hidden::declare(library);
     learning::declare(library);
     predict::declare(library);
-    saved::declare(library, &registry);
+    saved::declare(library, registry);
     onnx::declare(library);
     genotype::declare(library);
 }
