@@ -250,7 +250,9 @@ macro_rules! kernel {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name(isa: $crate::engine::cpu::kernels::lanes::Isa, $($arg: $type),*) {
-            use $crate::engine::cpu::kernels::lanes::{Isa, Lanes, Portable, Set};
+            use $crate::engine::cpu::kernels::lanes::{Isa, Lanes, Portable};
+            #[cfg(target_arch = "x86_64")]
+            use $crate::engine::cpu::kernels::lanes::Set;
 
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
