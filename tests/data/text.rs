@@ -243,7 +243,10 @@ fn columns_are_consecutive_parts_of_the_stream() {
             Err(error) => format!("{error} / {}", error.hint.clone().unwrap_or_default()),
         }
     };
-    says(&refused(3, 3), &["a window of 3 tokens and their successors in columns of 3", "from 1 to 2 fits"]);
+    says(
+        &refused(3, 3),
+        &["a window of 3 tokens, each with the next one, does not fit into columns of 3", "from 1 to 2 fits"],
+    );
     says(&refused(3, 0), &["from 1 to 2 fits"]);
     says(&refused(6, 1), &["11 tokens cannot be cut into 6 columns", "1 to 5 columns"]);
     says(&refused(0, 1), &["into 0 columns"]);

@@ -168,7 +168,10 @@ impl Windows {
     pub fn new(text: &Stream, batch: usize, options: WindowOptions, seed: Seed, stream: &str) -> Result<Self> {
         let rows = text.rows(batch)?;
         if options.length == 0 || options.length >= rows {
-            let message = format!("a window of {} tokens and their successors in columns of {rows}", options.length);
+            let message = format!(
+                "a window of {} tokens, each with the next one, does not fit into columns of {rows} tokens",
+                options.length
+            );
             return Err(Error::user(message)
                 .hint(format!("a length from 1 to {} fits, or fewer columns than {batch}", rows - 1)));
         }
