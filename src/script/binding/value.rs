@@ -80,6 +80,7 @@ impl Mismatch {
 /// "an int", "a tensor", "[float]" as it stands.
 fn with_article(kind: &str) -> String {
     match kind.chars().next() {
+        _ if kind == "options" => "a map of options".into(),
         Some(c) if "aeiou".contains(c) => format!("an {kind}"),
         Some(c) if c.is_alphabetic() => format!("a {kind}"),
         _ => kind.to_string(),
