@@ -6,6 +6,8 @@ mod examples;
 mod limits;
 mod moves;
 mod network_errors;
+mod presets;
+mod samples;
 mod tensors;
 mod traps;
 mod values;

@@ -42,13 +42,13 @@ pub fn run(script: &str) -> String {
 }
 
 #[track_caller]
-fn fails(script: &str, text: &str) {
+pub fn fails(script: &str, text: &str) {
     let page = run_seeded(script, 1).expect_err("this fails").render(false);
     assert!(page.contains(text), "no {text:?} in:\n{page}");
 }
 
 /// The gradient of a weighted sum of `f(x)` against central differences, in doubles, for every entry of x.
-const CHECK: &str = r#"
+pub const CHECK: &str = r#"
 fn check(name, f, x) {
     let x = x.to("float64");
     let p = parameter(x);

@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Calls that give the parameter itself, not a value computed from it.
-const HANDLES: [(&str, &str); 6] = [
+const HANDLES: [(&str, &str); 7] = [
     ("parameter", "it makes a parameter"),
     ("network.weights", "the network's parameter"),
     ("network.alphas", "the network's parameters"),
     ("language_model.weights", "the model's parameter"),
     ("language_model.alphas", "the model's parameters"),
+    ("layer.parameters", "the layer's parameters"),
     ("param", "it gives back the default that it was given"),
 ];
 
@@ -46,12 +47,15 @@ let batch = #{ x: pictures, y: [0, 1, 2, 3] };
 let model = recurrent_supernet(text("austen"), #{ hidden: 3, nodes: 1 });
 let carried = hidden_states();
 model.surprise(#{ x: places, y: places }, #{ hidden: carried });
+let layer = mlp([2, 2]);
+let cell = lstm_cell(2, 2);
 "#;
 
 /// Every kind of move.
 const MOVES: &str = r#"
 for moved in [
     m, one, pictures, net.weights, net.alphas.normal, net.alphas.reduce, model.weights, model.alphas.alphas,
+    layer.parameters[0], layer.parameters[1], cell.parameters[0], cell.parameters[2],
 ] {
     let before = moved.detach();
     sgd(moved, #{ lr: 0.5, momentum: 0.9 }).step(ones(moved.shape));
@@ -87,7 +91,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
         "bool" => &["true"],
         "range" => &["0..1", "0..=1"],
         "any" => {
-            let free = ["m", "1", "[m]", "#{ m: m }", "derive(net)"];
+            let free = ["m", "1", "[m]", "#{ m: m }", "derive(net)", "()"];
             return free.iter().map(ToString::to_string).chain(texts()).collect();
         }
         "array" => &["[m]"],
@@ -98,6 +102,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
         }
         "genotype" => &["derive(net)"],
         "language_model" => &["model"],
+        "layer" => &["layer", "cell"],
         "hidden_states" => &["carried"],
         "recurrent_genotype" => &["recurrent_genotype(\"ENAS\")"],
         "images" => &["images(\"digits\")"],

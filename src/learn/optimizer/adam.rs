@@ -1,7 +1,9 @@
 //! Adam (Kingma and Ba 2015), with the weight decay either added to the gradient (L2, as the DARTS alphas have it) or
 //! taken off the parameter directly (decoupled; Loshchilov and Hutter 2019).
 
-use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
+use super::{
+    Optimizer, check_clip, check_gradients, check_option, clip_factor, saved_list, saved_scalar, scalar, zeros,
+};
 use crate::{Error, Parameter, Result};
 use candle_core::Tensor;
 
@@ -14,11 +16,13 @@ pub struct AdamOptions {
     pub weight_decay: f64,
     /// Take lr·λ·w off the parameter instead of adding λ·w to the gradient.
     pub decoupled: bool,
+    /// Largest norm of all gradients together; they are scaled down to it before anything else.
+    pub clip: Option<f64>,
 }
 
 impl AdamOptions {
     pub fn new(lr: f64) -> Self {
-        Self { lr, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: false }
+        Self { lr, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: false, clip: None }
     }
 }
 
@@ -36,13 +40,15 @@ impl Adam {
     /// Adam on these parameters, before its first step.
     ///
     /// # Errors
-    /// A learning rate, `eps` or weight decay that is negative or not finite; betas outside of [0, 1).
+    /// A learning rate, `eps` or weight decay that is negative or not finite; betas outside of [0, 1); a `clip`
+    /// that is not above 0.
     pub fn new(parameters: Vec<Parameter>, options: AdamOptions) -> Result<Self> {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("the first of betas", options.betas.0, 1.0)?;
         check_option("the second of betas", options.betas.1, 1.0)?;
         check_option("eps", options.eps, f64::INFINITY)?;
         check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
+        check_clip(options.clip)?;
         let (first, second) = (zeros(&parameters)?, zeros(&parameters)?);
         Ok(Self { parameters, options, steps: 0, first, second })
     }
@@ -54,14 +60,18 @@ impl Adam {
 
 impl Optimizer for Adam {
     fn step(&mut self, gradients: &[Tensor]) -> Result<()> {
-        check_gradients(&self.parameters, gradients)?;
-        let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, decoupled } = self.options;
+        let norm = check_gradients(&self.parameters, gradients)?;
+        let AdamOptions { lr, betas: (beta1, beta2), eps, weight_decay, decoupled, clip } = self.options;
+        let factor = clip.and_then(|limit| clip_factor(norm, limit));
         self.steps += 1;
         let correction1 = 1.0 - beta1.powf(self.steps.into());
         let correction2 = 1.0 - beta2.powf(self.steps.into());
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((parameter, (first, second)), gradient) in self.parameters.iter().zip(moments).zip(gradients) {
             let mut g = gradient.detach();
+            if let Some(factor) = factor {
+                g = g.affine(factor, 0.0)?;
+            }
             if weight_decay != 0.0 && !decoupled {
                 g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
             }

@@ -9,6 +9,7 @@ mod sgd;
 
 pub use adam::{Adam, AdamOptions};
 pub use asgd::{Asgd, AsgdOptions};
+use sgd::check_clip;
 pub use sgd::{Sgd, SgdOptions, clip_factor};
 
 use crate::learn::vector::norm;

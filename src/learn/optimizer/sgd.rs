@@ -43,11 +43,7 @@ impl Sgd {
         check_option("lr", options.lr, f64::INFINITY)?;
         check_option("momentum", options.momentum, 1.0)?;
         check_option("weight_decay", options.weight_decay, f64::INFINITY)?;
-        if let Some(clip) = options.clip
-            && (clip.is_nan() || clip <= 0.0)
-        {
-            return Err(Error::user(format!("clip must be above 0, not {clip}")));
-        }
+        check_clip(options.clip)?;
         if options.nesterov && options.momentum == 0.0 {
             return Err(Error::user("nesterov needs momentum").hint("for example momentum: 0.9"));
         }
@@ -80,6 +76,14 @@ impl Sgd {
             weight_decay: self.options.weight_decay,
             clip: None,
         })
+    }
+}
+
+/// Checks a limit of the gradients' norm.
+pub(super) fn check_clip(clip: Option<f64>) -> Result<()> {
+    match clip.filter(|clip| clip.is_nan() || *clip <= 0.0) {
+        Some(clip) => Err(Error::user(format!("clip must be above 0, not {clip}"))),
+        None => Ok(()),
     }
 }
 

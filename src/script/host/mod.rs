@@ -127,6 +127,8 @@ pub struct Host {
     /// The code that the script ended with by itself.
     left: OnceLock<u8>,
     params: Mutex<Vec<ParamValue>>,
+    /// What a scale that was chosen gives parameters instead of their defaults.
+    presets: Mutex<BTreeMap<String, Dynamic>>,
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
     /// The lists of the data sets read so far that lie in files.
@@ -150,6 +152,7 @@ impl Host {
             unprinted: OnceLock::new(),
             left: OnceLock::new(),
             params: Mutex::default(),
+            presets: Mutex::default(),
             draws: Mutex::default(),
             run_folder,
             data: Mutex::default(),
@@ -218,6 +221,16 @@ impl Host {
     /// The exit code that the script ended with by itself.
     pub fn left(&self) -> Option<u8> {
         self.left.get().copied()
+    }
+
+    /// Other defaults for the parameters that are read from now on.
+    pub fn preset(&self, values: BTreeMap<String, Dynamic>) {
+        *lock(&self.presets) = values;
+    }
+
+    /// The default that was preset for a parameter.
+    pub fn preset_of(&self, name: &str) -> Option<Dynamic> {
+        lock(&self.presets).get(name).cloned()
     }
 
     /// Notes a parameter's value as the script read it.

@@ -4,6 +4,7 @@
 //! misspelt `--set` costs nothing; what the reading cannot know (a name or default that is computed) is checked when
 //! the script gets there.
 
+use super::presets::{SCALE, Scales, fitted};
 use crate::script::binding::{Library, literal, type_name};
 use crate::script::host::Host;
 use crate::{Error, Result};
@@ -35,7 +36,7 @@ pub fn declare(library: &mut Library) {
 fn read(host: &Host, name: &str, default: Dynamic) -> Result<Dynamic> {
     let value = match host.setup.settings.get(name) {
         Some(text) => parse(name, text, &default)?,
-        None => default,
+        None => host.preset_of(name).map_or(Ok(default.clone()), |value| fitted(name, &value, &default))?,
     };
     host.note_param(name, value.clone());
     Ok(value)
@@ -91,6 +92,8 @@ pub struct Listing {
     pub params: Vec<Param>,
     /// Whether some parameter's name is computed, so that the list may not be whole.
     pub open: bool,
+    /// Other defaults by name.
+    scales: Option<Scales>,
 }
 
 impl Listing {
@@ -102,8 +105,14 @@ impl Listing {
                 Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => Some((call, *position)),
                 _ => None,
             };
-            if let Some((call, position)) = call.filter(|(call, _)| call.name == "param") {
-                self.add_call(&call.args, position);
+            match call {
+                Some((call, position)) if call.name == "param" => self.add_call(&call.args, position),
+                Some((call, position)) if call.name == "presets" => {
+                    let scales = call.args.first().map(Scales::read).unwrap_or_default();
+                    self.params.insert(0, scales.param(position));
+                    self.scales = Some(scales);
+                }
+                _ => {}
             }
             true
         });
@@ -142,12 +151,15 @@ impl Listing {
                 None => return Err(Error::unknown("parameter", name, self.params.iter().map(|p| p.name.as_str()))),
             }
         }
-        Ok(())
+        match &self.scales {
+            Some(scales) => scales.check(settings.get(SCALE), &self.params, self.open),
+            None => Ok(()),
+        }
     }
 }
 
 /// The value of a literal, a minus sign in front of a number included.
-fn literal_value(expr: &Expr) -> Option<Dynamic> {
+pub(super) fn literal_value(expr: &Expr) -> Option<Dynamic> {
     if let Expr::FnCall(call, _) = expr
         && call.name == "-"
         && let [only] = call.args.as_slice()

@@ -56,6 +56,7 @@ pub fn declare(library: &mut Library) {
                 eps: options.get("eps")?,
                 weight_decay: options.get("weight_decay")?,
                 decoupled: options.get("decoupled")?,
+                clip: options.find("clip")?,
             };
             let adam = Adam::new(parameters.list.clone(), settings)?;
             Ok(Optimizer::new(Kind::Adam(adam), parameters))
@@ -72,6 +73,7 @@ pub fn declare(library: &mut Library) {
         .option("eps", 1e-8, "keeps the step finite where gradients vanish")
         .option("weight_decay", 0.0, "λ")
         .option("decoupled", false, "decay the parameters, not through the gradient")
+        .optional::<f64>("clip", "no clipping", "largest norm of all gradients taken together")
         .example(
             r#"
             let a = parameter(tensor([1.0]));

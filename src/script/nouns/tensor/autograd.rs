@@ -71,6 +71,21 @@ impl<'a> Gradients<'a> {
     }
 }
 
+/// The same structure of tensors, each as `change` makes it.
+fn each(value: &Dynamic, change: &mut dyn FnMut(&Tensor) -> Result<Tensor>) -> Result<Dynamic> {
+    if let Some(tensor) = value.read_lock::<Tensor>() {
+        return Ok(Dynamic::from(change(&tensor)?));
+    }
+    if let Ok(array) = value.as_array_ref() {
+        return Ok(Dynamic::from_array(array.iter().map(|item| each(item, change)).collect::<Result<Array>>()?));
+    }
+    if let Ok(map) = value.as_map_ref() {
+        let items = map.iter().map(|(key, item)| Ok((key.clone(), each(item, change)?)));
+        return Ok(Dynamic::from_map(items.collect::<Result<Map>>()?));
+    }
+    Err(Error::user(format!("a gradient is a tensor, or an array or a map of tensors, not {}", describe_value(value))))
+}
+
 pub fn declare(library: &mut Library) {
     library
         .function("parameter", &["t"], |t: Tensor| Ok(Tensor::of_parameter(t.meter(), Parameter::new(&t.float()?)?)))
@@ -102,6 +117,26 @@ pub fn declare(library: &mut Library) {
             assert_equal(gradient(loss, #{ x: x }).x, tensor([2, 4]));
             "#,
         );
+    library
+        .function("clip_norm", &["gradient", "limit"], |gradient: Dynamic, limit: f64| {
+            if limit.is_nan() || limit <= 0.0 {
+                return Err(Error::user(format!("the limit of a norm is above 0, not {limit}")));
+            }
+            let mut squares = 0.0;
+            let _ = each(&gradient, &mut |t| {
+                squares += t.values()?.iter().map(|v| v * v).sum::<f64>();
+                Ok(t.clone())
+            })?;
+            let factor = (limit / squares.sqrt()).min(1.0);
+            each(&gradient, &mut |t| t.with(t.float()?.affine(factor, 0.0)?))
+        })
+        .doc(
+            r#"
+            A gradient (a tensor, or an array or a map of them), scaled down so that the norm of all its numbers
+            together is at most `limit`.
+            "#,
+        )
+        .example("assert(all_close(clip_norm([tensor([3.0]), tensor([4.0])], 1.0)[1], tensor([0.8])));");
     library
         .function("detach", &["t"], |t: Tensor| t.with(t.candle().detach()))
         .doc("The same numbers, through which no gradient flows.")

@@ -7,18 +7,21 @@
 //!
 //! Values are 32-bit floats, indices 32-bit unsigned integers; `to(t, "float64")` gives doubles for numeric checks.
 
-mod arguments;
+pub(super) mod arguments;
 mod arithmetic;
 mod autograd;
 mod create;
 mod elementwise;
 mod files;
+mod gamma;
 mod handle;
 mod probability;
 mod random;
 mod reduce;
+mod sampling;
 mod select;
 mod shape;
+mod sparse;
 
 pub use handle::Tensor;
 
@@ -34,5 +37,7 @@ pub fn declare(library: &mut Library) {
     select::declare(library);
     autograd::declare(library);
     random::declare(library);
+    sampling::declare(library);
+    sparse::declare(library);
     files::declare(library);
 }

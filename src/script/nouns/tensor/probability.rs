@@ -13,7 +13,7 @@ fn shifted(x: &Candle, axis: usize) -> Result<Candle> {
     Ok(x.broadcast_sub(&greatest)?)
 }
 
-fn softmax(x: &Candle, axis: usize) -> Result<Candle> {
+pub(super) fn softmax(x: &Candle, axis: usize) -> Result<Candle> {
     let weights = shifted(x, axis)?.exp()?;
     Ok(weights.broadcast_div(&weights.sum_keepdim(axis)?)?)
 }

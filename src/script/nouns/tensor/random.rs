@@ -25,16 +25,16 @@ fn draw(
 }
 
 /// Script streams have names of their own, apart from the library's.
-fn stream(options: &Options) -> Result<String> {
+pub(super) fn stream(options: &Options) -> Result<String> {
     Ok(format!("script:{}", options.get::<String>("stream")?))
 }
 
-fn with_stream(declaration: &mut Declaration) -> &mut Declaration {
+pub(super) fn with_stream(declaration: &mut Declaration) -> &mut Declaration {
     declaration.option("stream", "main".to_string(), "draws from one stream do not affect those from another")
 }
 
 /// A number in the open interval from 0 to 1, whose logarithms are finite.
-fn open_unit(rng: &mut crate::random::Rng) -> f64 {
+pub(super) fn open_unit(rng: &mut crate::random::Rng) -> f64 {
     (rng.random::<u32>() as f64 + 0.5) / 4_294_967_296.0
 }
 
