@@ -1,7 +1,7 @@
 //! The noun `layers`: parameters of small networks of a script's own (controllers, predictors), with what is computed
 //! from them. They are tensors like any other; networks of images and recurrent supernets run on the engine instead.
 //!
-//! candle-nn's layers hold plain tensors, which an optimiser's step would leave behind; these read their parameters anew
+//! candle-nn's layers hold plain tensors, which an optimiser's step would leave behind; these read their parameters
 //! whenever they are applied.
 
 use super::Tensor;
@@ -245,7 +245,11 @@ pub fn declare(library: &mut Library) {
         .example("assert(mlp([3, 5, 1]).parameters.len() == 4);");
     library
         .method("apply", &["layer", "x"], |layer: Layer, x: Dynamic| layer.apply(&x))
-        .doc("What the layer makes of `x`: [.., inputs] → [.., outputs], for an embedding whole numbers [..] → [.., width].")
+        .doc(
+            r#"
+            What the layer makes of `x`: [.., inputs] → [.., outputs]; for an embedding whole numbers [..] → [.., width].
+            "#,
+        )
         .example("assert_equal(mlp([3, 2]).apply(ones([4, 3])).shape, [4, 2]);");
     library
         .method("step", &["layer", "x", "state"], |layer: Layer, x: Dynamic, state: Dynamic| layer.step(&x, &state))

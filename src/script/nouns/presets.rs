@@ -38,7 +38,7 @@ fn choose(host: &Host, scales: &Map) -> Result<()> {
         let names = scales.keys().map(|name| name.as_str());
         let preset = scales.get(chosen).ok_or_else(|| unknown(chosen, names))?;
         let preset = preset.clone().try_cast::<Map>().ok_or_else(|| {
-            Error::user(format!("the scale `{chosen}` is no map")).hint("presets(#{ small: #{ epochs: 2 } })")
+            Error::user(format!("the scale `{chosen}` is not a map")).hint("presets(#{ small: #{ epochs: 2 } })")
         })?;
         host.preset(preset.into_iter().map(|(name, value)| (name.to_string(), value)).collect());
     }
