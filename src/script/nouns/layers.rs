@@ -247,7 +247,8 @@ pub fn declare(library: &mut Library) {
         .method("apply", &["layer", "x"], |layer: Layer, x: Dynamic| layer.apply(&x))
         .doc(
             r#"
-            What the layer makes of `x`: [.., inputs] → [.., outputs]; for an embedding whole numbers [..] → [.., width].
+            What the layer makes of `x`: [.., inputs] → [.., outputs]; for an embedding, whole numbers [..] →
+            [.., width].
             "#,
         )
         .example("assert_equal(mlp([3, 2]).apply(ones([4, 3])).shape, [4, 2]);");
