@@ -23,6 +23,7 @@ pub mod recurrent;
 mod sample;
 mod saved;
 mod skeleton;
+pub mod spaces;
 mod state;
 pub mod supernet;
 
@@ -38,4 +39,5 @@ pub use operations::{DARTS_OPS, NormStyle, Operation, Operations, Target};
 pub use recipe::Recipe;
 pub use sample::random_genotype;
 pub use saved::SavedNetwork;
+pub use spaces::CellSpace;
 pub use supernet::{Cost, Costs, Masks, Space, Supernet, SupernetOptions};

@@ -13,6 +13,7 @@ mod saved;
 mod scoring;
 mod scratch;
 mod space;
+mod spaces;
 
 #[path = "../support/require.rs"]
 mod require;

@@ -1,6 +1,9 @@
-//! The noun `cells`: cells scored by training them from scratch. The work is done in [`crate::learn::scratch`].
+//! The noun `cells`: the spaces that discrete cells come from, and cells scored by training them from scratch. The work
+//! is done in [`crate::space::spaces`] and [`crate::learn::scratch`].
 
 mod images;
+mod spaces;
+mod table;
 mod text;
 
 use super::graph::Registry;
@@ -16,9 +19,11 @@ use std::time::{Duration, Instant};
 
 /// Declares the noun. The registries hold the operations and activations that scripts defined.
 pub fn declare(library: &mut Library, operations: &Registry, activations: &Activations) {
-    library.noun("cells", "Cells scored by training them from scratch, none of them twice.");
+    library.noun("cells", "Spaces of cells, and cells scored by training them from scratch, none of them twice.");
+    spaces::declare(library);
     images::declare(library, operations);
     text::declare(library, activations);
+    table::declare(library);
 }
 
 /// How often the scoring of many cells says how far it is.
