@@ -4,6 +4,7 @@
 mod errors;
 mod examples;
 mod limits;
+mod methods;
 mod moves;
 mod network_errors;
 mod presets;

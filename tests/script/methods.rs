@@ -1,0 +1,213 @@
+//! The modules behind `scripts/searches`: each computes what its method says.
+
+use crate::binary::{Ended, candlewick};
+use crate::scripts::shipped;
+
+/// Runs a script that imports the searches' modules.
+fn with_methods(script: &str, arguments: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    let methods = folder.path().join("methods");
+    std::fs::create_dir(&methods).expect("a folder");
+    for entry in std::fs::read_dir(shipped("searches/methods")).expect("the modules") {
+        let from = entry.expect("an entry").path();
+        std::fs::copy(&from, methods.join(from.file_name().expect("a name"))).expect("a copy");
+    }
+    std::fs::write(folder.path().join("s.rhai"), script).expect("the script is written");
+    candlewick(folder.path(), &[&["run", "s.rhai"], arguments].concat())
+}
+
+#[test]
+fn a_policy_s_gradient_is_that_of_differences_of_its_log_probability() {
+    let script = r#"
+        import "methods/controller" as controller;
+        let policy = controller::make([3, 2, 4], 5, 0.5, 1.7);
+        let theta = controller::parameters(policy);
+        let code = [2, 0, 3];
+        let made = controller::decide(policy, code);
+        let exact = gradient(made.log_p, theta);
+        for which in 0..theta.len() {
+            let w = theta[which];
+            let kept = w.detach();
+            let d = normal(w.shape);
+            w.assign(kept + 1e-5 * d);
+            let above = controller::decide(policy, code).log_p.item();
+            w.assign(kept - 1e-5 * d);
+            let below = controller::decide(policy, code).log_p.item();
+            w.assign(kept);
+            let along = sum(exact[which] * d).item();
+            assert(abs((above - below) / 2e-5 - along) < 1e-6 + 1e-5 * abs(along), `parameter ${which}`);
+        }
+        // The probabilities of all codes add up to 1.
+        let total = 0.0;
+        for a in 0..3 { for b in 0..2 { for c in 0..4 {
+            total += exp(controller::decide(policy, [a, b, c]).log_p.item());
+        } } }
+        assert(abs(total - 1.0) < 1e-9);
+    "#;
+    with_methods(script, &["--precision", "f64"]).shows(0, &[]);
+}
+
+#[test]
+fn a_policy_finds_the_choice_that_is_rewarded() {
+    let script = r#"
+        import "methods/controller" as controller;
+        let policy = controller::make([4, 3], 8, 0.1, 0.0);
+        let theta = controller::parameters(policy);
+        let opt = adam(theta, #{ lr: 0.05 });
+        let baseline = 0.0;
+        for step in 0..60 {
+            let loss = tensor(0.0);
+            for k in 0..8 {
+                let made = controller::draw(policy);
+                let reward = if made.code == [2, 1] { 1.0 } else if made.code[0] == 2 { 0.5 } else { 0.0 };
+                loss = loss - made.log_p * (reward - baseline) / 8;
+                baseline += 0.05 * (reward - baseline);
+            }
+            opt.step(gradient(loss, theta));
+        }
+        let probability = exp(controller::decide(policy, [2, 1]).log_p.item());
+        assert(probability > 0.8, `${probability}`);
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+#[test]
+fn the_table_s_values_are_those_of_the_chain() {
+    // Two layers: choice 1 then choice 2 earns 1, everything else 0.2; each layer gets half of it.
+    let script = r#"
+        import "methods/blocks" as blocks;
+        let table = #{};
+        let sizes = [2, 3];
+        for round in 0..300 {
+            for code in [[1, 0], [1, 1], [1, 2]] {
+                let reward = if code == [1, 2] { 1.0 } else { 0.2 };
+                table = blocks::learn(table, code, sizes, reward, 0.2, 0.0);
+            }
+        }
+        // The last layer is worth its half; the first its half and the best that follows. What the first layer gets
+        // of each sample is the mean over what followed: between 0.1 + 0.5 and 0.5 + 0.5.
+        assert(abs(blocks::value(table, [1], 2, 0.0) - 0.5) < 1e-6);
+        assert(abs(blocks::value(table, [1], 0, 0.0) - 0.1) < 1e-6);
+        let first = blocks::value(table, [], 1, 0.0);
+        assert(first > 0.6 && first < 1.0, `${first}`);
+        assert(blocks::greatest(table, [1], 3, 0.0) == blocks::value(table, [1], 2, 0.0));
+        // Without chance the best known block is drawn.
+        assert(blocks::draw(table, sizes, 0.0, 0.0) == [1, 2]);
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+/// The largest eigenvalue of a symmetric matrix, by Jacobi's rotations.
+fn largest_eigenvalue(mut a: Vec<Vec<f64>>) -> f64 {
+    let n = a.len();
+    for _ in 0..60 {
+        for p in 0..n {
+            for q in p + 1..n {
+                let angle = 0.5 * (2.0 * a[p][q]).atan2(a[q][q] - a[p][p]);
+                let (s, c) = angle.sin_cos();
+                for k in 0..n {
+                    let (x, y) = (a[k][p], a[k][q]);
+                    (a[k][p], a[k][q]) = (c * x - s * y, s * x + c * y);
+                }
+                for k in 0..n {
+                    let (x, y) = (a[p][k], a[q][k]);
+                    (a[p][k], a[q][k]) = (c * x - s * y, s * x + c * y);
+                }
+            }
+        }
+    }
+    (0..n).map(|k| a[k][k]).fold(f64::NEG_INFINITY, f64::max)
+}
+
+#[test]
+fn the_largest_eigenvalue_is_that_of_the_whole_hessian() {
+    let script = r#"
+        import "methods/curvature" as curvature;
+        let net = supernet(#{ channels: 1, size: 8, classes: 4 },
+            #{ channels: 2, layers: 3, nodes: 1, ops: ["skip_connect", "avg_pool_3x3", "sep_conv_3x3"] });
+        let sets = [#{ x: normal([6, 1, 8, 8]), y: [0, 1, 2, 3, 0, 1] }];
+        let at = concat([net.alphas.normal, net.alphas.reduce]);
+        let before = net.weights.detach();
+        for k in 0..at.size {
+            let v = one_hot([k], at.size).to("float64").reshape(at.shape);
+            print(json(curvature::product(net, sets, at, v, 1e-6).flatten().array()));
+        }
+        print(json([curvature::largest_eigenvalue(net, sets, 400, 1e-6)]));
+        assert(norm(net.weights - before).item() == 0.0);
+    "#;
+    let script = script.replace("json(", "(|rows| `${rows}`).call(");
+    let ended = with_methods(&script, &["--precision", "f64"]);
+    ended.shows(0, &[]);
+    let rows: Vec<Vec<f64>> = ended.stdout.lines().map(|line| serde_json::from_str(line).expect("numbers")).collect();
+    let (found, matrix) = rows.split_last().expect("rows");
+    assert_eq!(matrix.len(), 12);
+    let scale = matrix.iter().flatten().fold(0.0f64, |most, v| most.max(v.abs()));
+    let symmetric: Vec<Vec<f64>> =
+        (0..12).map(|i| (0..12).map(|j| 0.5 * (matrix[i][j] + matrix[j][i])).collect()).collect();
+    let asymmetry = (0..12).flat_map(|i| (0..12).map(move |j| (i, j)));
+    assert!(asymmetry.into_iter().all(|(i, j)| (matrix[i][j] - matrix[j][i]).abs() < 1e-3 * scale));
+    let expected = largest_eigenvalue(symmetric);
+    assert!((found[0] - expected).abs() < 1e-2 * expected.abs(), "{} is not {expected}", found[0]);
+}
+
+#[test]
+fn one_path_moves_the_weights_of_its_ops_only() {
+    let script = r#"
+        import "methods/weight_sharing" as sharing;
+        let ops = ["sep_conv_3x3", "dil_conv_3x3", "skip_connect"];
+        let net = supernet(#{ channels: 1, size: 8, classes: 4 }, #{ channels: 2, layers: 3, nodes: 1, ops: ops });
+        let cell = genotype(#{ normal: [["sep_conv_3x3", 0], ["skip_connect", 1]],
+            reduce: [["dil_conv_3x3", 0], ["skip_connect", 1]] });
+        let before = net.named(net.weights.detach());
+        let opt = sgd(net.weights, #{ lr: 0.5 });
+        sharing::step(net, opt, #{ x: normal([6, 1, 8, 8]), y: [0, 1, 2, 3, 0, 1] }, cell);
+        let after = net.named(net.weights);
+        for name in after.keys() {
+            if !name.contains(".edges.") { continue; }
+            // Cell 0 is normal, the others are reductions.
+            let runs = if name.contains("cells.0.") { ["edges.0.ops.0."] } else { ["edges.0.ops.1.", "edges.1.ops.2."] };
+            let expected = runs.some(|part| name.contains(part));
+            assert((norm(after[name] - before[name]).item() > 0.0) == expected, name);
+        }
+        assert(after.len() > 40);
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+#[test]
+fn weights_moved_to_a_wider_network_stand_in_its_first_channels() {
+    let script = r#"
+        import "methods/widen" as widen;
+        let images = #{ channels: 1, size: 8, classes: 4 };
+        let narrow = supernet(images, #{ channels: 8, layers: 3, nodes: 1, partial: 4 });
+        let wide = supernet(images, #{ channels: 8, layers: 3, nodes: 1, partial: 2 });
+        widen::move_to(narrow, wide);
+        let from = narrow.named(narrow.weights);
+        let to = wide.named(wide.weights);
+        for name in to.keys() {
+            let part = to[name];
+            for axis in 0..part.shape.len() { part = part.slice(axis, 0, from[name].shape[axis]); }
+            assert(norm(part - from[name]).item() == 0.0, name);
+        }
+        assert_equal(wide.alphas.normal, narrow.alphas.normal);
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+#[test]
+fn a_cell_keeps_no_more_skips_than_it_may() {
+    let script = r#"
+        import "methods/skips" as skips;
+        let net = supernet(#{ channels: 1, size: 8, classes: 4 }, #{ channels: 2, layers: 3 });
+        let count = |cell| cell.normal.filter(|edge| edge[0] == "skip_connect").len();
+        let skip = one_hot(DARTS_OPS.index_of("skip_connect"), 8);
+        let p = softmax(normal([14, 8]) + 3.0 * skip, 1);
+        let mixing = #{ normal: p, reduce: p };
+        assert(count.call(derive(net, #{ relax: |a| mixing })) == 8);
+        for most in [0, 2, 5] {
+            let cell = skips::restricted(net, #{ normal: p, reduce: p }, most);
+            assert(count.call(cell) <= most && cell.normal.len() == 8, `${most}: ${cell}`);
+        }
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
