@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use super::lines::print;
-use crate::script::{self, Catalogue, reference};
+use crate::script::{self, Catalogue, reference, searches};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct Arguments {
     /// A function, method, property, type or noun; without it, everything in brief.
     name: Option<String>,
-    /// Write reference.md and candlewick.d.rhai into a folder.
+    /// Write reference.md and candlewick.d.rhai into a folder, and the table of its searches into its README.md.
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
 }
@@ -20,6 +20,9 @@ pub fn doc(arguments: Arguments) -> Outcome {
     if let Some(folder) = &arguments.write {
         write(folder, "reference.md", &reference::markdown(&catalogue))?;
         write(folder, "candlewick.d.rhai", &reference::definitions(&catalogue))?;
+        if let Some(page) = searches::page_with_table(folder)? {
+            write(folder, "README.md", &page)?;
+        }
     }
     match arguments.name {
         Some(name) => print(&about(&catalogue, &name)?),

@@ -66,5 +66,5 @@ pub use nouns::network::{
 };
 pub use nouns::param::{Listing, Param};
 pub use nouns::{Tensor, catalogue, declare};
-pub use pages::{Frame, Location, Page, reference};
+pub use pages::{Frame, Location, Page, reference, searches};
 pub use session::{Script, on_script_thread};

@@ -1,7 +1,7 @@
 //! The written documentation is what the declarations say.
 
 use crate::files::root;
-use candlewick::script::{self, reference};
+use candlewick::script::{self, reference, searches};
 
 #[track_caller]
 fn is_fresh(name: &str, wanted: &str) {
@@ -17,4 +17,10 @@ fn the_reference_is_fresh() {
 #[test]
 fn the_editor_definitions_are_fresh() {
     is_fresh("candlewick.d.rhai", &reference::definitions(&script::catalogue()));
+}
+
+#[test]
+fn the_table_of_searches_is_fresh() {
+    let page = searches::page_with_table(&root().join("scripts")).expect("a place for the table");
+    is_fresh("README.md", &page.expect("a page and searches"));
 }

@@ -5,6 +5,7 @@ mod division;
 mod explain;
 mod page;
 pub mod reference;
+pub mod searches;
 mod unkept;
 
 pub use check::check;

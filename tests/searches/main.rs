@@ -1,0 +1,14 @@
+//! The searches in `scripts/searches`: each runs small and leaves what a search leaves; what makes it this method and
+//! not another is checked beside it.
+
+mod scripts_say;
+mod successors;
+
+#[path = "../support/binary.rs"]
+mod binary;
+#[path = "../support/scripts.rs"]
+mod scripts;
+#[path = "../support/search.rs"]
+mod search;
+#[path = "../support/start.rs"]
+mod start;
