@@ -263,7 +263,7 @@ fn every_search_runs_at_its_smallest_scale() {
 /// Runs a search whose cells are codes at its small scale with further settings; it must end well and draw `chart`.
 /// Gives what it printed last.
 #[track_caller]
-fn ends(name: &str, settings: &[&str], chart: &str) -> String {
+pub fn ends(name: &str, settings: &[&str], chart: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let script = shipped(&format!("searches/{name}.rhai")).display().to_string();
     let settings = ["scale=small"].iter().chain(settings).flat_map(|setting| ["--set", setting]);

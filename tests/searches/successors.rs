@@ -35,3 +35,13 @@ fn every_successor_goes_on_as_if_it_had_never_stopped() {
         resumes(name, &["channels=4", "layers=3", "epochs=2"]);
     }
 }
+
+#[test]
+fn every_successor_ends_with_a_cell_and_charts() {
+    let names = ["gdas", "snas", "fair_darts", "darts_minus", "drnas", "smooth_darts", "robust_darts", "beta_darts"];
+    for name in names.iter().chain(&["idarts", "zarts", "proxyless"]) {
+        tiny(name, &[]);
+    }
+    Search::run("pdarts", &["epochs=1", "channels=4", "depths=[2,3,3]"]);
+    Search::run("darts_pt", &["epochs=1", "channels=2", "layers=3", "scored=16", "batch=256"]);
+}
