@@ -1,5 +1,5 @@
-//! Searches by a policy or a table of values: each runs small, and its reward, its baseline and its chances are those of
-//! its method. What they import is tested in `tests/script/methods.rs`.
+//! Searches by a policy or a table of values: each runs small, and its reward, its baseline and its chances are those
+//! of its method. What they import is tested in `tests/script/methods.rs`.
 
 use crate::evolution::ends;
 use crate::search::{Search, resumes, slow};

@@ -8,9 +8,11 @@ mod successors;
 
 #[path = "../support/binary.rs"]
 mod binary;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/scripts.rs"]
 mod scripts;
 #[path = "../support/search.rs"]
 mod search;
+#[expect(dead_code, reason = "other tests use the rest")]
 #[path = "../support/start.rs"]
 mod start;

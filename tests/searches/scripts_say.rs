@@ -1,5 +1,5 @@
-//! What every script in `scripts/searches` owes its reader: it says what it does, it is short, it has a small scale, and
-//! reading it finds no mistakes.
+//! What every script in `scripts/searches` owes its reader: it says what it does, it is short, it has a small scale,
+//! and reading it finds no mistakes.
 
 use crate::binary::candlewick;
 use crate::scripts::shipped;

@@ -59,7 +59,7 @@ fn table(scripts: &Path, folder: &Path) -> Result<String> {
 fn idea(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix("//")).map(str::trim);
     let paragraph = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    // Initials and abbreviations do not end a sentence: what follows one begins with a capital, after a lower-case word.
+    // Initials and abbreviations do not end a sentence: what follows an end is a capital, what comes before is not.
     let ends = |(at, _): &(usize, &str)| {
         let before = paragraph[..*at].chars().rev().take(2);
         let next = paragraph[*at + 2..].chars().next();
