@@ -23,7 +23,7 @@ impl Graph {
         self.weights().iter().filter(|w| is_below(&w.name, scope)).map(|w| w.len()).sum()
     }
 
-    fn macs_of(&self, node: Node) -> usize {
+    pub(super) fn macs_of(&self, node: Node) -> usize {
         let out = self.shape(node);
         match self.op(node) {
             Op::Conv { weight, .. } | Op::Depthwise { weight, .. } => self.weights()[*weight].len() * out.pixels(),

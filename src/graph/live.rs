@@ -23,6 +23,22 @@ impl Graph {
         live
     }
 
+    /// Multiply-adds of one image in a pass that runs the terms of `active` only (none: all).
+    pub fn macs_running(&self, active: Option<&[bool]>) -> usize {
+        let live = self.live(active);
+        self.nodes().filter(|node| live[node.index()]).map(|node| self.macs_of(node)).sum()
+    }
+
+    /// By weight, in their order: whether the output depends on it in a pass that runs the terms of `active` only.
+    pub fn weights_running(&self, active: Option<&[bool]>) -> Vec<bool> {
+        let live = self.live(active);
+        let mut running = vec![false; self.weights().len()];
+        for node in self.nodes().filter(|node| live[node.index()]) {
+            self.op(node).weights().into_iter().for_each(|weight| running[weight] = true);
+        }
+        running
+    }
+
     /// The nodes behind a selection: of a concatenation only the parts that have a selected channel.
     fn parts_read(&self, input: Node, channels: &[u32]) -> Vec<Node> {
         let Op::Concat { inputs } = self.op(input) else { return vec![input] };

@@ -277,6 +277,17 @@ pub enum Op {
 }
 
 impl Op {
+    /// The weights it has, by their place among the graph's.
+    pub fn weights(&self) -> Vec<usize> {
+        match self {
+            Op::Conv { weight, bias, .. } => std::iter::once(*weight).chain(*bias).collect(),
+            Op::Depthwise { weight, .. } => vec![*weight],
+            Op::Halve { weights, .. } => weights.to_vec(),
+            Op::Norm { affine, .. } => affine.iter().flatten().copied().collect(),
+            _ => vec![],
+        }
+    }
+
     /// The nodes that this primitive reads.
     pub fn inputs(&self) -> Vec<Node> {
         match self {

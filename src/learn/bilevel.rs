@@ -280,6 +280,6 @@ fn detached(p: &[Tensor]) -> Vec<Tensor> {
     p.iter().map(Tensor::detach).collect()
 }
 
-fn value(loss: &Tensor) -> Result<f64> {
+pub(super) fn value(loss: &Tensor) -> Result<f64> {
     Ok(loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?)
 }

@@ -5,6 +5,7 @@ use crate::batch::Batch;
 use crate::space::{Network, Statistics};
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
 /// Means over all examples.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,11 +30,12 @@ pub fn evaluate(
     batches: impl IntoIterator<Item = Result<Batch>>,
     p: Option<&[Tensor]>,
 ) -> Result<Score> {
-    evaluate_by(network, batches, p, Statistics::Running)
+    evaluate_by(network, batches, p, None, Statistics::Running)
 }
 
 /// The network's loss and accuracy over `batches`, without gradients. `p`: the mixing weights of every slot block
-/// (none: the default relaxation of the alphas). Ctrl-C stops it between batches.
+/// (none: the default relaxation of the alphas); `active`: the slots that run (none: all). Ctrl-C stops it between
+/// batches.
 ///
 /// # Errors
 /// No examples, labels beyond the classes; those of the batches and of the passes.
@@ -41,18 +43,19 @@ pub fn evaluate_by(
     network: &Network,
     batches: impl IntoIterator<Item = Result<Batch>>,
     p: Option<&[Tensor]>,
+    active: Option<Arc<[bool]>>,
     statistics: Statistics,
 ) -> Result<Score> {
     let p = match p {
         Some(p) => p.to_vec(),
-        None => network.relax(network.alphas())?,
+        None => network.relax_among(network.alphas(), active.as_deref())?,
     };
     let (mut loss, mut first, mut five, mut examples) = (0.0, 0, 0, 0);
     let mut classes = vec![(0, 0); network.classes()];
     for batch in batches {
         interrupt::check()?;
         let Batch { images, labels, .. } = batch?;
-        let logits = network.score(&images, &p, statistics)?;
+        let logits = network.score(&images, &p, active.clone(), statistics)?;
         let mean = cross_entropy(&logits, &labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
         loss += mean * labels.len() as f64;

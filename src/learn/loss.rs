@@ -51,13 +51,27 @@ impl Loss {
     /// # Errors
     /// A label beyond `classes`; another number of labels than of images.
     pub fn of(&self, output: &Tensor, labels: &Tensor, classes: usize) -> Result<Tensor> {
+        self.by(output, classes, |logits| self.smoothed(logits, labels))
+    }
+
+    /// The loss of a batch by `score`, a function of logits, images × classes; with an auxiliary head that of its
+    /// logits is added.
+    ///
+    /// # Errors
+    /// Those of `score`.
+    pub(super) fn by(
+        &self,
+        output: &Tensor,
+        classes: usize,
+        score: impl Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let width = output.dim(D::Minus1)?;
-        let main = self.smoothed(&output.narrow(1, 0, classes)?, labels)?;
+        let main = score(&output.narrow(1, 0, classes)?)?;
         let weight = self.auxiliary.unwrap_or(AUXILIARY);
         if width == classes || weight == 0.0 {
             return Ok(main);
         }
-        let auxiliary = self.smoothed(&output.narrow(1, classes, width - classes)?, labels)?;
+        let auxiliary = score(&output.narrow(1, classes, width - classes)?)?;
         Ok((main + auxiliary.affine(weight, 0.0)?)?)
     }
 

@@ -6,6 +6,7 @@
 
 pub mod bilevel;
 pub mod classify;
+pub mod curvature;
 pub mod evaluate;
 pub mod exact;
 pub mod language;
@@ -18,7 +19,11 @@ mod vector;
 
 pub use crate::batch::Batch;
 pub use bilevel::{Clip, Order, Relax, Unroll, With};
-pub use classify::{alpha_gradient, hessian_vector, loss_gradient, weight_gradient};
+pub use classify::{
+    Extra, OwnLoss, Way, alpha_gradient, alpha_gradient_by, hessian_vector, loss_gradient, weight_gradient,
+    weight_gradient_by,
+};
+pub use curvature::{Curvature, largest_eigenvalue};
 pub use evaluate::{Score, evaluate, evaluate_by};
 pub use exact::{ExactGradient, Near, Parts, exact};
 pub use language::{Excerpt, Penalties, Surprise, evaluate_language, language_alpha_gradient, language_gradient};

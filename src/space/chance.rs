@@ -34,6 +34,11 @@ impl Chance {
         f(&mut self.next.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Draws of their own, which go on from the same place.
+    pub fn copy(&self) -> Self {
+        Self { seed: self.seed, next: Mutex::new(self.with(|next| *next)) }
+    }
+
     /// The draws of the next pass of a mode.
     pub fn draws(&self, mode: Mode) -> Draws {
         match mode {

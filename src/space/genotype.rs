@@ -61,6 +61,40 @@ impl Genotype {
         Ok(Self { cells: [normal, reduce], listed: [false; 2] })
     }
 
+    /// A genotype of edges that name their nodes; all nodes that exist are concatenated.
+    ///
+    /// # Errors
+    /// A cell without edges, an input that is not before its node.
+    pub fn of_edges(normal: Vec<EdgeText>, reduce: Vec<EdgeText>) -> Result<Self> {
+        let cells = [CellForm::new(&NORMAL, normal, None)?, CellForm::new(&REDUCE, reduce, None)?];
+        Ok(Self { cells, listed: [false; 2] })
+    }
+
+    /// The same with another operation and input of the edge at `index` (from 0) of one cell's list.
+    ///
+    /// # Errors
+    /// An index beyond the list; an input that is not before the edge's node.
+    pub fn replaced(&self, kind: CellKind, index: usize, operation: &str, input: usize) -> Result<Self> {
+        let cell = self.cell(kind);
+        let mut entries = cell.entries();
+        let count = entries.len();
+        let Some(entry) = entries.get_mut(index) else {
+            return Err(Error::user(format!(
+                "the {} cell has {count} edges, so there is no edge {index}",
+                kind.name()
+            ))
+            .hint("edges count from 0"));
+        };
+        *entry = match entry {
+            EdgeText::Pair(..) => EdgeText::Pair(operation.into(), input),
+            EdgeText::Edge(_, node, _) => EdgeText::Edge(operation.into(), *node, input),
+        };
+        let fields = [&NORMAL, &REDUCE][kind as usize];
+        let mut other = self.clone();
+        other.cells[kind as usize] = CellForm::new(fields, entries, Some(cell.concat().to_vec()))?;
+        Ok(other)
+    }
+
     /// Reads the literature's form or JSON.
     ///
     /// # Errors

@@ -4,9 +4,9 @@
 //! reduction, global average pool, linear head. Costs are read off the built graph, cell by cell.
 
 use super::cell::{CellKind, Mask, SearchCell, check_partial, edge_count};
-use super::derive::derive_cell;
 use super::genotype::Genotype;
 use super::operations::{Operation, Operations};
+use super::rules::{Candidates, Selection};
 use super::skeleton::{cell_kinds, check_counts, even_size};
 use crate::graph::{Conv, Graph, Shape};
 use crate::{Error, Result};
@@ -252,14 +252,21 @@ impl Space {
         Costs { normal: count(CellKind::Normal), reduce: count(CellKind::Reduction) }
     }
 
-    /// The genotype by the published rule (`docs/darts.md` A6) from relaxed alphas, edges × operations for each kind;
-    /// where edges have weights, times these.
+    /// The genotype that a rule reads off relaxed alphas, edges × operations for each kind; where edges have weights,
+    /// times these.
     ///
     /// # Errors
-    /// As [`derive_cell`].
+    /// As [`Candidates::derive`].
+    pub fn derive_by(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>], selection: Selection) -> Result<Genotype> {
+        let masks = CellKind::BOTH.map(|kind| self.masks.of(kind));
+        Candidates { operations: &self.operations, nodes: self.nodes, masks }.derive([normal, reduce], selection)
+    }
+
+    /// The genotype by the published rule (`docs/darts.md` A6).
+    ///
+    /// # Errors
+    /// As [`derive_by`](Self::derive_by).
     pub fn derive(&self, normal: &[Vec<f64>], reduce: &[Vec<f64>]) -> Result<Genotype> {
-        let pairs = |kind: CellKind, rows| derive_cell(rows, &self.operations, self.nodes, self.masks.of(kind));
-        let concat: Vec<usize> = (2..self.nodes + 2).collect();
-        Genotype::new(pairs(CellKind::Normal, normal)?, concat.clone(), pairs(CellKind::Reduction, reduce)?, concat)
+        self.derive_by(normal, reduce, Selection::default())
     }
 }

@@ -1,13 +1,18 @@
 //! Networks in scripts: the functions that make and train them, masks and relaxations of one's own, and what is
 //! refused.
 
+use candle_core::DType;
 use candlewick::script::{Host, Script, Setup, on_script_thread};
 
 /// Runs a script; the error page where it fails.
 fn run(text: &str) -> Result<(), String> {
+    run_in(text, DType::F32)
+}
+
+fn run_in(text: &str, dtype: DType) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("search.rhai");
-    let setup = Setup { script, out: Some(folder.path().join("run")), ..Setup::default() };
+    let setup = Setup { script, out: Some(folder.path().join("run")), dtype, ..Setup::default() };
     let host = Host::with_sink(setup, Box::new(std::io::sink()));
     on_script_thread(|| Script::compile(host, text.to_string())?.run()).unwrap().map_err(|page| page.render(false))
 }
@@ -15,6 +20,13 @@ fn run(text: &str) -> Result<(), String> {
 #[track_caller]
 pub fn runs(text: &str) {
     if let Err(page) = run(text) {
+        panic!("{page}");
+    }
+}
+
+#[track_caller]
+pub fn runs_in_double_precision(text: &str) {
+    if let Err(page) = run_in(text, DType::F64) {
         panic!("{page}");
     }
 }

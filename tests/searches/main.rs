@@ -1,6 +1,7 @@
 //! The searches in `scripts/searches`: each runs small and leaves what a search leaves; what makes it this method and
 //! not another is checked beside it.
 
+mod bounds;
 mod controllers;
 mod evolution;
 mod scripts_say;

@@ -133,3 +133,10 @@ pub fn resumes(name: &str, settings: &[&str]) {
     assert_eq!(difference(&one, &other), None, "{name}: the journals differ");
     assert_eq!(stdout, whole.stdout, "{name}: what is printed differs");
 }
+
+/// Runs the search NAME at its small scale with settings that it should refuse.
+pub fn refused(name: &str, settings: &[&str]) -> crate::binary::Ended {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = arguments(name, settings);
+    candlewick(folder.path(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}

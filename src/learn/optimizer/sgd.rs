@@ -79,6 +79,34 @@ impl Sgd {
     }
 }
 
+impl Sgd {
+    /// One step of the numbers whose flag in `running` is not 0; the others, and their momentum, stay as they are.
+    /// `running`: of the type u8 and the shape of the one parameter.
+    ///
+    /// # Errors
+    /// More parameters than one, or flags of another shape; as [`step`](Optimizer::step).
+    pub fn step_among(&mut self, gradients: &[Tensor], running: &Tensor) -> Result<()> {
+        let [parameter] = self.parameters.as_slice() else {
+            return Err(Error::user("weights can stay only where one flat vector of them is moved")
+                .hint("make the optimiser with sgd(net.weights, …)"));
+        };
+        if running.dims() != parameter.dims() {
+            return Err(Error::user(format!(
+                "{:?} flags of what ran do not fit a parameter of shape {:?}",
+                running.dims(),
+                parameter.dims()
+            )));
+        }
+        let (before, buffers) = (parameter.detached(), self.buffers.clone());
+        self.step(gradients)?;
+        for (buffer, before) in self.buffers.iter_mut().zip(&buffers) {
+            *buffer = running.where_cond(buffer, before)?;
+        }
+        let parameter = &self.parameters[0];
+        parameter.set(&running.where_cond(&parameter.detached(), &before)?)
+    }
+}
+
 /// Checks a limit of the gradients' norm.
 pub(super) fn check_clip(clip: Option<f64>) -> Result<()> {
     match clip.filter(|clip| clip.is_nan() || *clip <= 0.0) {

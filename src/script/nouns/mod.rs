@@ -15,6 +15,7 @@ mod presets;
 mod run;
 mod tensor;
 mod text;
+mod ways;
 
 pub use tensor::Tensor;
 

@@ -4,6 +4,7 @@ use super::Network;
 use crate::space::alphas::{Alphas, softmax_by_node};
 use crate::space::cell::CellKind;
 use crate::space::genotype::Genotype;
+use crate::space::rules::Selection;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
@@ -149,6 +150,14 @@ impl Network {
     /// A network that is not a supernet; mixing weights that are not one matrix for every block in its shape, that are
     /// not finite, or that a mask leaves out and that are not 0; a node with fewer than two edges to choose from.
     pub fn derive(&self, p: Option<&[Tensor]>) -> Result<Genotype> {
+        self.derive_by(p, Selection::default())
+    }
+
+    /// The genotype by another rule.
+    ///
+    /// # Errors
+    /// As [`derive`](Self::derive) and [`Candidates::derive`](crate::space::Candidates::derive).
+    pub fn derive_by(&self, p: Option<&[Tensor]>, selection: Selection) -> Result<Genotype> {
         let space = self.needs_space("derive")?;
         let relaxed;
         let p = match p {
@@ -164,6 +173,6 @@ impl Network {
         let rows = |kind: CellKind| -> Result<Vec<Vec<f64>>> {
             Ok(p[kind as usize].detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
         };
-        space.derive(&rows(CellKind::Normal)?, &rows(CellKind::Reduction)?)
+        space.derive_by(&rows(CellKind::Normal)?, &rows(CellKind::Reduction)?, selection)
     }
 }

@@ -6,10 +6,13 @@
 
 mod masks;
 mod mixing;
+mod moving;
+mod paths;
 mod precision;
 mod scoring;
 
 pub use mixing::NamedMixing;
+pub use moving::Moved;
 pub use scoring::Statistics;
 
 use super::alphas::{Alphas, alpha};

@@ -4,6 +4,7 @@ use super::Network;
 use crate::engine::{Mode, Pass, RunningStatistics, STATISTICS_MOMENTUM};
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Tensor};
+use std::sync::Arc;
 
 /// What batch norms go by where a network is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -32,16 +33,23 @@ impl Statistics {
 
 impl Network {
     /// Logits without gradients, images × classes: nothing is dropped, an auxiliary head's are cut off, running
-    /// statistics stay. `x`: images × channels × height × width; `p`: the mixing weights of every block, in order.
+    /// statistics stay. `x`: images × channels × height × width; `p`: the mixing weights of every block, in order;
+    /// `active`: the slots that run (none: all).
     ///
     /// # Errors
     /// As [`forward_at`](Self::forward_at).
-    pub fn score(&self, x: &Tensor, p: &[Tensor], statistics: Statistics) -> Result<Tensor> {
+    pub fn score(
+        &self,
+        x: &Tensor,
+        p: &[Tensor],
+        active: Option<Arc<[bool]>>,
+        statistics: Statistics,
+    ) -> Result<Tensor> {
         let mode = match statistics {
             Statistics::Running => Mode::Evaluation,
             Statistics::Batch => Mode::Trial,
         };
-        self.scoring_pass(x, p, mode, self.statistics.clone())
+        self.scoring_pass(x, p, active, mode, self.statistics.clone())
     }
 
     /// Replaces the running statistics by those of `images` (each images × channels × height × width) at the mixing
@@ -50,7 +58,12 @@ impl Network {
     ///
     /// # Errors
     /// No images at all; as [`forward_at`](Self::forward_at). The running statistics are the old ones then.
-    pub fn recalibrate(&self, images: impl IntoIterator<Item = Result<Tensor>>, p: &[Tensor]) -> Result<usize> {
+    pub fn recalibrate(
+        &self,
+        images: impl IntoIterator<Item = Result<Tensor>>,
+        p: &[Tensor],
+        active: Option<Arc<[bool]>>,
+    ) -> Result<usize> {
         let passing = RunningStatistics::new(self.graph());
         let zeros = vec![0.0; self.graph().statistics_len()];
         let mut sums = zeros.clone();
@@ -60,7 +73,7 @@ impl Network {
             let x = x?;
             // From zeros, a training pass leaves the share of its own that it always adds.
             passing.set(&zeros)?;
-            self.scoring_pass(&x, p, Mode::Training, passing.clone())?;
+            self.scoring_pass(&x, p, active.clone(), Mode::Training, passing.clone())?;
             let count = x.dims()[0];
             examples += count;
             let weight = count as f64 / STATISTICS_MOMENTUM;
@@ -79,10 +92,17 @@ impl Network {
         Ok(examples)
     }
 
-    fn scoring_pass(&self, x: &Tensor, p: &[Tensor], mode: Mode, statistics: RunningStatistics) -> Result<Tensor> {
+    fn scoring_pass(
+        &self,
+        x: &Tensor,
+        p: &[Tensor],
+        active: Option<Arc<[bool]>>,
+        mode: Mode,
+        statistics: RunningStatistics,
+    ) -> Result<Tensor> {
         let p: Vec<Tensor> = p.iter().map(Tensor::detach).collect();
-        let p = self.flat_mixing(&p, None)?;
-        let pass = Pass { mode, statistics, draws: self.chance.scoring(), ..Pass::default() };
+        let p = self.flat_mixing(&p, active.as_deref())?;
+        let pass = Pass { mode, statistics, active, draws: self.chance.scoring(), ..Pass::default() };
         let dtype = self.engine.dtype();
         let (x, w, p) = (x.to_dtype(dtype)?, self.weights.detached().to_dtype(dtype)?, p.to_dtype(dtype)?);
         let output = self.engine.forward(&x, &w, &p, &pass)?.detach();

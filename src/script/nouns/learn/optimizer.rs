@@ -1,10 +1,11 @@
 //! Optimisers in a script's hands.
 
 use super::finite::at_step;
-use super::{Gradient, SMALL};
+use super::{Gradient, Parts};
 use crate::learn::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer as Steps, Sgd, SgdOptions, Unroll};
 use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
 use crate::script::nouns::Tensor;
+use crate::script::nouns::network::SMALL;
 use crate::{Error, Parameter, Result};
 use rhai::Dynamic;
 use std::fmt;
@@ -23,7 +24,12 @@ pub fn declare(library: &mut Library) {
                 clip,
             };
             let sgd = Sgd::new(parameters.list.clone(), settings)?;
-            Ok(Optimizer::new(Kind::Sgd(sgd), parameters))
+            let idle_stays = match options.get::<String>("idle")?.as_str() {
+                "move" => false,
+                "stay" => true,
+                other => return Err(Error::unknown("choice for `idle`", other, ["move", "stay"])),
+            };
+            Ok(Optimizer::new(Kind::Sgd(sgd), parameters).with_idle(idle_stays))
         })
         .doc(
             r#"
@@ -37,6 +43,12 @@ pub fn declare(library: &mut Library) {
         .option("nesterov", false, "look ahead along the momentum")
         .option("weight_decay", 0.0, "λ")
         .optional::<f64>("clip", "no clipping", "largest norm of all gradients taken together")
+        .option(
+            "idle",
+            "move".to_string(),
+            "weights of ops that did not run in `weight_gradient` with a mask or a path: \"move\" by momentum and decay, \
+             or \"stay\", their momentum too",
+        )
         .example(
             r#"
             let w = parameter(tensor([1.0]));
@@ -228,6 +240,8 @@ struct Inner {
     kind: Kind,
     /// The parameters' names, where they were given by name.
     names: Option<Vec<String>>,
+    /// Whether weights that did not run stay as they are.
+    idle_stays: bool,
 }
 
 enum Kind {
@@ -266,7 +280,12 @@ impl Inner {
 
 impl Optimizer {
     fn new(kind: Kind, parameters: Parameters) -> Self {
-        Self(Arc::new(Mutex::new(Inner { kind, names: parameters.names })))
+        Self(Arc::new(Mutex::new(Inner { kind, names: parameters.names, idle_stays: false })))
+    }
+
+    fn with_idle(self, stays: bool) -> Self {
+        self.lock().idle_stays = stays;
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -296,9 +315,12 @@ impl Optimizer {
     /// One step; the loss, where the gradient knows it.
     fn step(&self, gradient: &Dynamic) -> Result<Option<f64>> {
         let mut inner = self.lock();
-        let (loss, tensors) = match gradient.read_lock::<Gradient>() {
-            Some(gradient) => (Some(gradient.0.loss), self.arrange(&inner, &gradient.0.parts)?),
-            None => (None, tensors(gradient, inner.names.as_deref())?),
+        let (loss, tensors, running) = match gradient.read_lock::<Gradient>() {
+            Some(gradient) => {
+                let Parts { loss, parts, running } = &*gradient.0;
+                (Some(*loss), self.arrange(&inner, parts)?, running.clone().filter(|_| inner.idle_stays))
+            }
+            None => (None, tensors(gradient, inner.names.as_deref())?, None),
         };
         let typed = tensors
             .iter()
@@ -307,7 +329,10 @@ impl Optimizer {
         let mut typed = typed.collect::<Result<Vec<_>>>()?;
         // More gradients than parameters are for the optimiser to refuse.
         typed.extend(tensors.iter().skip(typed.len()).map(|extra| extra.candle()));
-        inner.steps_mut().step(&typed)?;
+        match (&mut inner.kind, running) {
+            (Kind::Sgd(sgd), Some(running)) => sgd.step_among(&typed, &running)?,
+            _ => inner.steps_mut().step(&typed)?,
+        }
         Ok(loss)
     }
 

@@ -5,10 +5,11 @@ use crate::batch::Batch;
 use crate::data::ImageSet;
 use crate::learn::evaluate_by;
 use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options};
-use crate::script::nouns::inputs::{AnyBatch, relaxation};
+use crate::script::nouns::inputs::AnyBatch;
 use crate::script::nouns::network::SMALL;
 use crate::script::nouns::network::saved::as_seen_by;
-use crate::space::{Network, Statistics};
+use crate::script::nouns::ways::{Given, MASK, PATH, RELAX};
+use crate::space::{Genotype, Network, Statistics};
 use rhai::{Dynamic, FnPtr, Map};
 
 pub fn declare(library: &mut Library) {
@@ -17,10 +18,11 @@ pub fn declare(library: &mut Library) {
             "evaluate",
             &["net", "data", "options"],
             |call: &Call<'_>, net: Network, data: Scored, options: Options| {
-                let p = relaxation(call, &options)?.map(|relax| relax(net.alphas())).transpose()?;
+                let given = Given::read(call, &net, &options)?;
+                let p = given.mixing(&net)?;
                 let statistics = Statistics::named(&options.get::<String>("statistics")?)?;
                 let batches = data.batches(&net, options.get("batch")?)?;
-                let score = evaluate_by(&net, batches, p.as_deref(), statistics)?;
+                let score = evaluate_by(&net, batches, Some(&p), given.active.clone(), statistics)?;
                 let share = |&(all, right): &(usize, usize)| match all {
                     0 => Dynamic::UNIT,
                     _ => Dynamic::from_float(right as f64 / all as f64),
@@ -51,7 +53,9 @@ pub fn declare(library: &mut Library) {
             "running".to_string(),
             "what batch norms use: \"running\" statistics, or those of each \"batch\"",
         )
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .optional::<FnPtr>("relax", RELAX.0, RELAX.1)
+        .optional::<Map>("mask", MASK.0, MASK.1)
+        .optional::<Genotype>("path", PATH.0, PATH.1)
         .example_after(
             SMALL,
             r#"
@@ -64,31 +68,31 @@ pub fn declare(library: &mut Library) {
             "recalibrate",
             &["net", "data", "options"],
             |call: &Call<'_>, net: Network, data: Scored, options: Options| {
-                let p = match relaxation(call, &options)? {
-                    Some(relax) => relax(net.alphas())?,
-                    None => net.relax(net.alphas())?,
-                };
+                let given = Given::read(call, &net, &options)?;
+                let p = given.mixing(&net)?;
                 let batches = data.batches(&net, options.get("batch")?)?;
-                net.recalibrate(batches.map(|batch| Ok(batch?.images)), &p)
+                net.recalibrate(batches.map(|batch| Ok(batch?.images)), &p, given.active.clone())
             },
         )
         .doc(
             r#"
             Replaces a network's running statistics by those of a set of images, in order and not augmented, or of an
-            array of batches, at the mixing weights that `relax` gives; weights stay. Gives the number of images. For
+            array of batches, at the mixing weights that `relax` or `path` gives; weights stay. Gives the number of images. For
             mixing weights that training did not use, such as one path of a supernet, before `evaluate`; `net.state()`
             keeps the old ones.
             "#,
         )
         .option("batch", 256_usize, "images at once, where `data` is a set")
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives a map of mixing weights")
+        .optional::<FnPtr>("relax", RELAX.0, RELAX.1)
+        .optional::<Map>("mask", MASK.0, MASK.1)
+        .optional::<Genotype>("path", PATH.0, PATH.1)
         .example_after(
             SMALL,
             r#"
             let data = images("digits");
-            let path = |alphas| #{ normal: one_hot([3, 4], 8) * 1.0, reduce: one_hot([3, 4], 8) * 1.0 };
-            recalibrate(net, data.train.take(64), #{ relax: path });
-            let score = evaluate(net, data.test.take(32), #{ relax: path });
+            let cell = derive(net);
+            recalibrate(net, data.train.take(64), #{ path: cell });
+            let score = evaluate(net, data.test.take(32), #{ path: cell });
             "#,
         );
 }

@@ -1,13 +1,12 @@
-//! Genotypes: derived from a supernet's alphas, read from text or a map, taken apart.
+//! Genotypes: read from text or a map, changed, taken apart.
 
 use super::SMALL;
-use crate::script::binding::{Call, Library, List, Options, ScriptType};
+use crate::script::binding::{Call, Library, List, ScriptType};
 use crate::script::nouns::graph::Registry;
-use crate::script::nouns::inputs::relaxation;
 use crate::script::nouns::json::to_json;
-use crate::space::{CellKind, Edge, Genotype, Network, catalogue};
+use crate::space::{CellKind, Edge, Genotype, catalogue};
 use crate::{Error, Result};
-use rhai::{Array, Dynamic, FnPtr, Map};
+use rhai::{Array, Dynamic, Map};
 use std::any::TypeId;
 use std::path::Path;
 
@@ -17,26 +16,6 @@ impl ScriptType for Genotype {
 
 pub fn declare(library: &mut Library, registry: &Registry) {
     library.kind::<Genotype>("Two discrete cells: the edges into every node, and the states that are concatenated.");
-    library
-        .function("derive", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
-            derive(call, &net, &options)
-        })
-        .doc(
-            r#"
-            The genotype that a supernet's alphas lead to. Rule "darts": every node keeps the two edges whose best op
-            other than "none" is strongest, each with that op (Liu et al. 2019, section 2.4); edge weights count as
-            factors. For a rule of your own read `net.alphas` and call `genotype`.
-            "#,
-        )
-        .option("rule", "darts".to_string(), r#""darts""#)
-        .optional::<FnPtr>("relax", "softmax by row", "a closure |alphas| that gives the map of strengths")
-        .example_after(
-            SMALL,
-            r#"
-            let cell = derive(net);
-            assert(cell.normal.len() == 2 && cell.normal_concat == [2]);
-            "#,
-        );
     let defined = registry.clone();
     library
         .function("genotype", &["source"], move |call: &Call<'_>, source: Dynamic| {
@@ -75,6 +54,26 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .doc("Whether two genotypes are different networks.")
         .example_after(SMALL, "assert(!(derive(net) != derive(net)));");
     library
+        .method(
+            "replaced",
+            &["genotype", "cell", "edge", "op", "input"],
+            |genotype: Genotype, cell: String, edge: usize, op: String, input: usize| {
+                genotype.replaced(kind(&cell)?, edge, &op, input)
+            },
+        )
+        .doc(
+            r#"
+            The same genotype with another op and input of one edge: `cell` is "normal" or "reduce", `edge` the index in
+            its list.
+            "#,
+        )
+        .example(
+            r#"
+            let cell = genotype("DARTS_V2").replaced("normal", 0, "skip_connect", 1);
+            assert(cell.normal[0] == ["skip_connect", 1]);
+            "#,
+        );
+    library
         .property("normal", |cell: Genotype| Ok(edges(&cell, CellKind::Normal)))
         .doc("The normal cell's edges: [op, input], two for every node, or [op, node, input].")
         .example_after(SMALL, "assert(derive(net).normal.len() == 2);");
@@ -92,17 +91,6 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .example_after(SMALL, "assert(derive(net).reduce_concat == [2]);");
 }
 
-fn derive(call: &Call<'_>, net: &Network, options: &Options) -> Result<Genotype> {
-    let rule = options.get::<String>("rule")?;
-    if rule != "darts" {
-        return Err(Error::unknown("rule", &rule, ["darts"]));
-    }
-    match relaxation(call, options)? {
-        Some(relax) => net.derive(Some(&relax(net.alphas())?)),
-        None => net.derive(None),
-    }
-}
-
 fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<Genotype> {
     if let Ok(text) = source.clone().into_string() {
         let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
@@ -118,6 +106,11 @@ fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<Genotype> {
         Err(_) => Err(Error::user("genotype takes a text or a map")
             .hint("genotype(#{ normal: [[\"sep_conv_3x3\", 0], …], reduce: […] })")),
     }
+}
+
+fn kind(name: &str) -> Result<CellKind> {
+    let found = CellKind::BOTH.into_iter().find(|kind| kind.name() == name);
+    found.ok_or_else(|| Error::unknown("kind of cell", name, CellKind::BOTH.map(CellKind::name)))
 }
 
 /// The genotype in a file: its text or JSON, or the last one in a run's journal.

@@ -1,17 +1,19 @@
 //! The noun `network`: supernets, networks of a script's own, their weights and alphas, and genotypes.
 
 mod catalogue;
+mod derive;
 mod discrete;
 mod exact;
 mod genotype;
 pub(in crate::script::nouns) mod memory;
+mod moving;
 pub mod onnx;
+mod passes;
 pub mod saved;
 mod state;
 
 use super::graph::{GraphBuilder, Node, Registry, op_names};
-use super::inputs::{Blocks, EdgeMask, NewWeights, Pictures, alphas_by_name, set_alphas};
-use crate::engine::Mode;
+use super::inputs::{EdgeMask, NewWeights, Pictures, alphas_by_name, set_alphas};
 use crate::graph::{Graph, Shape};
 use crate::random::Seed;
 use crate::script::binding::{Call, Library, List, Options, ScriptType};
@@ -21,7 +23,6 @@ use crate::space::{CellKind, Cost, Masks, Network, NormStyle, Supernet, Supernet
 use crate::{Error, Result};
 use rand::Rng;
 use rhai::{Dynamic, FnPtr, Map};
-use std::sync::Arc;
 
 impl ScriptType for Network {
     const NAME: &'static str = "network";
@@ -34,7 +35,9 @@ pub fn declare(library: &mut Library, registry: &Registry) {
     declare_making(library, registry);
     declare_properties(library);
     declare_weights(library);
-    declare_passes(library);
+    passes::declare(library);
+    moving::declare(library);
+    derive::declare(library);
     genotype::declare(library, registry);
     catalogue::declare(library);
     discrete::declare(library, registry);
@@ -268,44 +271,6 @@ fn declare_weights(library: &mut Library) {
         .example_after(SMALL, "net.set_alphas(#{ normal: net.alphas.normal * 0.0 });");
 }
 
-fn declare_passes(library: &mut Library) {
-    let host = library.host();
-    library
-        .method("forward", &["net", "x", "options"], move |net: Network, x: Tensor, options: Options| {
-            forward(&host, &net, &x, &options)
-        })
-        .doc(
-            r#"
-            Logits, [batch, classes], of images [batch, channels, height, width]; in training followed by those of an
-            auxiliary head. Mixing weights that are not given are the softmax of the alphas, over the ops that run.
-            Gradients flow to weights, mixing weights and images. An op whose mask is 0 is not run, and its mixing
-            weight gets no gradient; a weight that is given for it must be 0.
-            "#,
-        )
-        .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
-        .optional::<Tensor>("reduce", "softmax of the alphas", "mixing weights of the reduction cells, edges × ops")
-        .optional::<Map>(
-            "mix",
-            "softmax of the alphas",
-            "mixing weights by name, for slots that a network declared itself",
-        )
-        .option(
-            "training",
-            true,
-            "norms use the batch's statistics and update the running ones; false: they use the running ones",
-        )
-        .optional::<Map>("mask", "all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run")
-        .example_after(
-            SMALL,
-            r#"
-            let p = softmax(net.alphas.normal, 1);
-            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
-            assert(logits.shape == [2, 10]);
-            let slope = gradient(sum(logits), net.alphas);
-            "#,
-        );
-}
-
 /// The space of a supernet, for properties that only supernets have.
 fn space(net: &Network) -> Result<&crate::space::Space> {
     net.space().ok_or_else(|| Error::user("only a supernet has candidates").hint("supernet(…) makes one"))
@@ -371,21 +336,4 @@ fn set_weights(net: &Network, weights: &Dynamic) -> Result<()> {
         NewWeights::Flat(flat) => net.set_weights(&flat),
         NewWeights::Named(named) => net.set_named(&named),
     }
-}
-
-fn forward(host: &Host, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {
-    let mut given = options.find::<Map>("mix")?.unwrap_or_default();
-    for name in ["normal", "reduce"] {
-        if let Some(p) = options.find::<Tensor>(name)? {
-            given.insert(name.into(), Dynamic::from(p));
-        }
-    }
-    let active: Option<Arc<[bool]>> = match options.find::<Map>("mask")? {
-        Some(mask) => Some(Blocks::active(net, &mask)?),
-        None => None,
-    };
-    let p = Blocks::complete(net, &given, active.as_deref())?;
-    let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
-    let logits = net.forward(&x.float()?, Some(&p), mode, active)?;
-    Ok(Tensor::new(&host.meter, logits))
 }

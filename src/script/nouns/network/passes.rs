@@ -1,0 +1,123 @@
+//! Passes of a network as scripts run them: whole, masked, or along one path.
+
+use super::SMALL;
+use crate::engine::Mode;
+use crate::script::binding::{Call, Library, Options};
+use crate::script::nouns::Tensor;
+use crate::script::nouns::inputs::Blocks;
+use crate::script::nouns::ways::{Given, MASK, PATH};
+use crate::space::{Genotype, Network};
+use crate::{Error, Result};
+use rhai::{Dynamic, Map};
+
+pub fn declare(library: &mut Library) {
+    declare_forward(library);
+    declare_paths(library);
+}
+
+fn declare_forward(library: &mut Library) {
+    library
+        .method("forward", &["net", "x", "options"], |call: &Call<'_>, net: Network, x: Tensor, options: Options| {
+            forward(call, &net, &x, &options)
+        })
+        .doc(
+            r#"
+            Logits, [batch, classes], of images [batch, channels, height, width]; in training followed by those of an
+            auxiliary head. Mixing weights that are not given are the softmax of the alphas, over the ops that run.
+            Gradients flow to weights, mixing weights and images. An op whose mask is 0 is not run, and its mixing
+            weight gets no gradient; a weight that is given for it must be 0. With `path` the network is that of one
+            genotype.
+            "#,
+        )
+        .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
+        .optional::<Tensor>("reduce", "softmax of the alphas", "mixing weights of the reduction cells, edges × ops")
+        .optional::<Map>(
+            "mix",
+            "softmax of the alphas",
+            "mixing weights by name, for slots that a network declared itself",
+        )
+        .option(
+            "training",
+            true,
+            "norms use the batch's statistics and update the running ones; false: they use the running ones",
+        )
+        .optional::<Map>("mask", MASK.0, MASK.1)
+        .optional::<Genotype>("path", PATH.0, PATH.1)
+        .optional::<Tensor>(
+            "weights",
+            "the network's own",
+            "flat weights to use instead; `net.weights.detach()` where no gradient of weights is wanted",
+        )
+        .example_after(
+            SMALL,
+            r#"
+            let p = softmax(net.alphas.normal, 1);
+            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
+            assert(logits.shape == [2, 10]);
+            let slope = gradient(sum(logits), net.alphas);
+            "#,
+        );
+}
+
+fn declare_paths(library: &mut Library) {
+    let host = library.host();
+    library
+        .method("gates", &["net", "genotype"], move |net: Network, genotype: Genotype| {
+            let gates = net.gates(&genotype)?.into_iter().map(|gates| Dynamic::from(Tensor::new(&host.meter, gates)));
+            Ok(net.alphas().names().map(Into::into).zip(gates).collect::<Map>())
+        })
+        .doc(
+            r#"
+            The mixing weights that make a supernet a genotype's network, by the alphas' names: 1 where the genotype has
+            the op on the edge, 0 elsewhere. They are a mask, too. A genotype that is not in the supernet's space is an
+            error, which names the edge and the op.
+            "#,
+        )
+        .example_after(
+            SMALL,
+            r#"
+            let gates = net.gates(derive(net));
+            assert(sum(gates.normal).item() == 2.0);
+            let logits = net.forward(zeros([2, 1, 8, 8]), gates + #{ mask: gates });
+            "#,
+        );
+    library
+        .method("running_macs", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
+            let given = Given::read(call, &net, &options)?;
+            net.macs_running(given.active.as_deref())
+        })
+        .doc("Multiply-adds of one image in a pass that runs only some ops, counted on the graph.")
+        .optional::<Map>("mask", MASK.0, MASK.1)
+        .optional::<Genotype>("path", PATH.0, PATH.1)
+        .example_after(
+            SMALL,
+            r#"
+            assert(net.running_macs() == net.macs);
+            assert(net.running_macs(#{ path: derive(net) }) < net.macs);
+            "#,
+        );
+}
+
+fn forward(call: &Call<'_>, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {
+    let mut given = options.find::<Map>("mix")?.unwrap_or_default();
+    for name in ["normal", "reduce"] {
+        if let Some(p) = options.find::<Tensor>(name)? {
+            given.insert(name.into(), Dynamic::from(p));
+        }
+    }
+    let said = Given::read(call, net, options)?;
+    let active = said.active.clone();
+    let p = match options.given("path") {
+        true if !given.is_empty() => {
+            return Err(Error::user("a path says what every op weighs: give it without mixing weights"));
+        }
+        true => said.mixing(net)?,
+        false => Blocks::complete(net, &given, active.as_deref())?,
+    };
+    let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
+    let logits = match options.find::<Tensor>("weights")? {
+        None => net.forward(&x.float()?, Some(&p), mode, active)?,
+        Some(weights) => net.forward_at(&x.float()?, &weights.float()?, &p, mode, active)?,
+    };
+    Ok(Tensor::new(&call.host().meter, logits))
+}
