@@ -51,8 +51,8 @@ fn a_mask_reaches_every_gradient() {
         for order in 1..3 {
             let how = #{ order: order, optimizer: w_opt };
             let masked = alpha_gradient(net, batch, held, how + #{ mask: mask });
-            let shared = alpha_gradient(net, batch, held, how + #{ relax: shares });
-            assert(all_close(masked.parts.normal, shared.parts.normal, 1e-3));
+            let same = alpha_gradient(net, batch, held, how + #{ relax: shares });
+            assert(all_close(masked.parts.normal, same.parts.normal, 1e-3));
             assert(sum(abs(masked.parts.normal.slice(1, 0, 3))).item() == 0.0);
         }
         let v = normal(net.weights.shape);
@@ -68,7 +68,7 @@ fn losses_of_ones_own_and_what_is_added_count_in_both_orders() {
         r#"
         let own = |logits, labels| cross_entropy(logits, labels);
         let plain = weight_gradient(net, batch).parts.weights;
-        assert_equal(weight_gradient(net, batch, #{ loss: own }).parts.weights, plain);
+        assert(all_close(weight_gradient(net, batch, #{ loss: own }).parts.weights, plain, 1e-5));
         let twice = |logits, labels| 2.0 * cross_entropy(logits, labels);
         let w_opt = sgd(net.weights, #{ lr: 0.1 });
         let extra = |a| sum(a.normal ** 2) + 3.0 * sum(a.reduce);
@@ -145,11 +145,12 @@ fn weights_move_by_name_and_what_stays_is_told() {
         // The head of the deeper network has other inputs, so it stays.
         assert(told.other_shape.contains("head.weight"));
         let deep = transfer(few, net);
-        assert(deep.missing.some(|name| name.contains("cells.2")));
+        assert(some(deep.missing, |name| name.contains("cells.2")));
 
         let narrow = supernet(digits, #{ channels: 4, layers: 3, nodes: 1, partial: 4 });
         let wide = supernet(digits, #{ channels: 4, layers: 3, nodes: 1, partial: 2 });
-        let name = narrow.weight_names.filter(|name| name.contains("ops.4") && narrow.weight(name).shape[0] == 1)[0];
+        let names = narrow.weight_names;
+        let name = filter(names, |name| name.contains("ops.4") && narrow.weight(name).shape[0] == 1)[0];
         let own = wide.weight(name).detach();
         assert(own.shape[0] == 2);
         let told = transfer(narrow, wide, #{ widen: true });
@@ -241,7 +242,8 @@ fn few_skips_and_thresholds_say_what_cannot_be() {
         assert_equal(of.call(#{}).normal.filter(|edge| edge[0] == "skip_connect").len(), 4);
         let few = of.call(#{ skips: 1 });
         assert_equal(few.normal.filter(|edge| edge[0] == "skip_connect"), [["skip_connect", 1]]);
-        assert_equal(few.reduce, of.call(#{}).reduce, "only normal cells are limited");
+        // Only normal cells are limited.
+        assert_equal(few.reduce, of.call(#{}).reduce);
         let open = of.call(#{ rule: "threshold", threshold: 0.65 });
         assert_equal(open.normal, [["skip_connect", 3, 1], ["skip_connect", 3, 0]]);
         assert_equal(open.normal_concat, [3]);
@@ -264,7 +266,7 @@ fn bad_input_is_named() {
     let cell = "let cell = genotype(\"DARTS_V2\");\n";
     refuses(
         &format!("{cell}net.gates(cell);"),
-        &["edge 4 of the genotype's normal cell, \"sep_conv_3x3\" from state 0 to 4", "states 0 to 3"],
+        &["edge 4 of the genotype's normal cell, \"sep_conv_3x3\" from state 1 to 4", "states 0 to 3"],
     );
     refuses(
         "net.forward(batch.x, #{ path: genotype(#{ normal: [[\"conv_7x1_1x7\", 0], [\"skip_connect\", 1]], \

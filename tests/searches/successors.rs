@@ -55,7 +55,7 @@ fn snas_cools_down_and_may_derive_none() {
 
 #[test]
 fn pdarts_drops_the_weakest_ops_of_every_edge() {
-    let search = tiny("pdarts", &["depths=[2,3,3]", "epochs=1", "frozen=0", "skips=0"]);
+    let search = Search::run("pdarts", &["channels=4", "depths=[2,3,3]", "epochs=1", "frozen=0", "skips=0"]);
     assert_eq!(search.numbers("ops_left"), [8.0, 5.0, 3.0]);
     let masks = search.values("masks");
     let mut before: Option<Vec<Vec<f64>>> = None;
