@@ -12,6 +12,9 @@ pub struct Batch {
     pub labels: Tensor,
     /// The images' indices in the set that they are from; none where they are not from a set.
     pub indices: Vec<usize>,
+    /// What training aims at in the labels' place, where classes weigh differently or images are mixed: images ×
+    /// classes, each row its image's weight spread over the classes. Scores go by the labels alone.
+    pub targets: Option<Tensor>,
 }
 
 impl Batch {
@@ -27,7 +30,7 @@ impl Batch {
                 labels.dims()
             )));
         }
-        Ok(Self { images, labels: whole(labels)?, indices: vec![] })
+        Ok(Self { images, labels: whole(labels)?, indices: vec![], targets: None })
     }
 
     /// Images in the batch; the last of an epoch may have fewer than the rest.
@@ -45,7 +48,8 @@ impl Batch {
     /// What the device reports.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let (images, labels) = (self.images.to_device(device)?, self.labels.to_device(device)?);
-        Ok(Self { images, labels, indices: self.indices.clone() })
+        let targets = self.targets.as_ref().map(|targets| targets.to_device(device)).transpose()?;
+        Ok(Self { images, labels, indices: self.indices.clone(), targets })
     }
 }
 

@@ -171,7 +171,7 @@ fn outline<B: DrawingBackend>(canvas: &mut Canvas<B>, area: Rect, color: Color, 
 }
 
 /// Pale at 0, deep at 1, grey where there is no number.
-fn shade(share: f64) -> Color {
+pub(super) fn shade(share: f64) -> Color {
     let pale = blend(MIDDLE, PAPER, 0.08);
     match share {
         s if !s.is_finite() => RULE,

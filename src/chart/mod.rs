@@ -8,6 +8,7 @@ mod axis;
 mod canvas;
 mod cell;
 mod cells;
+mod confusion;
 mod curves;
 mod groups;
 mod heatmap;
@@ -15,6 +16,7 @@ mod layout;
 mod legend;
 mod order;
 mod palette;
+mod pictures;
 mod raster;
 mod save;
 mod sheet;
@@ -24,12 +26,14 @@ pub use alphas::{Alphas, Edge};
 pub use canvas::{Point, Rect};
 pub use cell::{Cell, Op, cell_title, state_name};
 pub use cells::Cells;
+pub use confusion::Confusion;
 pub use curves::{Curves, Panel, Series};
 pub use groups::{Group, Groups};
 pub use heatmap::{HeatMap, Matrix};
 pub use layout::{CellLayout, Mark, Path, lay_out};
 pub use palette::{Color, Palette};
-pub use save::{png, save, svg};
+pub use pictures::{Picture, Pictures};
+pub use save::{png, save, save_png, svg};
 pub use sheet::{Sheet, SheetItem};
 
 use crate::Result;
@@ -48,6 +52,8 @@ pub enum Figure {
     Cells(Cells),
     Sheet(Sheet),
     Groups(Groups),
+    Confusion(Confusion),
+    Pictures(Pictures),
 }
 
 impl Figure {
@@ -60,6 +66,8 @@ impl Figure {
             Figure::Cells(chart) => chart.size(),
             Figure::Sheet(chart) => chart.size(),
             Figure::Groups(chart) => chart.size(),
+            Figure::Confusion(chart) => chart.size(),
+            Figure::Pictures(chart) => chart.size(),
         };
         (width.ceil(), height.ceil())
     }
@@ -72,6 +80,8 @@ impl Figure {
             Figure::Cells(chart) => chart.draw(canvas),
             Figure::Sheet(chart) => chart.draw(canvas),
             Figure::Groups(chart) => chart.draw(canvas),
+            Figure::Confusion(chart) => chart.draw(canvas),
+            Figure::Pictures(chart) => chart.draw(canvas),
         }
     }
 }

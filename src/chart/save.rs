@@ -1,10 +1,10 @@
 //! Charts on disk: each as SVG and as PNG, drawn by the same calls, and never half written.
 
-use super::Figure;
 use super::canvas::{Canvas, Rect, SCALE, Surface};
 use super::palette::PAPER;
 use super::raster::Raster;
 use super::text::missing;
+use super::{Figure, Pictures};
 use crate::error::tell;
 use crate::{Error, Result, files};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -23,9 +23,7 @@ const PNG_DENSITY: u32 = 2;
 /// # Errors
 /// The folder cannot be written.
 pub fn save(figure: &Figure, path: &Path) -> Result<[PathBuf; 2]> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, &e))?;
-    }
+    make_folder_of(path)?;
     let with_extension = |extension: &str| {
         // `Path::with_extension` would cut a name like "lr-0.025" at its dot.
         let mut name = path.as_os_str().to_owned();
@@ -35,22 +33,37 @@ pub fn save(figure: &Figure, path: &Path) -> Result<[PathBuf; 2]> {
     let (svg_path, png_path) = (with_extension(".svg"), with_extension(".png"));
     let document = svg(figure)?;
     files::replace(&svg_path, document.as_bytes())?;
-    tell_missing(&document, &png_path);
+    tell_missing(&document, &png_path, Some(&svg_path));
     files::replace(&png_path, &png(figure)?)?;
     Ok([svg_path, png_path])
 }
 
+/// Writes pictures as a PNG alone, as [`save`] does: an SVG would hold each pixel as a rectangle.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn save_png(pictures: Pictures, path: &Path) -> Result<()> {
+    make_folder_of(path)?;
+    let words = pictures.items.iter().flat_map(|item| &item.lines).chain([&pictures.title]);
+    tell_missing(&words.map(String::as_str).collect::<String>(), path, None);
+    files::replace(path, &png(&Figure::Pictures(pictures))?)
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(folder) => std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, &e)),
+        None => Ok(()),
+    }
+}
+
 /// Says once which characters the embedded font lacks: viewers of the SVG have fonts of their own.
-fn tell_missing(document: &str, png: &Path) {
+fn tell_missing(document: &str, png: &Path, svg: Option<&Path>) {
     static TOLD: Mutex<BTreeSet<char>> = Mutex::new(BTreeSet::new());
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
     let missing: String = missing(document).into_iter().filter(|c| told.insert(*c)).take(20).collect();
     if !missing.is_empty() {
-        let (png, svg) = (png.display(), png.with_extension("svg"));
-        tell(&format!(
-            "note: {png} shows boxes for {missing}, which its font lacks; {} shows them where a font does",
-            svg.display()
-        ));
+        let instead = svg.map(|svg| format!("; {} shows them where a font does", svg.display())).unwrap_or_default();
+        tell(&format!("note: {} shows boxes for {missing}, which its font lacks{instead}", png.display()));
     }
 }
 

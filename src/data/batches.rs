@@ -5,6 +5,8 @@
 //! on from a checkpoint needs nothing else.
 
 use super::augment::{Augmentation, Normalise};
+use super::balance::{self, ClassWeights, Sampling};
+use super::mixup;
 use super::prefetch::Ahead;
 use super::set::ImageSet;
 use crate::batch::Batch;
@@ -54,11 +56,25 @@ pub struct BatchOptions {
     pub shuffle: bool,
     /// Leave out an epoch's last batch where it is smaller than the rest.
     pub drop_last: bool,
+    pub weights: ClassWeights,
+    pub sampling: Sampling,
+    /// α of mixup; 0 for none.
+    pub mixup: f64,
 }
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        Self { augment: Augment::None, pad: None, flip: None, cutout: 0, shuffle: true, drop_last: false }
+        Self {
+            augment: Augment::None,
+            pad: None,
+            flip: None,
+            cutout: 0,
+            shuffle: true,
+            drop_last: false,
+            weights: ClassWeights::Even,
+            sampling: Sampling::Once,
+            mixup: 0.0,
+        }
     }
 }
 
@@ -77,6 +93,10 @@ struct Settings {
     augmentation: Augmentation,
     normalise: Normalise,
     shuffle: bool,
+    /// What an image of each class counts, where that is not 1.
+    weights: Option<Vec<f32>>,
+    sampling: Sampling,
+    mixup: f64,
     /// Batches in an epoch.
     count: usize,
     seed: Seed,
@@ -87,6 +107,9 @@ struct Settings {
 impl Settings {
     /// The images of an epoch in the order in which it visits them.
     fn order(&self, epoch: u64) -> Vec<usize> {
+        if self.sampling == Sampling::Balanced {
+            return balance::order(&self.set.labels(), &mut self.seed.rng(&self.order_stream, epoch));
+        }
         let mut order: Vec<usize> = (0..self.set.len()).collect();
         if self.shuffle {
             order.shuffle(&mut self.seed.rng(&self.order_stream, epoch));
@@ -109,10 +132,25 @@ impl Settings {
             labels.push(self.set.label(index).ok_or_else(missing)?);
             self.augmentation.apply(bytes, shape, &self.normalise, &mut rng, out);
         }
+        let mut targets = (self.weights.is_some() || self.mixup > 0.0).then(|| self.targets(&labels));
+        if let Some(targets) = targets.as_mut().filter(|_| self.mixup > 0.0) {
+            mixup::mix(&mut values, targets, indices.len(), self.mixup, &mut rng)?;
+        }
         let dims = (indices.len(), shape.channels, shape.height, shape.width);
         let (images, labels) =
             (Tensor::from_vec(values, dims, &Device::Cpu)?, Tensor::from_vec(labels, indices.len(), &Device::Cpu)?);
-        Ok(Batch { images, labels, indices })
+        let rows = (indices.len(), self.set.classes().len());
+        let targets = targets.map(|targets| Tensor::from_vec(targets, rows, &Device::Cpu)).transpose()?;
+        Ok(Batch { images, labels, indices, targets })
+    }
+
+    /// Images × classes: an image's weight at its class.
+    fn targets(&self, labels: &[u32]) -> Vec<f32> {
+        let mut targets = vec![0.0; labels.len() * self.set.classes().len()];
+        for (row, &label) in targets.chunks_exact_mut(self.set.classes().len()).zip(labels) {
+            row[label as usize] = self.weights.as_ref().map_or(1.0, |weights| weights[label as usize]);
+        }
+        targets
     }
 
     /// The position after `position`.
@@ -167,7 +205,9 @@ impl Batches {
     /// stream see the same orders.
     ///
     /// # Errors
-    /// A size of zero, a set smaller than one whole batch under `drop_last`, padding or a cutout larger than the image.
+    /// A size of zero, a set smaller than one whole batch under `drop_last`, padding or a cutout larger than the image;
+    /// weights that do not fit the classes, an α of mixup below 0; balanced sampling in the set's own order, or of what
+    /// weights already balance.
     pub fn new(set: &ImageSet, size: usize, options: &BatchOptions, seed: Seed, stream: &str) -> Result<Self> {
         if size == 0 || set.is_empty() {
             return Err(Error::user(format!("{} images cannot be cut into batches of {size}", set.len()))
@@ -189,6 +229,15 @@ impl Batches {
                     .hint(format!("at most {}, the image's shorter side", height.min(width))));
             }
         }
+        mixup::check(options.mixup)?;
+        let weights = options.weights.settle(&set.class_counts())?;
+        if options.sampling == Sampling::Balanced && (weights.is_some() || !options.shuffle) {
+            return Err(match weights {
+                Some(_) => Error::user("classes are balanced twice, by their weights and by sampling")
+                    .hint("either weights: \"balanced\" or sampling: \"balanced\""),
+                None => Error::user("balanced sampling draws the order of an epoch, but shuffle is false"),
+            });
+        }
         let count = if options.drop_last { set.len() / size } else { set.len().div_ceil(size) };
         if count == 0 {
             return Err(Error::user(format!("there is no whole batch of {size} in {} images", set.len()))
@@ -200,6 +249,9 @@ impl Batches {
             augmentation,
             normalise: Normalise::of(set),
             shuffle: options.shuffle,
+            weights,
+            sampling: options.sampling,
+            mixup: options.mixup,
             count,
             seed,
             order_stream: format!("{stream}: order"),

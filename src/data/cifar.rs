@@ -85,7 +85,7 @@ struct Form {
 
 fn read(folder: &Path, names: &[&str], form: Form) -> Result<Pixels> {
     let size = form.labels + PIXELS;
-    let mut pixels = Pixels { bytes: Vec::new(), labels: Vec::new(), shape: SHAPE };
+    let mut pixels = Pixels { bytes: Vec::new(), labels: Vec::new(), shape: SHAPE, listed: Vec::new() };
     for name in names {
         interrupt::check()?;
         let path = folder.join(name);

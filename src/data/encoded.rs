@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,6 +99,9 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
     let stored = commonest(shapes[..parts.train.0.len()].iter().flatten());
     let shape = options.shape(stored);
     let (height, width) = (shape.height, shape.width);
+    // Where each image is a file, the list of files has them in this order.
+    let files = matches!(all.first(), Some(Encoded::File { .. }));
+    let listed = |range: Range<usize>| if files { range.map(|image| image as u32).collect() } else { Vec::new() };
     let mut notes = Vec::new();
     let resized = shapes.iter().flatten().filter(|shape| (shape.height, shape.width) != (height, width)).count();
     if options.size.is_none() && options.like.is_none() && resized > 0 {
@@ -118,8 +122,8 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
     }
     // From the end on, so that nothing but what is cut off is moved.
     let mut cut = |labels: Vec<u32>, from: usize| {
-        let mut part = Pixels { bytes: bytes.split_off(from * shape.len()), labels, shape };
-        let end = from + part.labels.len();
+        let end = from + labels.len();
+        let mut part = Pixels { bytes: bytes.split_off(from * shape.len()), labels, shape, listed: listed(from..end) };
         keep(&mut part, &done[from..end]);
         part
     };
@@ -128,7 +132,7 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
     let before = counts.map(|labels| count(labels, classes.len()));
     let valid = parts.valid.map(|(_, labels)| cut(labels, learnt + judged));
     let test = cut(parts.test.1, learnt);
-    let mut train = Pixels { bytes, labels: parts.train.1, shape };
+    let mut train = Pixels { bytes, labels: parts.train.1, shape, listed: listed(0..learnt) };
     keep(&mut train, &done[..learnt]);
     let parts = Parts { train, test, valid };
     if let Some(bad) = bad {
@@ -172,11 +176,15 @@ fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
         if kept < index {
             pixels.bytes.copy_within(index * size..(index + 1) * size, kept * size);
             pixels.labels[kept] = pixels.labels[index];
+            if !pixels.listed.is_empty() {
+                pixels.listed[kept] = pixels.listed[index];
+            }
         }
         kept += 1;
     }
     pixels.bytes.truncate(kept * size);
     pixels.labels.truncate(kept);
+    pixels.listed.truncate(kept);
 }
 
 /// The shapes in the headers.
@@ -287,7 +295,7 @@ pub(super) fn reshape(pixels: &mut Pixels, levels: u8, shape: Shape) -> Result<u
         write_planes(image, shape, out);
     });
     interrupt::check()?;
-    *pixels = Pixels { bytes: reshaped, labels: std::mem::take(&mut pixels.labels), shape };
+    (pixels.bytes, pixels.shape) = (reshaped, shape);
     Ok(levels * gain)
 }
 

@@ -53,7 +53,7 @@ fn pixels_of(download: Download, data: Dataset, classes: Vec<String>) -> Result<
     let pixels = |images: Tensor, labels: Tensor| -> Result<Pixels> {
         let values = images.flatten_all()?.to_vec1::<f32>()?;
         let bytes = values.into_iter().map(|value| (value * 255.0).round() as u8).collect();
-        Ok(Pixels { bytes, labels: labels.to_dtype(DType::U32)?.to_vec1()?, shape })
+        Ok(Pixels { bytes, labels: labels.to_dtype(DType::U32)?.to_vec1()?, shape, listed: Vec::new() })
     };
     let train = pixels(data.train_images, data.train_labels)?;
     let test = pixels(data.test_images, data.test_labels)?;

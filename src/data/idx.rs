@@ -170,7 +170,7 @@ fn pair((bytes, shape): (Vec<u8>, Shape), labels: Vec<u32>, file: &Path) -> Resu
         return Err(Error::user(format!("{}: {images} images, but {} labels beside it", file.display(), labels.len()))
             .hint("the two files belong to different sets, or one is cut short"));
     }
-    Ok(Pixels { bytes, labels, shape })
+    Ok(Pixels { bytes, labels, shape, listed: Vec::new() })
 }
 
 fn read_images(path: &Path) -> Result<(Vec<u8>, Shape)> {

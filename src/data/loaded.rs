@@ -78,11 +78,13 @@ impl Loaded {
             self.notes.push("the training images came class by class and were shuffled once".into());
         }
         let mirrors = Mirrors::of(&self.classes);
+        let list: Arc<[Listed]> = self.list.into();
         let facts = Arc::new(Facts {
             name: self.name,
             legend: Legend { classes: self.classes, mean, std, background },
             levels: self.levels,
             mirrors,
+            list: list.clone(),
         });
         let in_order = |pixels: Pixels| {
             let rows = (0..pixels.labels.len() as u32).collect();
@@ -93,7 +95,7 @@ impl Loaded {
             test: in_order(self.parts.test),
             valid: self.parts.valid.map(in_order),
             notes: self.notes,
-            list: self.list.into(),
+            list,
         })
     }
 

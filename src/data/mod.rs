@@ -6,6 +6,7 @@
 //! folder may be read.
 
 mod augment;
+mod balance;
 mod batches;
 mod cifar;
 mod digits;
@@ -19,6 +20,7 @@ mod labels;
 mod list;
 mod loaded;
 mod mirrors;
+mod mixup;
 mod names;
 mod options;
 mod parquet;
@@ -35,6 +37,7 @@ mod tree;
 
 pub use crate::batch::Batch;
 pub use augment::Augmentation;
+pub use balance::{ClassWeights, Sampling};
 pub use batches::{Augment, BatchOptions, Batches, Epoch, Position};
 pub use download::Download;
 pub use list::{Listed, difference};

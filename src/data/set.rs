@@ -16,6 +16,8 @@ pub(super) struct Pixels {
     pub bytes: Vec<u8>,
     pub labels: Vec<u32>,
     pub shape: Shape,
+    /// Of each image, which file of the list it was read from; empty where files hold many images.
+    pub listed: Vec<u32>,
 }
 
 /// What is true of a data set as a whole, training and test images alike.
@@ -26,6 +28,8 @@ pub(super) struct Facts {
     /// The byte that means 1.0: 255, or 16 for the digits.
     pub levels: u8,
     pub mirrors: Mirrors,
+    /// The files that were read.
+    pub list: Arc<[Listed]>,
 }
 
 /// A set of labelled images, or a part of one: views share the bytes and cost four bytes per image.
@@ -128,6 +132,13 @@ impl ImageSet {
         self.rows.get(index).map(|&row| self.pixels.labels[row as usize])
     }
 
+    /// The file that image `index` was read from, inside the data set's folder; none where files hold many images.
+    pub fn file(&self, index: usize) -> Option<&str> {
+        let row = *self.rows.get(index)? as usize;
+        let listed = self.facts.list.get(*self.pixels.listed.get(row)? as usize)?;
+        Some(&listed.file)
+    }
+
     /// All labels, in this set's order.
     pub fn labels(&self) -> Vec<u32> {
         self.rows.iter().map(|&row| self.pixels.labels[row as usize]).collect()
@@ -142,7 +153,7 @@ impl ImageSet {
     /// Tells sets apart that a network would see differently: by their images in order, the labels, and what pixels are
     /// scaled by.
     pub fn fingerprint(&self) -> Fingerprint {
-        let Pixels { bytes, labels, shape } = &*self.pixels;
+        let Pixels { bytes, labels, shape, .. } = &*self.pixels;
         let all = self.known.get_or_init(|| Fingerprint::of(bytes).and_numbers(labels));
         let Facts { legend, levels, mirrors, .. } = &*self.facts;
         let facts = format!("{shape:?} {:?} {:?} {levels} {mirrors:?}", legend.mean, legend.std);
@@ -223,7 +234,7 @@ impl ImageSet {
     }
 
     /// The error for an image that is not there.
-    pub(super) fn beyond(&self, index: usize) -> Error {
+    pub fn beyond(&self, index: usize) -> Error {
         Error::user(format!("there is no image {index}"))
             .hint(format!("this set has {} images, counted from 0", self.len()))
     }

@@ -80,7 +80,7 @@ impl Objective for Classification<'_> {
         };
         let logits = self.network.forward_at(&batch.images, w, p, mode, self.way.active.clone())?;
         let Some(score) = self.way.score else {
-            return self.way.loss.of(&logits, &batch.labels, self.network.classes());
+            return self.way.loss.of(&logits, batch, self.network.classes());
         };
         self.way.loss.by(&logits, self.network.classes(), |logits| {
             let loss = single("loss", &score(logits, &batch.labels)?)?;

@@ -1,5 +1,6 @@
 //! The loss of image classification: cross-entropy, with smoothed labels and an auxiliary head where there is one.
 
+use crate::batch::Batch;
 use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 
@@ -8,7 +9,7 @@ use candle_core::{D, DType, Tensor};
 /// # Errors
 /// A label beyond the classes; another number of labels than of images.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    Loss::default().smoothed(logits, labels)
+    Loss::default().smoothed(logits, labels, None)
 }
 
 /// How logits are scored in training.
@@ -45,13 +46,13 @@ impl Loss {
         }
     }
 
-    /// The mean loss of a batch. `output`: images × classes, or × 2 · classes where the second half is an auxiliary
-    /// head's.
+    /// The loss of a batch: the mean over its images, each as much as its targets weigh. `output`: images × classes,
+    /// or × 2 · classes where the second half is an auxiliary head's.
     ///
     /// # Errors
-    /// A label beyond `classes`; another number of labels than of images.
-    pub fn of(&self, output: &Tensor, labels: &Tensor, classes: usize) -> Result<Tensor> {
-        self.by(output, classes, |logits| self.smoothed(logits, labels))
+    /// A label beyond `classes`; another number of labels than of images; targets of another shape.
+    pub fn of(&self, output: &Tensor, Batch { labels, targets, .. }: &Batch, classes: usize) -> Result<Tensor> {
+        self.by(output, classes, |logits| self.smoothed(logits, labels, targets.as_ref()))
     }
 
     /// The loss of a batch by `score`, a function of logits, images × classes; with an auxiliary head that of its
@@ -75,7 +76,7 @@ impl Loss {
         Ok((main + auxiliary.affine(weight, 0.0)?)?)
     }
 
-    fn smoothed(&self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    fn smoothed(&self, logits: &Tensor, labels: &Tensor, targets: Option<&Tensor>) -> Result<Tensor> {
         let classes = logits.dims().last().copied().unwrap_or(0);
         let labels = labels.to_dtype(DType::U32)?;
         let largest = labels.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
@@ -84,11 +85,32 @@ impl Loss {
                 .hint("labels count from 0"));
         }
         let log_p = candle_nn::ops::log_softmax(logits, D::Minus1)?;
+        if let Some(targets) = targets {
+            return self.towards(&log_p, targets);
+        }
         let right = candle_nn::loss::nll(&log_p, &labels)?;
         if self.label_smoothing == 0.0 {
             return Ok(right);
         }
         let any = log_p.mean_all()?.neg()?;
         Ok((right.affine(1.0 - self.label_smoothing, 0.0)? + any.affine(self.label_smoothing, 0.0)?)?)
+    }
+
+    /// −1/N · Σ over images and classes of target · log p. Divided by the images and not by the sum of their weights,
+    /// so that the mean over batches is the gradient of the whole set's weighted loss, however small the batches are.
+    fn towards(&self, log_p: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let &[images, classes] = log_p.dims() else {
+            return Err(Error::user(format!("targets are of logits images × classes, not {:?}", log_p.dims())));
+        };
+        if targets.dims() != log_p.dims() {
+            return Err(Error::user(format!("targets {:?} do not fit logits {:?}", targets.dims(), log_p.dims())));
+        }
+        let mut targets = targets.to_dtype(log_p.dtype())?;
+        if self.label_smoothing > 0.0 {
+            let weights = targets.sum_keepdim(D::Minus1)?;
+            let spread = weights.affine(self.label_smoothing / classes as f64, 0.0)?;
+            targets = targets.affine(1.0 - self.label_smoothing, 0.0)?.broadcast_add(&spread)?;
+        }
+        Ok((targets * log_p)?.sum_all()?.affine(-1.0 / images as f64, 0.0)?)
     }
 }

@@ -9,6 +9,7 @@ pub mod classify;
 pub mod curvature;
 pub mod evaluate;
 pub mod exact;
+pub mod examine;
 pub mod language;
 pub mod loss;
 pub mod optimizer;
@@ -26,6 +27,7 @@ pub use classify::{
 pub use curvature::{Curvature, largest_eigenvalue};
 pub use evaluate::{Score, evaluate, evaluate_by};
 pub use exact::{ExactGradient, Near, Parts, exact};
+pub use examine::{ClassScore, Examination, Verdict, examine};
 pub use language::{Excerpt, Penalties, Surprise, evaluate_language, language_alpha_gradient, language_gradient};
 pub use loss::{Loss, cross_entropy};
 pub use optimizer::{Adam, AdamOptions, Asgd, AsgdOptions, Optimizer, Sgd, SgdOptions};

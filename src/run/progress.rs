@@ -21,6 +21,8 @@ pub struct Progress {
     /// The epoch that is running, if the run has any.
     epoch: Option<u64>,
     epochs: Option<u64>,
+    /// The first epoch that this process runs: a resumed run's pace is that of its own epochs.
+    first: Option<u64>,
     /// The loop over steps that is running, if one is.
     steps: Option<Loop>,
     shown: Vec<(String, f64)>,
@@ -60,13 +62,23 @@ impl Progress {
     }
 
     fn with(face: Face) -> Self {
-        Self { face, started: Instant::now(), total: 0, epoch: None, epochs: None, steps: None, shown: Vec::new() }
+        Self {
+            face,
+            started: Instant::now(),
+            total: 0,
+            epoch: None,
+            epochs: None,
+            first: None,
+            steps: None,
+            shown: Vec::new(),
+        }
     }
 
     /// A new epoch begins, number `epoch` counted from 0, of `epochs`.
     pub fn begin_epoch(&mut self, epoch: u64, epochs: Option<u64>) {
         self.end_steps();
         (self.epoch, self.epochs) = (Some(epoch), epochs);
+        self.first.get_or_insert(epoch);
     }
 
     /// A loop over steps begins; `count` of them if that is known.
@@ -128,9 +140,18 @@ impl Progress {
     pub fn summary(&mut self, values: &[(String, f64)]) {
         if !values.is_empty() {
             let numbers: Vec<String> = values.iter().map(|(name, value)| shown(name, *value)).collect();
-            let line = format!("{}  {}  after {}", self.position(), numbers.join("  "), spoken(self.started.elapsed()));
+            let took = self.started.elapsed();
+            let left = self.left(took).map(|left| format!(", about {} left", spoken(left))).unwrap_or_default();
+            let line = format!("{}  {}  after {}{left}", self.position(), numbers.join("  "), spoken(took));
             self.line(&line);
         }
+    }
+
+    /// How long the epochs after this one take, if they take as long as those so far, of which this is the last.
+    fn left(&self, took: Duration) -> Option<Duration> {
+        let (first, epoch, epochs) = (self.first?, self.epoch?, self.epochs?);
+        let after = epochs.saturating_sub(epoch + 1);
+        (after > 0).then(|| took.mul_f64(after as f64 / (epoch + 1 - first) as f64))
     }
 
     /// A line of somebody else's.

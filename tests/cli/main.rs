@@ -3,6 +3,7 @@
 mod bench;
 mod devices;
 mod output;
+mod own_images;
 mod search;
 mod training;
 

@@ -3,16 +3,14 @@
 
 use crate::binary::{Ended, candlewick, folder_with};
 use crate::scripts::{run, run_with, shipped};
-use candlewick::export::proto::ModelProto;
 use candlewick::run::{Entry, read};
 use candlewick::space::SavedNetwork;
 use image::{DynamicImage, GrayImage, RgbImage};
-use prost::Message;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
 /// Runs a shipped script in `folder` with parameters.
-fn script(folder: &Path, name: &str, out: &str, parameters: &[&str]) -> Ended {
+pub fn script(folder: &Path, name: &str, out: &str, parameters: &[&str]) -> Ended {
     let path = shipped(name).display().to_string();
     let mut arguments = vec!["run", &path, "--out", out];
     arguments.extend(parameters.iter().flat_map(|parameter| ["--set", parameter]));
@@ -29,14 +27,14 @@ fn numbers(journal: &[Entry], field: &str) -> Vec<f64> {
 
 /// The number that follows `before` in a text.
 #[track_caller]
-fn number_after(text: &str, before: &str) -> f64 {
+pub fn number_after(text: &str, before: &str) -> f64 {
     let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before:?} in {text}"));
     let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     number.parse().unwrap_or_else(|_| panic!("no number after {before:?} in {text}"))
 }
 
 /// A bright bar on a dark ground, standing or lying, at a place that `index` chooses.
-fn bar(upright: bool, index: u32, (width, height): (u32, u32), colour: bool) -> DynamicImage {
+pub fn bar(upright: bool, index: u32, (width, height): (u32, u32), colour: bool) -> DynamicImage {
     let at = 1 + index % (if upright { width } else { height } - 3);
     let lit = |x, y| (at..at + 2).contains(if upright { &x } else { &y });
     let shade =
@@ -48,7 +46,7 @@ fn bar(upright: bool, index: u32, (width, height): (u32, u32), colour: bool) -> 
 }
 
 /// Writes `count` images of each class into `folder/lying` and `folder/upright`.
-fn bars(folder: &Path, counts: (u32, u32), size: (u32, u32), colour: bool) {
+pub fn bars(folder: &Path, counts: (u32, u32), size: (u32, u32), colour: bool) {
     for (class, count, upright) in [("lying", counts.0, false), ("upright", counts.1, true)] {
         std::fs::create_dir_all(folder.join(class)).unwrap();
         for index in 0..count {
@@ -112,7 +110,8 @@ fn a_genotype_is_trained_saved_judged_and_asked() {
     );
     asked.shows(0, &[]);
     let lines: Vec<&str> = asked.stdout.lines().collect();
-    assert_eq!(lines.len(), 2, "{}", asked.stdout);
+    assert_eq!(lines.len(), 3, "{}", asked.stdout);
+    assert!(lines[2].starts_with("as a table: ") && lines[2].ends_with("predictions.csv"), "{}", lines[2]);
     for (line, name) in lines.iter().zip(["a.png: ", "b.png: "]) {
         let answer = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
         let pairs: Vec<(&str, f64)> = answer
@@ -297,61 +296,6 @@ fn images_that_cannot_be_read_are_named_counted_or_left_out() {
     asked("broken.png").shows(2, &["broken.png: ", "PNG, JPEG"]);
     asked("none.png").shows(2, &["there is no file or folder \"none.png\""]);
     asked("run").shows(2, &["there is no image file in this folder"]);
-}
-
-#[test]
-fn a_folder_of_images_becomes_a_trained_network() {
-    let folder = tempdir().unwrap();
-    // Odd sizes, colour, three times as many of one class.
-    bars(&folder.path().join("bars"), (90, 30), (13, 10), true);
-    let ended = script(folder.path(), "own_images.rhai", "run", &["data=bars", "epochs=12", "minutes=0.01"]);
-    ended.shows(0, &[]);
-    for text in [
-        "2 classes, 101 training images, stored as 10×13 in colour",
-        "the classes are unbalanced: from 25 to 76 training images",
-        "    upright: 25",
-        "size 12×12: resized: multiples of 4",
-        "batch 16: about 6 steps per epoch",
-        "mirrored: no class is a character",
-        "for other programs: run/network.onnx, input: pixels from 0 to 1, 3 × 12 × 12",
-    ] {
-        assert!(ended.stdout.contains(text), "no {text:?} in {}", ended.stdout);
-    }
-    let accuracy = number_after(&ended.stdout, "test accuracy");
-    assert!(accuracy > 0.9, "standing and lying bars are not hard: {}", ended.stdout);
-    let saved = SavedNetwork::read(&folder.path().join("run/last.safetensors")).unwrap();
-    assert_eq!(saved.network.legend().unwrap().classes, ["lying", "upright"]);
-    let exported =
-        ModelProto::decode(std::fs::read(folder.path().join("run/network.onnx")).unwrap().as_slice()).unwrap();
-    assert!(
-        exported.metadata_props.iter().any(|entry| entry.key == "classes" && entry.value == "[\"lying\",\"upright\"]")
-    );
-    // It knows a bar that it never saw, of another size and in grey.
-    bar(true, 5, (24, 24), false).save(folder.path().join("new.png")).unwrap();
-    let asked = script(folder.path(), "predict.rhai", "asked", &["network=run/last.safetensors", "images=new.png"]);
-    asked.shows(0, &[]);
-    assert!(asked.stdout.contains("new.png: upright"), "{}", asked.stdout);
-}
-
-#[test]
-fn grey_images_are_not_mirrored_unless_asked() {
-    let folder = tempdir().unwrap();
-    bars(&folder.path().join("bars/train"), (20, 20), (8, 8), false);
-    bars(&folder.path().join("bars/test"), (5, 5), (8, 8), false);
-    let said = |flip: &str| {
-        let flip = format!("flip={flip}");
-        let parameters = ["data=bars", "epochs=1", "channels=2", "layers=3", &flip];
-        let ended = script(folder.path(), "own_images.rhai", &flip, &parameters);
-        ended.shows(0, &[]);
-        ended.stdout
-    };
-    let grey = said("auto");
-    assert!(grey.contains("not mirrored: grey images") && grey.contains("size 8×8: as stored"), "{grey}");
-    assert!(grey.contains("40 training images, stored as 8×8 in grey") && grey.contains("on 10 images"), "{grey}");
-    assert!(!grey.contains("unbalanced"), "{grey}");
-    assert!(said("yes").contains(", mirrored: as asked"));
-    let wrong = script(folder.path(), "own_images.rhai", "wrong", &["data=bars", "flip=maybe"]);
-    wrong.shows(2, &["flip is \"yes\", \"no\" or \"auto\", not \"maybe\""]);
 }
 
 #[test]

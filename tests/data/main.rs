@@ -2,6 +2,7 @@
 //! named.
 
 mod bad_input;
+mod balance;
 mod batches;
 mod files;
 mod folders;

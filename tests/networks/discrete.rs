@@ -228,7 +228,8 @@ fn smoothed_labels_share_a_little_with_every_class() {
     let labels = Tensor::new(&[0u32, 2], &Device::Cpu).unwrap();
     let loss = |label_smoothing| {
         let loss = Loss { label_smoothing, ..Loss::default() };
-        loss.of(&logits, &labels, 3).unwrap().to_scalar::<f32>().unwrap()
+        let batch = Batch { images: logits.clone(), labels: labels.clone(), indices: vec![], targets: None };
+        loss.of(&logits, &batch, 3).unwrap().to_scalar::<f32>().unwrap()
     };
     let log_p = |row: [f32; 3]| {
         let total: f32 = row.iter().map(|v| v.exp()).sum();

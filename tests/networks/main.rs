@@ -14,6 +14,7 @@ mod scoring;
 mod scratch;
 mod space;
 mod spaces;
+mod targets;
 mod ways;
 
 #[path = "../support/require.rs"]

@@ -115,6 +115,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
         "gradient" => &["weight_gradient(net, batch)", "alpha_gradient(net, batch, batch)"],
         "optimizer" => &["sgd(m, #{ lr: 0.1 })"],
         "run" => &["start_run()"],
+        "examination" => &["examine(net, set)"],
         "text" => &["text(\"austen\")"],
         "stream" => &["text(\"austen\").valid.take(50)"],
         "windows" => &["text(\"austen\").valid.take(50).windows(2, #{ length: 3 })"],

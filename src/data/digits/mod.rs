@@ -27,6 +27,7 @@ pub(super) fn load(options: &ImageOptions) -> Result<Loaded> {
         bytes: rows.iter().flat_map(|&row| &bytes[row * SHAPE.len()..][..SHAPE.len()]).copied().collect(),
         labels: rows.iter().map(|&row| labels[row]).collect(),
         shape: SHAPE,
+        listed: Vec::new(),
     };
     let parts = Parts { train: part(&train), test: part(&test), valid: None };
     Ok(Loaded { levels: LEVELS, ..Loaded::new("digits", classes, parts) })

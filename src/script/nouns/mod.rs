@@ -13,6 +13,7 @@ pub mod network;
 pub mod param;
 mod presets;
 mod run;
+mod table;
 mod tensor;
 mod text;
 mod ways;
@@ -39,6 +40,7 @@ pub fn declare(library: &mut Library) {
     cells::declare(library, &registry, &activations);
     graph::declare(library, &registry);
     run::declare(library);
+    table::declare(library);
 }
 
 /// The catalogue of everything scripts can call, without a script.

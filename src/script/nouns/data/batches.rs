@@ -1,8 +1,8 @@
 //! Batches of a set, and what is in one.
 
-use crate::data::{Augment, Batch, BatchOptions, Batches, ImageSet, Position};
+use crate::data::{Augment, Batch, BatchOptions, Batches, ClassWeights, ImageSet, Position, Sampling};
 use crate::random::Seed;
-use crate::script::binding::{Library, List, Options, ScriptType};
+use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptType, describe_value};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::{Error, Result};
@@ -47,10 +47,30 @@ fn declare_batches(library: &mut Library) {
         )
         .option("shuffle", true, "a new order in each epoch; false: the order of the set")
         .option("drop_last", false, "leave out a last batch that is smaller than the rest")
+        .optional::<Weights>(
+            "weights",
+            "\"none\"",
+            "what an image's loss counts: \"balanced\": N/(K · n), where n of the N images are of its class and K \
+             classes have any, so that all classes count the same (King and Zeng 2001); or a number for each class",
+        )
+        .option(
+            "sampling",
+            "once".to_string(),
+            "\"once\": an epoch has every image once; \"balanced\": as many images of every class, those of rare \
+             classes several times (Buda et al. 2018)",
+        )
+        .option(
+            "mixup",
+            0.0,
+            "α: each image is laid over another of its batch, in a proportion from Beta(α, α), and so are their \
+             targets (Zhang et al. 2018); 0: none",
+        )
         .example(
             r#"
             let train = images("digits").train.batches(64, #{ augment: "standard", cutout: 2 });
             assert(train.len() == 23);
+            let rare = images("digits").train.batches(64, #{ weights: "balanced", mixup: 0.2 });
+            assert(rare.next().targets.shape == [64, 10]);
             "#,
         );
     library
@@ -119,6 +139,26 @@ fn declare_batch(library: &mut Library) {
         .property("y", move |batch: Batch| on_device(&y, &batch.labels))
         .doc("The labels, [batch]: integers from 0.")
         .example(r#"print(images("digits").train.batches(8).next().y);"#);
+    let targets = library.host();
+    library
+        .property("targets", move |batch: Batch| match &batch.targets {
+            Some(given) => on_device(&targets, given).map(Dynamic::from),
+            None => Ok(Dynamic::UNIT),
+        })
+        .doc(
+            r#"
+            What training aims at where classes weigh differently or images are mixed, [batch, classes], or `()` where
+            it is `y`: a row is the image's weight at its class, or spread over the classes of a mixed image.
+            `weight_gradient` and its like go by it, `evaluate` does not; `cross_entropy` takes it in the labels' place.
+            "#,
+        )
+        .example(
+            r#"
+            let train = images("digits").train.batches(64, #{ mixup: 0.2 });
+            let batch = train.next();
+            print(cross_entropy(zeros([64, 10]), batch.targets));
+            "#,
+        );
     library.property("indices", |batch: Batch| Ok(List(batch.indices))).doc("The images' indices in the set.").example(
         r#"
         let set = images("digits").train;
@@ -139,7 +179,34 @@ fn batch_options(options: &Options) -> Result<BatchOptions> {
         cutout: options.get("cutout")?,
         shuffle: options.get("shuffle")?,
         drop_last: options.get("drop_last")?,
+        weights: options.find::<Weights>("weights")?.map_or(ClassWeights::Even, |Weights(weights)| weights),
+        sampling: Sampling::parse(&options.get::<String>("sampling")?)?,
+        mixup: options.get("mixup")?,
     })
+}
+
+/// How much classes count: a name, or a number for each.
+struct Weights(ClassWeights);
+
+impl Argument for Weights {
+    fn describe() -> String {
+        "string or [float]".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Ok(name) = String::read(value) {
+            return match name.as_str() {
+                "none" => Ok(Self(ClassWeights::Even)),
+                "balanced" => Ok(Self(ClassWeights::Balanced)),
+                _ => Err(Mismatch::Error(Error::unknown("kind of weights", &name, ["none", "balanced"]))),
+            };
+        }
+        match value.is_array() {
+            true => List::<f64>::read(value)
+                .map(|list| Self(ClassWeights::Given(list.0.into_iter().map(|weight| weight as f32).collect()))),
+            false => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
+        }
+    }
 }
 
 /// A batch's tensor where the script's tensors are.

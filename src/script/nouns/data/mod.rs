@@ -96,6 +96,18 @@ fn declare_sets(library: &mut Library) {
         .doc("Why `mirrors` is what it is, in words.")
         .example(r#"print(images("digits").train.mirror_rule);"#);
     library
+        .method("file", &["set", "index"], |set: ImageSet, index: usize| match index < set.len() {
+            true => Ok(set.file(index).map_or(Dynamic::UNIT, |file| file.to_string().into())),
+            false => Err(set.beyond(index)),
+        })
+        .doc(
+            r#"
+            The file that image `index` was read from, inside the data set's folder, or `()` where files hold many
+            images.
+            "#,
+        )
+        .example(r#"assert(images("digits").test.file(0) == ());"#);
+    library
         .method("class_counts", &["set"], |set: ImageSet| Ok(List(set.class_counts())))
         .doc("Images of each class, in the order of `data.classes`.")
         .example(r#"assert(images("digits").test.class_counts()[0] == 36);"#);

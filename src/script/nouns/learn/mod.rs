@@ -1,6 +1,7 @@
 //! The noun `learn`: optimisers, the two gradients of a bilevel search, schedules, and scores.
 
 mod curvature;
+mod examine;
 mod finite;
 mod gradients;
 mod optimizer;
@@ -24,6 +25,7 @@ pub fn declare(library: &mut Library) {
     optimizer::declare(library);
     declare_schedules(library);
     scores::declare(library);
+    examine::declare(library);
 }
 
 fn declare_schedules(library: &mut Library) {

@@ -188,6 +188,14 @@ impl Argument for Indices {
 }
 
 impl Indices {
+    /// The numbers themselves where they are a tensor of these dimensions, which no labels of rows are.
+    pub fn as_targets(&self, dims: [usize; 2]) -> Result<Option<candle_core::Tensor>> {
+        match &self.0 {
+            IndexSource::Tensor(tensor) if tensor.dims() == dims => tensor.float().map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// As 32-bit unsigned integers on `device`, each below `bound`.
     ///
     /// # Errors

@@ -72,6 +72,11 @@ pub fn declare(library: &mut Library) {
                     logits.dims()
                 )));
             };
+            if let Some(targets) = labels.as_targets([rows, classes])? {
+                let targets = targets.to_dtype(logits.float()?.dtype())?;
+                let sum = (log_softmax(&logits.float()?, 1)? * targets)?.sum_all()?;
+                return logits.with(sum.affine(-1.0 / rows as f64, 0.0)?);
+            }
             let labels = labels.resolve(classes, logits.device())?;
             if labels.dims() != [rows] {
                 return Err(Error::user(format!(
@@ -79,7 +84,7 @@ pub fn declare(library: &mut Library) {
                     logits.dims(),
                     labels.dims()
                 ))
-                .hint(format!("one label a row: labels of shape [{rows}]")));
+                .hint(format!("one label a row: labels of shape [{rows}], or targets of the logits' shape")));
             }
             let chosen = log_softmax(&logits.float()?, 1)?.gather(&labels.unsqueeze(1)?.contiguous()?, 1)?;
             logits.with(chosen.mean_all()?.neg()?)
@@ -87,13 +92,15 @@ pub fn declare(library: &mut Library) {
         .doc(
             r#"
             The mean over the rows of minus the log-softmax at the row's label. `logits`: [rows, classes]; `labels`:
-            [rows], whole numbers from 0.
+            [rows], whole numbers from 0. Or `labels` is a tensor [rows, classes], each row a target of its own
+            (`batch.targets`): then the mean over the rows of minus the sum of target · log-softmax.
             "#,
         )
         .example(
             r#"
             let loss = cross_entropy(zeros([2, 4]), [0, 3]);
             assert(all_close(loss, log(tensor(4))));
+            assert(all_close(cross_entropy(zeros([2, 4]), tensor([[0.5, 0.5, 0, 0], [0, 0, 0, 1]])), loss));
             "#,
         );
 }
