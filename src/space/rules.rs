@@ -1,7 +1,7 @@
 //! Rules other than DARTS' that read a discrete cell off the strengths of its candidates.
 //!
-//! Strengths are edges × operations for each kind of cell: probabilities, or gates that need not add up to 1. "none" and
-//! what a mask leaves out are never chosen.
+//! Strengths are edges × operations for each kind of cell: probabilities, or gates that need not add up to 1. "none"
+//! and what a mask leaves out are never chosen.
 
 use super::cell::{CellKind, Mask, edge_count, incoming};
 use super::derive::derive_cell;
@@ -48,8 +48,8 @@ impl Candidates<'_> {
     /// The genotype of these strengths, in the order of [`CellKind::BOTH`].
     ///
     /// # Errors
-    /// As [`derive_cell`]; a threshold that no operation of a cell reaches; skip connections that cannot become fewer; a
-    /// limit of skip connections together with another rule than DARTS'.
+    /// As [`derive_cell`]; a threshold that no operation of a cell reaches; skip connections that cannot become fewer;
+    /// a limit of skip connections together with another rule than DARTS'.
     pub fn derive(&self, strengths: [&[Vec<f64>]; 2], selection: Selection) -> Result<Genotype> {
         let concat: Vec<usize> = (2..self.nodes + 2).collect();
         let [normal, reduce] = CellKind::BOTH;

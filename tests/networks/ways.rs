@@ -258,7 +258,7 @@ fn few_skips_and_thresholds_say_what_cannot_be() {
         &format!("{p}derive(#{{ normal: p, reduce: p }}, all + #{{ skips: 1 }});"),
         &["the normal cell cannot have as few as 1 skip connections"],
     );
-    refuses("derive(net, #{ rule: \"pears\" });", &["rule", "pears", "did you mean `pairs`"]);
+    refuses("derive(net, #{ rule: \"pears\" });", &["rule", "pears", "did you mean \"pairs\""]);
 }
 
 #[test]

@@ -46,8 +46,8 @@ pub fn declare(library: &mut Library) {
         .option(
             "idle",
             "move".to_string(),
-            "weights of ops that did not run in `weight_gradient` with a mask or a path: \"move\" by momentum and decay, \
-             or \"stay\", their momentum too",
+            "weights of ops that did not run in `weight_gradient` with a mask or a path: \"move\" by momentum and \
+             decay, or \"stay\", their momentum too",
         )
         .example(
             r#"

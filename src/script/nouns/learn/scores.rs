@@ -77,9 +77,9 @@ pub fn declare(library: &mut Library) {
         .doc(
             r#"
             Replaces a network's running statistics by those of a set of images, in order and not augmented, or of an
-            array of batches, at the mixing weights that `relax` or `path` gives; weights stay. Gives the number of images. For
-            mixing weights that training did not use, such as one path of a supernet, before `evaluate`; `net.state()`
-            keeps the old ones.
+            array of batches, at the mixing weights that `relax` or `path` gives; weights stay. Gives the number of
+            images. For mixing weights that training did not use, such as one path of a supernet, before `evaluate`;
+            `net.state()` keeps the old ones.
             "#,
         )
         .option("batch", 256_usize, "images at once, where `data` is a set")
