@@ -55,7 +55,7 @@ pub fn examine(network: &Network, batches: impl IntoIterator<Item = Result<Batch
     for batch in batches {
         interrupt::check()?;
         let Batch { images, labels, .. } = batch?;
-        let logits = network.score(&images, &p, Statistics::Running)?.to_dtype(DType::F64)?;
+        let logits = network.score(&images, &p, None, Statistics::Running)?.to_dtype(DType::F64)?;
         let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f64>()?;
         for (row, label) in probabilities.iter().zip(labels.to_dtype(DType::U32)?.to_vec1::<u32>()?) {
             verdicts.push(verdict(row, label as usize)?);
