@@ -1,6 +1,6 @@
 //! Cells scored by training their networks from scratch: what every search that trains its candidates asks for.
 //!
-//! [`images`] and [`text`] say how one network is trained, [`crew`] spreads many over the cores, [`cache`] keeps what
+//! `images` and `text` say how one network is trained, `crew` spreads many over the cores, `cache` keeps what
 //! was trained before. A score depends on the cell, the settings, the data and the seed alone, not on how many cells
 //! were scored beside it or on how many cores: each trains on one thread, with random numbers keyed by the seed.
 
