@@ -284,7 +284,15 @@ impl Op {
             Op::Depthwise { weight, .. } => vec![*weight],
             Op::Halve { weights, .. } => weights.to_vec(),
             Op::Norm { affine, .. } => affine.iter().flatten().copied().collect(),
-            _ => vec![],
+            Op::Input
+            | Op::Noise { .. }
+            | Op::Activate { .. }
+            | Op::Pool { .. }
+            | Op::Zero { .. }
+            | Op::Select { .. }
+            | Op::GlobalPool { .. }
+            | Op::Sum { .. }
+            | Op::Concat { .. } => vec![],
         }
     }
 

@@ -98,15 +98,7 @@ impl Objective for Classification<'_> {
 /// # Errors
 /// As [`weight_gradient_by`].
 pub fn weight_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>) -> Result<(f64, Tensor)> {
-    loss_gradient(network, batch, relax, Loss::default())
-}
-
-/// [`weight_gradient`] of another loss than plain cross-entropy.
-///
-/// # Errors
-/// As [`weight_gradient_by`].
-pub fn loss_gradient(network: &Network, batch: &Batch, relax: Option<&Relax>, loss: Loss) -> Result<(f64, Tensor)> {
-    weight_gradient_by(network, batch, &Way { relax, loss, ..Way::default() })
+    weight_gradient_by(network, batch, &Way { relax, ..Way::default() })
 }
 
 /// Loss and gradient of the flat weights on one training batch.

@@ -51,7 +51,10 @@ impl<'a> Curvature<'a> {
             return Err(Error::user("there is no batch to take the loss of"));
         }
         let network = network.doubled()?;
-        let wide = |batch: &Batch| Batch::new(batch.images.to_dtype(DType::F64)?, batch.labels.clone());
+        let wide = |batch: &Batch| -> Result<Batch> {
+            let targets = batch.targets.as_ref().map(|targets| targets.to_dtype(DType::F64)).transpose()?;
+            Ok(Batch { images: batch.images.to_dtype(DType::F64)?, targets, ..batch.clone() })
+        };
         let batches = batches.iter().map(wide).collect::<Result<_>>()?;
         let origin = flat(&network.alphas().parameters().iter().map(Parameter::detached).collect::<Vec<_>>())?;
         let mut curvature = Self { network, batches, way, origin, gradient: vec![] };

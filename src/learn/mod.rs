@@ -21,8 +21,7 @@ mod vector;
 pub use crate::batch::Batch;
 pub use bilevel::{Clip, Order, Relax, Unroll, With};
 pub use classify::{
-    Extra, OwnLoss, Way, alpha_gradient, alpha_gradient_by, hessian_vector, loss_gradient, weight_gradient,
-    weight_gradient_by,
+    Extra, OwnLoss, Way, alpha_gradient, alpha_gradient_by, hessian_vector, weight_gradient, weight_gradient_by,
 };
 pub use curvature::{Curvature, largest_eigenvalue};
 pub use evaluate::{Score, evaluate, evaluate_by};

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use candlewick::chart::{Figure, svg};
 use candlewick::engine::Mode;
 use candlewick::graph::{Graph, Shape};
-use candlewick::learn::{Batch, Loss, Optimizer, Sgd, SgdOptions, evaluate, loss_gradient, weight_gradient};
+use candlewick::learn::{Batch, Loss, Optimizer, Sgd, SgdOptions, Way, evaluate, weight_gradient, weight_gradient_by};
 use candlewick::random::Seed;
 use candlewick::run::cells_from_genotype;
 use candlewick::space::discrete::AUXILIARY;
@@ -182,7 +182,7 @@ fn every_published_cell_prints_draws_and_trains_for_a_step() {
         let network = Network::discrete(built, Seed(1), &Device::Cpu).unwrap();
         network.set_drop_path(0.2).unwrap();
         let loss = Loss { label_smoothing: 0.1, auxiliary: None };
-        let (value, gradient) = loss_gradient(&network, &images, None, loss).unwrap();
+        let (value, gradient) = weight_gradient_by(&network, &images, &Way { loss, ..Way::default() }).unwrap();
         assert!(value.is_finite() && values(&gradient).iter().all(|g| g.is_finite()), "{name}");
         Sgd::new(vec![network.weights().clone()], SgdOptions::new(0.025)).unwrap().step(&[gradient]).unwrap();
         let score = evaluate(&network, [Ok(images.clone())], None).unwrap();
@@ -210,8 +210,10 @@ fn the_auxiliary_head_speaks_in_training_only_and_counts_apart() {
     assert_eq!(logits(&with, Mode::Evaluation).dims(), [3, 10]);
     // Equal seeds start equal weights, so the main logits are those of the network without the head.
     assert_eq!(values(&logits(&with, Mode::Trial).narrow(1, 0, 10).unwrap()), values(&logits(&plain, Mode::Trial)));
-    let loss =
-        |net: &Network, auxiliary| loss_gradient(net, &images, None, Loss { auxiliary, ..Loss::default() }).unwrap();
+    let loss = |net: &Network, auxiliary| {
+        let loss = Loss { auxiliary, ..Loss::default() };
+        weight_gradient_by(net, &images, &Way { loss, ..Way::default() }).unwrap()
+    };
     let (main, _) = loss(&plain, None);
     let (without, gradient) = loss(&with, Some(0.0));
     assert_eq!(without, main);

@@ -218,6 +218,21 @@ fn the_largest_eigenvalue_is_that_of_the_whole_matrix() {
 }
 
 #[test]
+fn a_hessian_goes_by_what_the_batch_weighs() {
+    runs(
+        r#"
+        let data = images("digits");
+        let net = supernet(data, #{ channels: 2, layers: 3, nodes: 1, ops: ["skip_connect", "sep_conv_3x3"] });
+        let twice = [];
+        twice.pad(10, 2.0);
+        let batch = data.train.batches(8, #{ weights: twice }).next();
+        let plain = alpha_hessian(net, #{ x: batch.x, y: batch.y });
+        assert(norm(alpha_hessian(net, batch) - 2.0 * plain).item() < 1e-6 * norm(plain).item());
+        "#,
+    );
+}
+
+#[test]
 fn rules_choose_pairs_open_gates_and_few_skips() {
     holds(
         r#"

@@ -31,5 +31,7 @@ fn a_scale_that_there_is_not_and_a_preset_without_its_parameter_are_told_before_
     run(&misspelt).shows(2, &["scale `small`", "epoch", "epochs"]);
     let wrong = SCRIPT.replace("epochs: 2", "epochs: \"2\"");
     run(&wrong).shows(2, &["the preset \"2\" of `epochs` is of type string, not int", "50"]);
+    run(&format!("let first = param(\"first\", 1);\n{SCRIPT}"))
+        .shows(2, &["presets stand before the first param, but `first` was read already", "s.rhai:2"]);
     run_with("let a = param(\"a\", 1);", &["--set", "scale=small"]).shows(2, &["scale"]);
 }

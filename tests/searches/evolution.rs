@@ -177,9 +177,15 @@ fn a_step_on_one_path_leaves_the_other_weights_alone() {
             assert(known.some(|part| name.contains(part)), name);
         }
         // What the path computes is the cell's, whatever the other weights are.
-        let p = sharing::path(net, cell);
+        let p = net.gates(cell);
         assert(sum(p.normal).item() == 4.0 && p.normal[3].array()[1] == 0.0 && p.normal[4].array()[1] == 1.0);
         assert(sharing::accuracy(net, data.test.take(50), cell) >= 0.0);
+        // A node that adds an op of one state to itself weighs it twice.
+        let twice = genotype(#{
+            normal: [["sep_conv_3x3", 0], ["sep_conv_3x3", 0], ["dil_conv_3x3", 0], ["max_pool_3x3", 2]],
+            reduce: cell.reduce,
+        });
+        assert(net.gates(twice).normal[0].array()[4] == 2.0);
         "#,
     );
 }

@@ -77,9 +77,7 @@ impl Sgd {
             clip: None,
         })
     }
-}
 
-impl Sgd {
     /// One step of the numbers whose flag in `running` is not 0; the others, and their momentum, stay as they are.
     /// `running`: of the type u8 and the shape of the one parameter.
     ///

@@ -1,6 +1,6 @@
 //! A network of images trained from scratch and scored.
 
-use super::{CellScore, at_least_one, diverged};
+use super::{CellScore, at_least_one, cost, diverged};
 use crate::data::{Augment, BatchOptions, Batches, ImageSet};
 use crate::learn::{Optimizer, Sgd, SgdOptions, evaluate, schedule, weight_gradient};
 use crate::random::Seed;
@@ -52,7 +52,7 @@ impl ImageTraining {
 
     /// Multiply-adds of training and scoring a network that takes `macs` for an image.
     pub fn cost(&self, macs: usize, train: usize, valid: usize) -> f64 {
-        macs as f64 * (3.0 * self.epochs as f64 * train as f64 + valid as f64)
+        cost(macs, self.epochs, train, valid)
     }
 
     /// Trains a fresh network on `train` and scores it on `valid`; order and augmentation are keyed by `seed`.

@@ -120,6 +120,11 @@ fn diverged(loss: f64, epoch: usize) -> Error {
         .hint("a smaller learning rate (lr) or stronger clipping (clip) keeps trainings from diverging")
 }
 
+/// What [`CellScore::cost`] counts, of `train` images or tokens an epoch and `valid` to be judged by.
+fn cost(macs: usize, epochs: usize, train: usize, valid: usize) -> f64 {
+    macs as f64 * (3.0 * epochs as f64 * train as f64 + valid as f64)
+}
+
 /// Checks settings that have to be at least 1.
 fn at_least_one(settings: &[(&str, usize)]) -> Result<()> {
     match settings.iter().find(|(_, value)| *value == 0) {

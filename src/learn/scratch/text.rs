@@ -1,6 +1,6 @@
 //! A language model trained from scratch and scored.
 
-use super::{CellScore, at_least_one, diverged};
+use super::{CellScore, at_least_one, cost, diverged};
 use crate::data::text::{Jitter, Stream, WindowOptions, Windows};
 use crate::learn::{Excerpt, Optimizer, Penalties, Sgd, SgdOptions, evaluate_language, language_gradient};
 use crate::random::Seed;
@@ -48,7 +48,7 @@ impl TextTraining {
 
     /// Multiply-adds of training and scoring a model that takes `macs` for a token.
     pub fn cost(&self, macs: usize, train: usize, valid: usize) -> f64 {
-        macs as f64 * (3.0 * self.epochs as f64 * train as f64 + valid as f64)
+        cost(macs, self.epochs, train, valid)
     }
 
     /// Trains a fresh model on `train` and scores it on `valid`; the windows' lengths are keyed by `seed`.

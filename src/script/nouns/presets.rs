@@ -33,6 +33,10 @@ pub fn declare(library: &mut Library) {
 }
 
 fn choose(host: &Host, scales: &Map) -> Result<()> {
+    if let Some(read) = host.params().first() {
+        return Err(Error::user(format!("presets stand before the first param, but `{}` was read already", read.name))
+            .hint("a parameter that is read before has its own default, whatever the scale"));
+    }
     let chosen = host.setup.settings.get(SCALE).map_or(OWN, String::as_str);
     if chosen != OWN {
         let names = scales.keys().map(|name| name.as_str());

@@ -1,8 +1,9 @@
-//! Tables: as a CSV file for other programs, and as aligned text for people.
+//! Tables: as CSV files that other programs write and read, and as aligned text for people.
 
 use crate::script::binding::{Library, List, describe_value};
 use crate::{Error, Result, files};
-use rhai::{Array, Dynamic};
+use rhai::{Array, Dynamic, Map};
+use std::path::Path;
 use unicode_width::UnicodeWidthStr;
 
 /// The widest cell of a table of text.
@@ -11,34 +12,51 @@ const WIDEST: usize = 40;
 pub fn declare(library: &mut Library) {
     let host = library.host();
     library
-        .function("write_csv", &["file", "header", "rows"], move |file: String, header: List<String>, rows: Array| {
-            let path = host.writable(&file)?;
-            files::replace(&path, &csv_bytes(&header.0, &rows)?)?;
-            Ok(path.display().to_string())
-        })
+        .function("load_table", &["path"], move |path: String| load(&host.readable(&path)?))
         .doc(
             r#"
-            Writes a table into the run folder: a line for the header and one for each row, an array of strings,
-            numbers, bools or `()` (an empty cell). Cells with commas, quotes or line breaks are quoted as RFC 4180 has
-            it, in UTF-8. Gives the file's path.
+            Reads a table from a CSV file whose first line names the columns, such as results of a benchmark: an array
+            with a map for each further line, numbers as floats and everything else as strings. A cell that holds a
+            comma stands in double quotes.
             "#,
         )
-        .example(r#"print(write_csv("scores.csv", ["name", "score"], [["cat, small", 0.9], ["dog", ()]]));"#);
+        .example(
+            r#"
+            save_table("seen.csv", ["cell", "accuracy"], [#{ cell: "|conv_3x3~0|", accuracy: 0.935 }]);
+            let seen = load_table("seen.csv");
+            assert(seen[0].accuracy == 0.935 && seen[0].cell == "|conv_3x3~0|");
+            "#,
+        );
+    let host = library.host();
+    library
+        .function(
+            "save_table",
+            &["path", "columns", "rows"],
+            move |path: String, columns: List<String>, rows: Array| {
+                let path = host.writable(&path)?;
+                files::replace(&path, &csv_bytes(&columns.0, &rows)?)?;
+                Ok(path.display().to_string())
+            },
+        )
+        .doc(
+            r#"
+            Writes a table as a CSV file of the run folder: a line with the names of the columns, and one for each row,
+            an array in their order or a map that has them all. Cells are strings, numbers, bools or `()` (empty); those
+            with commas, quotes or line breaks are quoted as RFC 4180 has it, in UTF-8. Gives the file's path.
+            "#,
+        )
+        .example(r#"print(save_table("scores.csv", ["name", "score"], [["cat, small", 0.9], #{ name: "dog", score: () }]));"#);
 }
 
-fn csv_bytes(header: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {
-    let failed = |error: csv::Error| Error::run(format!("a table could not be written: {error}"));
+fn csv_bytes(columns: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {
+    let failed = |error: &dyn std::fmt::Display| Error::run(format!("a table could not be written: {error}"));
     let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(header).map_err(failed)?;
+    table.write_record(columns).map_err(|error| failed(&error))?;
     for (number, row) in rows.iter().enumerate() {
         let wrong = |what: String| {
-            Error::user(format!("write_csv: row {number} {what}"))
-                .hint(format!("an array of {} strings, numbers, bools or ()", header.len()))
+            Error::user(format!("row {number} of the table {what}"))
+                .hint(format!("a map, or an array of {} strings, numbers, bools or ()", columns.len()))
         };
-        let cells = row.as_array_ref().map_err(|_| wrong(format!("must be an array, not {}", describe_value(row))))?;
-        if cells.len() != header.len() {
-            return Err(wrong(format!("has {} cells where the header has {}", cells.len(), header.len())));
-        }
         let text = |value: &Dynamic| {
             let plain = value.is_string() || value.is_int() || value.is_float() || value.is_bool() || value.is_char();
             match (plain, value.as_float()) {
@@ -49,10 +67,37 @@ fn csv_bytes(header: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {
                 _ => Err(wrong(format!("holds {}", describe_value(value)))),
             }
         };
-        let cells = cells.iter().map(text).collect::<Result<Vec<_>>>()?;
-        table.write_record(&cells).map_err(failed)?;
+        let cells = if let Ok(map) = row.as_map_ref() {
+            let cell = |name: &String| map.get(name.as_str()).ok_or_else(|| wrong(format!("has no \"{name}\"")));
+            columns.iter().map(|name| text(cell(name)?)).collect::<Result<Vec<_>>>()?
+        } else {
+            let cells = row.as_array_ref().map_err(|_| wrong(format!("is {}", describe_value(row))))?;
+            if cells.len() != columns.len() {
+                return Err(wrong(format!("has {} cells for {} columns", cells.len(), columns.len())));
+            }
+            cells.iter().map(text).collect::<Result<Vec<_>>>()?
+        };
+        table.write_record(&cells).map_err(|error| failed(&error))?;
     }
-    table.into_inner().map_err(|error| Error::run(format!("a table could not be written: {error}")))
+    table.into_inner().map_err(|error| failed(&error))
+}
+
+fn load(path: &Path) -> Result<Array> {
+    let failed = |error: csv::Error| Error::user(format!("{} is not a table: {error}", path.display()));
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(failed)?;
+    let names: Vec<String> = reader.headers().map_err(failed)?.iter().map(String::from).collect();
+    if let Some(index) = (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
+        return Err(Error::user(format!("{} has two columns \"{}\"", path.display(), names[index])));
+    }
+    let value = |text: &str| match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Dynamic::from_float(number),
+        _ => text.into(),
+    };
+    let row = |row: csv::Result<csv::StringRecord>| {
+        let row = row.map_err(failed)?;
+        Ok(Dynamic::from_map(names.iter().zip(&row).map(|(name, text)| (name.into(), value(text))).collect::<Map>()))
+    };
+    reader.records().map(row).collect()
 }
 
 /// A name as one cell of text: nothing that breaks a line, and not too long.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub const RELAX: (&str, &str) =
     ("softmax by row, over the ops that run", "a closure |alphas| that gives a map of mixing weights");
 pub const MASK: (&str, &str) = ("all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run");
-pub const PATH: (&str, &str) = ("all ops run", "a genotype: only its ops run, each with the weight 1");
+pub const PATH: (&str, &str) = ("all ops run", "a genotype: only its ops run, with the weights of `net.gates`");
 pub const LOSS: (&str, &str) = ("cross-entropy", "a closure |logits, labels| that gives the loss, one number");
 
 /// What a call's options said.
@@ -41,8 +41,7 @@ impl<'a> Given<'a> {
         if let Some(genotype) = options.find::<Genotype>("path")? {
             if relax.is_some() || active.is_some() {
                 return Err(Error::user(
-                    "a path says which ops run and with what weight: give it without `relax` and \
-                                        `mask`",
+                    "a path says which ops run and with what weight: give it without `relax` and `mask`",
                 ));
             }
             let gates = net.gates(&genotype)?;

@@ -8,7 +8,8 @@ use candle_core::Tensor;
 
 impl Network {
     /// The mixing weights that make a supernet this genotype's network: for every slot block 1 where the genotype has
-    /// the operation on the edge and 0 elsewhere, edges × operations; an edge weight is 1 where the edge carries one.
+    /// the operation on the edge, 2 where a node has it there twice, and 0 elsewhere, edges × operations; an edge weight
+    /// is 1 where the edge carries one.
     ///
     /// # Errors
     /// A network that is not a supernet; a genotype outside of its space: the edge and the operation.
@@ -43,13 +44,13 @@ impl Network {
                 if space.masks.of(kind).is_some_and(|mask| !mask[row][column]) {
                     return Err(outside("the mask leaves that op out there".into()));
                 }
-                gates[row * columns + column] = 1.0;
+                gates[row * columns + column] += 1.0;
             }
             blocks.push(gates);
         }
         if space.edge_weights {
             for kind in 0..blocks.len() {
-                let edges = blocks[kind].chunks(columns).map(|row| f32::from(row.contains(&1.0)));
+                let edges = blocks[kind].chunks(columns).map(|row| f32::from(row.iter().any(|&gate| gate > 0.0)));
                 blocks.push(edges.collect());
             }
         }

@@ -18,7 +18,7 @@ use rand::RngExt;
 /// One thing that has to be decided about a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// For messages: "normal, node 2, first op".
+    /// For messages: "normal, state 2, its first op".
     pub name: String,
     pub choices: Vec<String>,
     /// The level, the part and the kind that it belongs to: a mutation chooses each of them before it chooses among

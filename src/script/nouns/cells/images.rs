@@ -1,6 +1,6 @@
 //! Convolutional cells, and networks of a script's own, scored on images.
 
-use super::{key, listed, only, scores, seed, with_common};
+use super::{key, only, scores, seed, with_common};
 use crate::data::{ImageSet, Images};
 use crate::graph::{Graph, Shape};
 use crate::learn::scratch::{ImageTraining, Task};
@@ -72,7 +72,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             "score_cells",
             &["cells", "data", "options"],
             move |call: &Call<'_>, cells: List<AnyCell>, data: Pair, options: Options| {
-                scored(call, &defined, cells.0, &data, &options).map(listed)
+                scored(call, &defined, cells.0, &data, &options).map(List)
             },
         )
         .doc(

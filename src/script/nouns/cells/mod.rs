@@ -3,14 +3,13 @@
 
 mod images;
 mod spaces;
-mod table;
 mod text;
 
 use super::graph::Registry;
 use super::language::activation::Registry as Activations;
 use crate::learn::scratch::{CellScore, ScoreCache, Scored, Task, score_all};
 use crate::random::Seed;
-use crate::script::binding::{Call, Declaration, Library, List, Options};
+use crate::script::binding::{Call, Declaration, Library, Options};
 use crate::script::host::Host;
 use crate::{Error, Result};
 use rhai::{Dynamic, Map};
@@ -23,7 +22,6 @@ pub fn declare(library: &mut Library, operations: &Registry, activations: &Activ
     spaces::declare(library);
     images::declare(library, operations);
     text::declare(library, activations);
-    table::declare(library);
 }
 
 /// How often the scoring of many cells says how far it is.
@@ -42,19 +40,14 @@ fn seed(call: &Call<'_>, options: &Options) -> Result<Seed> {
     Ok(options.find::<usize>("seed")?.map_or(call.host().seed(), |seed| Seed(seed as u64)))
 }
 
-/// The part of a key that says which program computed the score, and how.
-fn program(host: &Host) -> Result<Value> {
-    Ok(serde_json::json!({
+/// A key: which program computes the score and how, and these fields.
+fn key(host: &Host, fields: Value) -> Result<Value> {
+    let mut key = serde_json::json!({
         "candlewick": env!("CARGO_PKG_VERSION"),
         "device": host.setup.device_name,
         "precision": host.dtype().as_str(),
         "simd": crate::engine::Isa::choose()?.name(),
-    }))
-}
-
-/// A key: what the program is, and these fields.
-fn key(host: &Host, fields: Value) -> Result<Value> {
-    let mut key = program(host)?;
+    });
     if let (Some(key), Value::Object(fields)) = (key.as_object_mut(), fields) {
         key.extend(fields);
     }
@@ -92,9 +85,4 @@ fn entries(score: &CellScore) -> Map {
 /// The one score of a list.
 fn only(mut scores: Vec<Map>) -> Result<Map> {
     scores.pop().ok_or_else(|| Error::run("the cell was not scored"))
-}
-
-/// A list of maps as scripts hold it.
-fn listed(scores: Vec<Map>) -> List<Map> {
-    List(scores)
 }

@@ -1,6 +1,6 @@
 //! Recurrent cells scored on text.
 
-use super::{key, listed, only, scores, seed, with_common};
+use super::{key, only, scores, seed, with_common};
 use crate::data::text::{Stream, Text};
 use crate::fingerprint::Fingerprint;
 use crate::learn::scratch::{Task, TextTraining};
@@ -45,7 +45,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             "score_recurrent_cells",
             &["cells", "text", "options"],
             move |call: &Call<'_>, cells: List<RecurrentGenotype>, data: Pair, options: Options| {
-                scored(call, &defined, cells.0, &data, &options).map(listed)
+                scored(call, &defined, cells.0, &data, &options).map(List)
             },
         )
         .doc("The scores of many recurrent genotypes, as `score_cells` gives those of others.");

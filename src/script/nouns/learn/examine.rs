@@ -6,6 +6,7 @@ use crate::learn::{ClassScore, Examination, Verdict, examine};
 use crate::script::binding::{Library, List, Options, ScriptType};
 use crate::script::nouns::network::SMALL;
 use crate::script::nouns::network::saved::{as_seen_by, legend_of};
+use crate::script::nouns::run::save_figure;
 use crate::script::nouns::table::{aligned, cell};
 use crate::space::Network;
 use crate::{Error, Result};
@@ -128,11 +129,7 @@ fn declare_charts(library: &mut Library) {
             let Answers { found, set, classes } = &*examined.0;
             let title = format!("{}: what is taken for what", set.name());
             let chart = Confusion { title, classes: classes.clone(), counts: found.confusion() };
-            // The sandbox looks at both files.
-            host.writable(&format!("{file}.svg"))?;
-            host.writable(&format!("{file}.png"))?;
-            let [_, png] = chart::save(&Figure::Confusion(chart.legible()), &host.run_folder()?.join(&file))?;
-            Ok(png.display().to_string())
+            save_figure(&host, &Figure::Confusion(chart.legible()), &file)
         })
         .doc(
             r#"

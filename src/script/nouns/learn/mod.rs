@@ -86,9 +86,7 @@ impl Gradient {
         let hand = |(name, tensor)| (name, Tensor::new(&host.meter, tensor));
         Self(Arc::new(Parts { loss, parts: parts.into_iter().map(hand).collect(), running: None }))
     }
-}
 
-impl Gradient {
     /// The same, of a pass in which only some weights ran.
     fn of_running(self, running: candle_core::Tensor) -> Self {
         let Parts { loss, parts, .. } = &*self.0;

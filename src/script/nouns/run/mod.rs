@@ -5,6 +5,8 @@ mod lasting;
 mod sheet;
 mod start;
 
+pub(super) use sheet::save_figure;
+
 use crate::data::Batches;
 use crate::data::text::Windows;
 use crate::run::{Entry, MixingWeights, Run};

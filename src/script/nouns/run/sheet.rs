@@ -50,13 +50,18 @@ fn draw_all(host: &Host, all: &[Dynamic], file: &str, options: &Options) -> Resu
         };
         let title = if title.is_empty() { String::new() } else { format!("{title}{of}") };
         let figure = Figure::Sheet(Sheet { title, columns, items: items.to_vec() });
-        // Both files stand where a script may write: the sandbox looks at each.
-        host.writable(&format!("{file}{number}.svg"))?;
-        host.writable(&format!("{file}{number}.png"))?;
-        let [_, png] = chart::save(&figure, &host.run_folder()?.join(format!("{file}{number}")))?;
-        files.push(png.display().to_string());
+        files.push(save_figure(host, &figure, &format!("{file}{number}"))?);
     }
     Ok(List(files))
+}
+
+/// Saves a chart in the run folder, as `NAME.svg` and `NAME.png`; the PNG's path.
+pub fn save_figure(host: &Host, figure: &Figure, name: &str) -> Result<String> {
+    // Both files stand where a script may write: the sandbox looks at each.
+    host.writable(&format!("{name}.svg"))?;
+    host.writable(&format!("{name}.png"))?;
+    let [_, png] = chart::save(figure, &host.run_folder()?.join(name))?;
+    Ok(png.display().to_string())
 }
 
 /// A genotype's name and cells.

@@ -1,8 +1,8 @@
 //! The Gamma function's logarithm and its derivatives, draws of the Gamma distribution, and how a draw moves with its
 //! concentration.
 
+use super::random::open_unit;
 use crate::random::Rng;
-use rand::RngExt;
 use rand_distr::{Distribution, Gamma};
 
 /// ψ(x), the derivative of ln Γ(x), for x > 0: the recurrence ψ(x) = ψ(x + 1) - 1/x up to where the asymptotic series
@@ -39,8 +39,7 @@ pub fn log_draw(concentration: f64, rng: &mut Rng) -> f64 {
     if !small {
         return draw.ln();
     }
-    let uniform = (rng.random::<u32>() as f64 + 0.5) / 4_294_967_296.0;
-    draw.ln() + uniform.ln() / concentration
+    draw.ln() + open_unit(rng).ln() / concentration
 }
 
 /// d ln z / dα of a draw z of Gamma(α, 1) whose cumulative probability stays as it is: -(∂F/∂α) / (z · density)

@@ -33,6 +33,14 @@ pub(super) fn with_stream(declaration: &mut Declaration) -> &mut Declaration {
     declaration.option("stream", "main".to_string(), "draws from one stream do not affect those from another")
 }
 
+/// Checks the end of a range of whole numbers from 0.
+pub(super) fn above_0(end: usize) -> Result<()> {
+    match end {
+        0 => Err(Error::user("there is no whole number from 0 below 0").hint("`end` must be at least 1")),
+        _ => Ok(()),
+    }
+}
+
 /// A number in the open interval from 0 to 1, whose logarithms are finite.
 pub(super) fn open_unit(rng: &mut crate::random::Rng) -> f64 {
     (rng.random::<u32>() as f64 + 0.5) / 4_294_967_296.0
@@ -82,9 +90,7 @@ pub fn declare(library: &mut Library) {
         "random_integers",
         &["shape", "end", "options"],
         move |shape: Shape, end: usize, options: Options| {
-            if end == 0 {
-                return Err(Error::user("there is no whole number from 0 below 0").hint("`end` must be at least 1"));
-            }
+            above_0(end)?;
             draw(&host, &shape, &options, |rng| rng.random_range(0..end as u64) as f64)?.to_integers()
         },
     );

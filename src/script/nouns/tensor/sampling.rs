@@ -5,11 +5,12 @@ use super::Tensor;
 use super::arguments::axis;
 use super::gamma::{digamma, log_draw, log_slope, trigamma};
 use super::probability::softmax;
-use super::random::{open_unit, stream, with_stream};
+use super::random::{above_0, open_unit, stream, with_stream};
 use crate::script::binding::{Library, Options};
 use crate::script::host::Host;
 use crate::{Error, Result};
 use candle_core::Tensor as Candle;
+use rand::RngExt;
 
 /// A tensor with these values, through which the gradients of `x` flow with these slopes, element by element.
 fn with_slopes(x: &Tensor, values: Vec<f64>, slopes: Vec<f64>) -> Result<Candle> {
@@ -156,10 +157,7 @@ fn declare_discrete(library: &mut Library) {
         .example("assert_equal(sort(sample_without_replacement(zeros([3]), 3)), tensor([0, 1, 2]));");
     let host = library.host();
     let integer = library.function("random_integer", &["end", "options"], move |end: usize, options: Options| {
-        if end == 0 {
-            return Err(Error::user("there is no whole number from 0 below 0").hint("`end` must be at least 1"));
-        }
-        use rand::RngExt;
+        above_0(end)?;
         Ok(host.draw(&stream(&options)?).random_range(0..end as u64) as i64)
     });
     with_stream(integer)
