@@ -88,6 +88,8 @@ fn fair_darts_opens_gates_that_do_not_compete() {
     assert_eq!(gates[0].len(), 7, "none is not a candidate");
     let genotype = search.genotype();
     assert!(genotype.edges(CellKind::Normal).len() <= 8);
+    // Where no gate is open enough there is a cell all the same.
+    tiny("fair_darts", &["epochs=4", "channels=2", "alpha_lr=0.1", "threshold=0.99"]);
 }
 
 #[test]

@@ -45,7 +45,12 @@ pub fn declare(library: &mut Library) {
             with commas, quotes or line breaks are quoted as RFC 4180 has it, in UTF-8. Gives the file's path.
             "#,
         )
-        .example(r#"print(save_table("scores.csv", ["name", "score"], [["cat, small", 0.9], #{ name: "dog", score: () }]));"#);
+        .example(
+            r#"
+            let rows = [["cat, small", 0.9], #{ name: "dog", score: () }];
+            print(save_table("scores.csv", ["name", "score"], rows));
+            "#,
+        );
 }
 
 fn csv_bytes(columns: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {

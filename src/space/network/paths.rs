@@ -8,8 +8,8 @@ use candle_core::Tensor;
 
 impl Network {
     /// The mixing weights that make a supernet this genotype's network: for every slot block 1 where the genotype has
-    /// the operation on the edge, 2 where a node has it there twice, and 0 elsewhere, edges × operations; an edge weight
-    /// is 1 where the edge carries one.
+    /// the operation on the edge, 2 where a node has it there twice, and 0 elsewhere, edges × operations; an edge
+    /// weight is 1 where the edge carries one.
     ///
     /// # Errors
     /// A network that is not a supernet; a genotype outside of its space: the edge and the operation.

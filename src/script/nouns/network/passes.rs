@@ -69,8 +69,8 @@ fn declare_paths(library: &mut Library) {
         .doc(
             r#"
             The mixing weights that make a supernet a genotype's network, by the alphas' names: 1 where the genotype has
-            the op on the edge (2 where a node has it there twice), 0 elsewhere. They are a mask, too. A genotype that is not in the supernet's space is an
-            error, which names the edge and the op.
+            the op on the edge (2 where a node has it there twice), 0 elsewhere. They are a mask, too. A genotype that
+            is not in the supernet's space is an error, which names the edge and the op.
             "#,
         )
         .example_after(
