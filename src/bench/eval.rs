@@ -4,16 +4,17 @@
 use super::Measured;
 use super::prediction::{PredictedLine, predicted};
 use super::report::{Cell, Line};
-use super::steps::{Steps, Timed};
+use super::steps::{Place, Steps, Timed};
 use crate::Result;
 use crate::engine::Wanted;
-use crate::engine::cuda::Launcher;
 use crate::learn::{Optimizer, Sgd, SgdOptions, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Discrete, DiscreteOptions, Network, catalogue};
 use candle_core::Device;
 use serde::Serialize;
-use std::sync::Arc;
+
+/// The gradients of a step's passes.
+const PASSES: [Wanted; 1] = [Wanted { x: false, w: true, p: false }];
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -46,23 +47,21 @@ impl EvalStep {
     /// # Errors
     /// Whatever the network does not allow; what does not run on CUDA yet.
     pub fn predict(&self) -> Result<Vec<PredictedLine>> {
-        let passes = [Wanted { x: false, w: true, p: false }];
-        predicted("eval_step", &self.discrete()?.graph, self.0.batch, &passes)
+        predicted("eval_step", &self.discrete()?.graph, self.0.batch, &PASSES)
     }
 
-    /// Times the steps on random images, on a GPU or the processor; with `profile`, as many again while everything is
-    /// recorded.
+    /// Times the steps on random images; with a profile, as many again while everything is recorded.
     ///
     /// # Errors
     /// Whatever the network does not allow.
-    pub fn run(&self, seed: Seed, profile: bool, gpu: Option<&Arc<dyn Launcher>>) -> Result<Measured<EvalResult>> {
+    pub fn run(&self, seed: Seed, place: &Place) -> Result<Measured<EvalResult>> {
         let Self(steps) = *self;
-        let network = steps.placed(Network::discrete(self.discrete()?, seed, &Device::Cpu)?, gpu)?;
+        let network = steps.placed(Network::discrete(self.discrete()?, seed, &Device::Cpu)?, place)?;
         let options = SgdOptions { momentum: 0.9, weight_decay: 3e-4, ..SgdOptions::new(0.025) };
         let mut optimizer = Sgd::new(vec![network.weights().clone()], options)?;
         let images = steps.random_batch(seed, 0)?;
         // A forward pass, its input gradients and its weights' gradients.
-        let (timed, profile) = steps.time(&network, 3, profile, || {
+        let (timed, profile) = steps.time(&network, 3, &PASSES, place, || {
             let (_, gradient) = weight_gradient(&network, &images, None)?;
             optimizer.step(&[gradient])
         })?;

@@ -1,6 +1,7 @@
 //! Speed measurements that anyone can repeat: what `candlewick bench` runs.
 
 mod arithmetic;
+mod device_profile;
 mod eval;
 mod language;
 mod memory;
@@ -14,6 +15,7 @@ mod steps;
 mod table;
 
 pub use arithmetic::Arithmetic;
+pub use device_profile::DeviceLine;
 pub use eval::{EvalResult, EvalStep};
 pub use language::{LanguageResult, LanguageStep};
 pub use memory::peak_rss_mb;
@@ -23,8 +25,15 @@ pub use primitives::{Primitive, PrimitiveResult, primitives};
 pub use profile::{Profile, ProfileLine, ProfileSummary};
 pub use report::{Cell, Line, median, table};
 pub use step::{SearchStep, StepResult};
-pub use steps::{Steps, Timed, search_optimizers};
+pub use steps::{Place, Steps, Timed, search_optimizers};
 pub use table::{Grid, Growth, Row, Sizes};
 
+/// Where the time of steps goes.
+#[derive(Clone, Debug)]
+pub enum Profiled {
+    Cpu(Profile),
+    Device(Vec<DeviceLine>),
+}
+
 /// What a measurement of steps leaves behind: its line, and a profile if one was asked for.
-pub type Measured<R> = (R, Option<Profile>);
+pub type Measured<R> = (R, Option<Profiled>);

@@ -3,16 +3,14 @@
 use super::Measured;
 use super::prediction::{PredictedLine, predicted};
 use super::report::{Cell, Line};
-use super::steps::{ETA, Steps, Timed, search_optimizers};
+use super::steps::{ETA, Place, Steps, Timed, search_optimizers};
 use crate::engine::Wanted;
-use crate::engine::cuda::Launcher;
 use crate::learn::{Optimizer, Order, alpha_gradient, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Network, Supernet, SupernetOptions};
 use crate::{Error, Result};
 use candle_core::Device;
 use serde::Serialize;
-use std::sync::Arc;
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -60,28 +58,30 @@ impl SearchStep {
     /// # Errors
     /// As for [`run`](Self::run); what does not run on CUDA yet.
     pub fn predict(&self) -> Result<Vec<PredictedLine>> {
-        let supernet = self.supernet()?;
-        let [w, p, both] = [(true, false), (false, true), (true, true)].map(|(w, p)| Wanted { x: false, w, p });
-        // Second order: the unrolled step, the validation gradient, two gradients of the alphas beside the weights.
-        let passes = if self.order == 1 { vec![p, w] } else { vec![w, both, p, p, w] };
-        predicted("search_step", &supernet.graph, self.steps.batch, &passes)
+        predicted("search_step", &self.supernet()?.graph, self.steps.batch, &self.passes())
     }
 
-    /// Times the steps on random images, on a GPU or the processor; with `profile`, as many again while everything is
-    /// recorded.
+    /// The gradients of a step's passes.
+    fn passes(&self) -> Vec<Wanted> {
+        let [w, p, both] = [(true, false), (false, true), (true, true)].map(|(w, p)| Wanted { x: false, w, p });
+        // Second order: the unrolled step, the validation gradient, two gradients of the alphas beside the weights.
+        if self.order == 1 { vec![p, w] } else { vec![w, both, p, p, w] }
+    }
+
+    /// Times the steps on random images; with a profile, as many again while everything is recorded.
     ///
     /// # Errors
     /// An order other than 1 and 2, and whatever the supernet does not allow.
-    pub fn run(&self, seed: Seed, profile: bool, gpu: Option<&Arc<dyn Launcher>>) -> Result<Measured<StepResult>> {
+    pub fn run(&self, seed: Seed, place: &Place) -> Result<Measured<StepResult>> {
         let Self { order, partial, steps } = *self;
-        let network = steps.placed(Network::supernet(self.supernet()?, seed, &Device::Cpu)?, gpu)?;
+        let network = steps.placed(Network::supernet(self.supernet()?, seed, &Device::Cpu)?, place)?;
         let (mut w_opt, mut a_opt) = search_optimizers(&network)?;
         let (train, valid) = (steps.random_batch(seed, 0)?, steps.random_batch(seed, 1)?);
         // A pass forward is one unit, its input gradients and its weights' gradients are one each. First order: the
         // alphas' gradient does without the latter. Second order: the unrolled step, the validation gradient of weights
         // and alphas, two gradients of the alphas beside the weights. Then the weights' own gradient.
         let units = if order == 1 { 2 + 3 } else { (3 + 3 + 2 + 2) + 3 };
-        let (timed, profile) = steps.time(&network, units, profile, || {
+        let (timed, profile) = steps.time(&network, units, &self.passes(), place, || {
             let order = if order == 1 { Order::First } else { Order::Second(w_opt.unroll(ETA)?) };
             let (_, gradients) = alpha_gradient(&network, &train, &valid, None, &order)?;
             a_opt.step(&gradients)?;

@@ -1,10 +1,11 @@
 //! What the measurements of steps have in common: their sizes, how they are timed, and the columns that they share.
 
 use super::report::{Cell, median};
-use super::{Arithmetic, Measured, Profile, peak_rss_mb};
+use super::device_profile::device_profile;
+use super::{Arithmetic, Measured, Profile, Profiled, peak_rss_mb};
 use crate::Result;
-use crate::engine::Report;
-use crate::engine::cuda::Launcher;
+use crate::engine::cuda::{Card, Launcher, Profiler, predict};
+use crate::engine::{Report, Wanted};
 use crate::graph::Shape;
 use crate::learn::{Adam, AdamOptions, Batch, Sgd, SgdOptions};
 use crate::random::Seed;
@@ -37,6 +38,25 @@ pub struct Steps {
     pub steps: usize,
     /// The most bytes that training may take.
     pub memory: Option<u64>,
+}
+
+/// Where steps run, and whether it is recorded what takes their time.
+pub enum Place {
+    Cpu { profile: bool },
+    Gpu { gpu: Arc<dyn Launcher>, profiler: Option<Arc<Profiler>> },
+}
+
+impl Place {
+    pub fn new(gpu: Option<Arc<dyn Launcher>>, profile: bool) -> Self {
+        match gpu {
+            None => Self::Cpu { profile },
+            Some(gpu) if profile => {
+                let profiler = Arc::new(Profiler::new(gpu));
+                Self::Gpu { gpu: profiler.clone(), profiler: Some(profiler) }
+            }
+            Some(gpu) => Self::Gpu { gpu, profiler: None },
+        }
+    }
 }
 
 /// The part of a measurement's line that all have; the fields of the PyTorch side.
@@ -84,10 +104,10 @@ impl Steps {
     }
 
     /// The network where it is to run, with the limit on memory.
-    pub(super) fn placed(&self, network: Network, gpu: Option<&Arc<dyn Launcher>>) -> Result<Network> {
-        match gpu {
-            Some(gpu) => self.limited(network.on_gpu(gpu)?),
-            None => self.limited(network),
+    pub(super) fn placed(&self, network: Network, place: &Place) -> Result<Network> {
+        match place {
+            Place::Gpu { gpu, .. } => self.limited(network.on_gpu(gpu)?),
+            Place::Cpu { .. } => self.limited(network),
         }
     }
 
@@ -101,8 +121,8 @@ impl Steps {
         Batch::new(Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels)
     }
 
-    /// Times the steps; with `profile`, as many again while everything is recorded. `units`: how many times a step
-    /// computes as much as one forward pass.
+    /// Times the steps; with a profile, as many again while everything is recorded. `units`: how many times a step
+    /// computes as much as one forward pass. `passes`: the gradients of each of its passes.
     ///
     /// # Errors
     /// What the steps give.
@@ -110,13 +130,23 @@ impl Steps {
         &self,
         network: &Network,
         units: usize,
-        profile: bool,
+        passes: &[Wanted],
+        place: &Place,
         mut step: impl FnMut() -> Result<()>,
     ) -> Result<Measured<Timed>> {
         let seconds = timed(self.steps, &mut step)?;
         // Before a profile measures peaks in memory of its own.
         let peak_rss_mb = peak_rss_mb();
-        let profile = profile.then(|| Profile::of(network.graph(), self.steps, &mut step)).transpose()?;
+        let profile = match place {
+            Place::Cpu { profile: true } => {
+                Some(Profiled::Cpu(Profile::of(network.graph(), self.steps, &mut step)?))
+            }
+            Place::Gpu { profiler: Some(profiler), .. } => {
+                let predicted = predict(network.graph(), self.batch, passes, Card::H100)?;
+                Some(Profiled::Device(device_profile(profiler, &predicted, self.steps, &mut step)?))
+            }
+            _ => None,
+        };
         let arithmetic = Arithmetic::new(network, self.batch, units, &seconds)?;
         let Self { batch, channels, layers, .. } = *self;
         Ok((Timed { batch, channels, layers, seconds, peak_rss_mb, arithmetic }, profile))

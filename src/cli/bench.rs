@@ -6,15 +6,13 @@ use super::workers::start_workers;
 use super::{Outcome, memory};
 use crate::Error;
 use crate::bench::{
-    Crew, EvalStep, Grid, LanguageStep, Line, Measured, PrimitiveResult, SearchStep, Sizes, Steps, cache_bandwidth,
+    self, Crew, EvalStep, Grid, LanguageStep, Line, Measured, PrimitiveResult, Profiled, SearchStep, Sizes, Steps, cache_bandwidth,
     multiply_add_peak, peaks, primitives,
 };
 use crate::engine::Isa;
-use crate::engine::cuda::Launcher;
 use crate::random::Seed;
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -102,13 +100,8 @@ impl Place {
         }
     }
 
-    /// The GPU that networks run on, if they do.
-    fn gpu(&self, profile: bool) -> Result<Option<Arc<dyn Launcher>>, Error> {
-        let gpu = self.device.open()?.networks;
-        match gpu.is_some() && profile {
-            true => Err(Error::user("--profile does not work on CUDA yet").hint("run with --device cpu")),
-            false => Ok(gpu),
-        }
+    fn open(&self, profile: bool) -> Result<bench::Place, Error> {
+        Ok(bench::Place::new(self.device.open()?.networks, profile))
     }
 }
 
@@ -178,7 +171,7 @@ struct Timing {
     threads: Option<u16>,
     #[arg(long, default_value_t = 2)]
     seed: u64,
-    /// Take as many steps again and show where their time goes, by kernel and by cell
+    /// Take as many steps again and show where their time goes, by kernel and, on the processor, by cell
     #[arg(long)]
     profile: bool,
 }
@@ -239,7 +232,7 @@ pub fn bench(arguments: Arguments) -> Outcome {
             let step = SearchStep { order, partial, steps: Steps { batch, channels, layers, size, steps, memory } };
             match place.predicts()? {
                 true => print_lines(&step.predict()?),
-                false => print_measured(step.run(Seed(seed), profile, place.gpu(profile)?.as_ref())?),
+                false => print_measured(step.run(Seed(seed), &place.open(profile)?)?),
             }
         }
         What::Eval(Eval { batch, channels, layers, timing, place }) => {
@@ -248,7 +241,7 @@ pub fn bench(arguments: Arguments) -> Outcome {
             let step = EvalStep(Steps { batch, channels, layers, size, steps, memory });
             match place.predicts()? {
                 true => print_lines(&step.predict()?),
-                false => print_measured(step.run(Seed(seed), profile, place.gpu(profile)?.as_ref())?),
+                false => print_measured(step.run(Seed(seed), &place.open(profile)?)?),
             }
         }
         What::RnnStep(RnnStep { order, batch, hidden, nodes, words }) => {
@@ -277,10 +270,15 @@ fn measure_words(step: LanguageStep, words: &WordTiming) -> Outcome {
 
 fn print_measured<R: Line>((result, profile): Measured<R>) -> Outcome {
     print_lines(&[result])?;
-    let Some(profile) = profile else { return Ok(()) };
-    print_lines(&[profile.summary])?;
-    print_lines(&profile.kernels)?;
-    print_lines(&profile.cells)
+    match profile {
+        None => Ok(()),
+        Some(Profiled::Device(kernels)) => print_lines(&kernels),
+        Some(Profiled::Cpu(profile)) => {
+            print_lines(&[profile.summary])?;
+            print_lines(&profile.kernels)?;
+            print_lines(&profile.cells)
+        }
+    }
 }
 
 fn measure_primitives(options: &Primitives) -> Outcome {

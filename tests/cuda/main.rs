@@ -1,6 +1,7 @@
 //! GPUs, without one: the kernels' sources compiled by the C++ compiler and driven by the same programs as NVIDIA's
 //! driver. Every primitive and every fusion against the exact executor, with shared memory full of NaN, guards around
-//! every buffer, and threads in several orders.
+//! every buffer, and threads in several orders. With `CANDLEWICK_CUDA=1` the executor runs on this machine's first GPU,
+//! whose bits must be the shim's.
 
 #[path = "../engine/check.rs"]
 mod check;
@@ -9,6 +10,7 @@ mod command;
 #[path = "../engine/compare.rs"]
 mod compare;
 mod executor;
+mod gpu;
 #[path = "../engine/gradients.rs"]
 mod gradients;
 mod networks;

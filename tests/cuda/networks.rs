@@ -159,6 +159,31 @@ fn bits_are_the_same_in_every_order_of_threads() {
 }
 
 #[test]
+fn a_gpu_gives_the_bits_of_the_shim() {
+    let Some(gpu) = crate::gpu::asked_for() else { return };
+    for case in families() {
+        let on_gpu = Engine::compile_on(case.graph.clone(), gpu.clone()).expect("it compiles");
+        for mode in [Mode::Training, Mode::Evaluation] {
+            let Some(shim) = Shim::new(0) else { return };
+            let expected = run(&case, &on_shim(&case, shim), mode);
+            // The second time the launches are recorded, the third time they are replayed.
+            for time in 1..=3 {
+                let got = run(&case, &on_gpu, mode);
+                for ((part, got), expected) in PARTS.iter().zip(&got).zip(&expected) {
+                    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                    let apart = apart(got, expected);
+                    assert!(
+                        bits(got) == bits(expected),
+                        "{}, {mode:?}, time {time}: {part} is {apart:e} apart",
+                        case.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_barrier_that_is_missing_shows() {
     let case = Case::new("supernet", supernet(4, 1));
     let Some(shim) = Shim::without_a_barrier(1) else { return };

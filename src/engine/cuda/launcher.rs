@@ -1,6 +1,7 @@
 //! What kernels run on: memory of its own, copies to and from it, launches.
 
 use crate::Result;
+use std::time::Instant;
 
 /// A place in a launcher's memory, in bytes; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,5 +92,22 @@ pub trait Launcher: Send + Sync {
         let _ = key;
         // SAFETY: the caller's promise.
         launches.iter().try_for_each(|launch| unsafe { self.launch(launch) })
+    }
+
+    /// Runs kernels one after another and measures each on the device: their seconds.
+    ///
+    /// # Safety
+    /// As for [`launch`](Self::launch).
+    ///
+    /// # Errors
+    /// As for [`launch`](Self::launch).
+    unsafe fn time_all(&self, launches: &[Launch<'_>]) -> Result<Vec<f64>> {
+        let time = |launch| {
+            let start = Instant::now();
+            // SAFETY: the caller's promise.
+            unsafe { self.launch(launch)? };
+            Ok(start.elapsed().as_secs_f64())
+        };
+        launches.iter().map(time).collect()
     }
 }

@@ -11,12 +11,14 @@ mod launcher;
 mod memory;
 mod plan;
 mod prediction;
+mod profiler;
 mod program;
 mod statistics;
 
 pub(super) use executor::CudaExecutor;
 pub use launcher::{Address, Launch, Launcher, Room};
 pub use prediction::{Card, Predicted, predict};
+pub use profiler::{Profiler, Spending, Spent};
 
 use crate::{Error, Result};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order.
 
+use super::events::Event;
 use super::graphs::{Graphs, Known, record};
 use super::reported;
 use crate::bytes::show_bytes;
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The kernels' files as PTX, by name.
 const FILES: [(&str, &str); 6] = [
@@ -25,10 +26,17 @@ pub(super) struct DriverGpu {
     name: String,
     device: sys::CUdevice,
     context: sys::CUcontext,
-    stream: sys::CUstream,
     /// What has been loaded: files, and kernels by file and name.
     loaded: Mutex<Loaded>,
-    graphs: Mutex<Graphs>,
+    /// Held for everything that is asked of the stream: what another thread asks for meanwhile would become part of a
+    /// recording, and be done again with every replay.
+    stream: Mutex<Stream>,
+}
+
+/// The stream, and what was recorded of it.
+struct Stream {
+    handle: sys::CUstream,
+    graphs: Graphs,
 }
 
 #[derive(Default)]
@@ -59,14 +67,36 @@ impl DriverGpu {
         let context = unsafe { result::primary_ctx::retain(device)? };
         // SAFETY: the context was just given by the driver.
         unsafe { result::ctx::set_current(context)? };
-        let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        Ok(Self { name: gpu.name.clone(), device, context, stream, loaded: Mutex::default(), graphs: Mutex::default() })
+        let handle = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        let stream = Mutex::new(Stream { handle, graphs: Graphs::default() });
+        Ok(Self { name: gpu.name.clone(), device, context, loaded: Mutex::default(), stream })
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the context this thread's own.
     fn enter(&self) -> Result<()> {
         // SAFETY: the context is retained as long as the GPU is held.
         unsafe { result::ctx::set_current(self.context) }.map_err(reported)
+    }
+
+    /// Runs a kernel on the stream, which the caller holds.
+    ///
+    /// # Safety
+    /// As for [`launch`](Launcher::launch).
+    unsafe fn launch_on(&self, stream: sys::CUstream, launch: &Launch<'_>) -> Result<()> {
+        let function = self.kernel(launch)?;
+        let mut arguments: Vec<*mut c_void> =
+            launch.arguments.iter().map(|bytes| bytes.as_ptr().cast_mut().cast()).collect();
+        let [x, y, z] = launch.grid;
+        // SAFETY: the caller's promise; the driver copies the arguments before it returns.
+        let launched = unsafe {
+            let threads = (launch.threads, 1, 1);
+            result::launch_kernel(function, (x, y, z), threads, launch.shared, stream, &mut arguments)
+        };
+        launched.map_err(reported)
     }
 
     /// A kernel, loaded when it is first asked for, allowed so much shared memory.
@@ -124,7 +154,7 @@ fn load(file: &str) -> Result<sys::CUmodule> {
 impl Drop for DriverGpu {
     fn drop(&mut self) {
         // Graphs go before the context that they live in.
-        *self.graphs.get_mut().unwrap_or_else(PoisonError::into_inner) = Graphs::default();
+        self.stream.get_mut().unwrap_or_else(PoisonError::into_inner).graphs = Graphs::default();
         // SAFETY: the context was retained once. A failure leaves nothing to do.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
@@ -170,50 +200,61 @@ impl Launcher for DriverGpu {
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<()> {
         self.enter()?;
         // SAFETY: the caller's promise. From memory that is not pinned, the driver has taken the bytes when it returns.
-        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream) }.map_err(reported)
+        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream().handle) }.map_err(reported)
     }
 
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         self.enter()?;
+        let stream = self.stream();
         // SAFETY: the caller's promise; the bytes are borrowed until the stream has come to an end.
         unsafe {
-            result::memcpy_dtoh_async(bytes, from.0, self.stream).map_err(reported)?;
-            result::stream::synchronize(self.stream).map_err(reported)
+            result::memcpy_dtoh_async(bytes, from.0, stream.handle).map_err(reported)?;
+            result::stream::synchronize(stream.handle).map_err(reported)
         }
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         self.enter()?;
-        let function = self.kernel(launch)?;
-        let mut arguments: Vec<*mut c_void> =
-            launch.arguments.iter().map(|bytes| bytes.as_ptr().cast_mut().cast()).collect();
-        let [x, y, z] = launch.grid;
-        // SAFETY: the caller's promise; the driver copies the arguments before it returns.
-        let launched = unsafe {
-            let threads = (launch.threads, 1, 1);
-            result::launch_kernel(function, (x, y, z), threads, launch.shared, self.stream, &mut arguments)
-        };
-        launched.map_err(reported)
+        // SAFETY: the caller's promise.
+        unsafe { self.launch_on(self.stream().handle, launch) }
     }
 
     unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
         self.enter()?;
-        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stream = self.stream();
+        let Stream { handle, graphs } = &mut *stream;
         // SAFETY: the caller's promise.
-        let each = || launches.iter().try_for_each(|launch| unsafe { self.launch(launch) });
+        let each = || launches.iter().try_for_each(|launch| unsafe { self.launch_on(*handle, launch) });
         let graph = match graphs.find(key) {
             Known::New => return each(),
             Known::Recorded(graph) => graph,
             Known::Again => {
-                // SAFETY: the stream is this GPU's, and the lock keeps other passes from launching meanwhile.
-                let graph = unsafe { record::<Failure>(self.stream, || each().map_err(Failure)) };
+                // SAFETY: the stream is this GPU's, and its lock keeps other threads from it meanwhile.
+                let graph = unsafe { record::<Failure>(*handle, || each().map_err(Failure)) };
                 let graph = graph.map_err(|Failure(error)| error)?;
                 graphs.keep(graph);
                 graph
             }
         };
         // SAFETY: the graph was recorded of the same launches; what they need is still there, as the key says.
-        unsafe { result::graph::launch(graph, self.stream) }.map_err(reported)
+        unsafe { result::graph::launch(graph, *handle) }.map_err(reported)
+    }
+
+    unsafe fn time_all(&self, launches: &[Launch<'_>]) -> Result<Vec<f64>> {
+        self.enter()?;
+        let held = self.stream();
+        let stream = held.handle;
+        // SAFETY: the stream is this GPU's, and its context is the current one.
+        let event = || unsafe { Event::record(stream) }.map_err(reported);
+        let mut events = vec![event()?];
+        for launch in launches {
+            // SAFETY: the caller's promise.
+            unsafe { self.launch_on(stream, launch)? };
+            events.push(event()?);
+        }
+        // SAFETY: the stream is this GPU's.
+        unsafe { result::stream::synchronize(stream) }.map_err(reported)?;
+        events.windows(2).map(|pair| pair[0].until(&pair[1]).map_err(reported)).collect()
     }
 }
 

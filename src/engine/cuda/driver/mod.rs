@@ -3,6 +3,7 @@
 //! The driver's library is loaded by name when it is first asked for. The bindings panic where the library or one of
 //! its functions is missing, so both are looked for here before anything is called.
 
+mod events;
 mod gpu;
 mod graphs;
 
@@ -19,7 +20,7 @@ const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]
-const FUNCTIONS: [&str; 29] = [
+const FUNCTIONS: [&str; 33] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -43,6 +44,10 @@ const FUNCTIONS: [&str; 29] = [
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
     "cuLaunchKernel",
+    "cuEventCreate",
+    "cuEventRecord",
+    "cuEventElapsedTime",
+    "cuEventDestroy_v2",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
     "cuGraphInstantiateWithFlags",
