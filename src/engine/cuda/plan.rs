@@ -2,7 +2,7 @@
 
 use crate::engine::cpu::memory::pack::UnitMap;
 use crate::engine::cpu::memory::tables::Tables;
-use crate::graph::plan::{Id, LANES, NormId, Placement, Plan, RawId, StageId, Table, Unit, UnitId, ValueId, View};
+use crate::graph::plan::{LANES, NormId, Placement, Plan, RawId, StageId, Table, Unit, UnitId, ValueId, View};
 use crate::graph::{Activation, Graph, PoolKind};
 use crate::{Error, Result};
 
@@ -10,9 +10,21 @@ use crate::{Error, Result};
 pub(super) const THREADS: usize = 256;
 pub(super) const STRIP: usize = 256;
 
-/// Floats of shared memory that a strip's kernels may take before its rows are halved, and at the very most.
-const SHARED: usize = 80 << 8;
+/// Lanes that the threads of a block take side by side. As in the kernels.
+const TEAMS: usize = THREADS / LANES;
+
+/// Pixels of a row that a thread takes one after another, and pixels behind a tile. As in unit.cu.
+pub(super) const RUN: usize = 8;
+const BEHIND: usize = 16;
+
+/// Floats of shared memory that a strip's kernels may take before its rows are halved: with these three blocks of
+/// threads fit on a multiprocessor of an H100. Strips of few pixels may take more.
+const SHARED: usize = 72 << 8;
 const MOST_SHARED: usize = 96 << 8;
+const FEW_PIXELS: usize = 64;
+
+/// Floats that kernels put partial sums into, beside a pivot for each lane.
+const SCRATCH: usize = 16 * LANES * LANES;
 
 /// A plan with what its programs look up.
 pub(super) struct CudaPlan {
@@ -38,9 +50,11 @@ pub(super) struct Strips {
     /// Output rows of one, and how many there are.
     pub rows: usize,
     pub count: usize,
-    /// Floats of the part of an input block under one.
-    pub tile: usize,
     pub pixels: usize,
+    /// Blocks of the input that are worked on together.
+    pub group: usize,
+    /// Floats of the parts of those blocks under a strip, and of what is put in their place later.
+    pub tiles: usize,
 }
 
 /// The reach of a unit's taps: the least row and column, counted from the corner of an output pixel without padding,
@@ -64,6 +78,48 @@ impl Reach {
             size: (rows.1 - rows.0 + 1, columns.1 - columns.0 + 1),
         }
     }
+}
+
+/// Taps that kernels are compiled for: a square grid, so many a side, so far apart, with so much between outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TapGrid {
+    side: usize,
+    apart: usize,
+    pub stride: usize,
+}
+
+impl TapGrid {
+    /// Of a unit with a depthwise part; None where its taps are not such a grid.
+    pub fn of(unit: &Unit) -> Option<Self> {
+        let geometry = &unit.geometry;
+        let (stride, taps) = (geometry.stride.0, &geometry.taps);
+        let fits = |side: usize, apart: usize| {
+            let (row, column) = taps[0];
+            let wanted = (0..side * side).map(|tap| (row + tap / side * apart, column + tap % side * apart));
+            taps.len() == side * side && taps.iter().copied().eq(wanted)
+        };
+        if unit.depthwise.is_none() || geometry.stride.1 != stride || !(1..=2).contains(&stride) {
+            return None;
+        }
+        let known = [(3, 1), (5, 1), (3, 2), (5, 2)];
+        let (side, apart) = known.into_iter().find(|&(side, apart)| fits(side, apart))?;
+        Some(Self { side, apart, stride })
+    }
+
+    /// The kernels' number of it.
+    pub fn code(self) -> usize {
+        100 * self.side + 10 * self.apart + self.stride
+    }
+
+    /// Rows and columns around a pixel's own.
+    pub fn reach(self) -> usize {
+        (self.side - 1) * self.apart
+    }
+}
+
+/// Floats of a tile of so many rows and columns; a tile's rows have an odd number of places.
+pub(super) fn tile_floats(rows: usize, columns: usize) -> usize {
+    (rows * (columns | 1) + BEHIND) * LANES
 }
 
 impl CudaPlan {
@@ -122,14 +178,27 @@ impl CudaPlan {
         let (input, output) = (self.input_blocks(unit), self.plan.raws[unit.output].layout.blocks());
         let tile_of = |rows: usize| {
             let rows = (rows - 1) * unit.geometry.stride.0 + reach.size.0;
-            rows * ((width - 1) * unit.geometry.stride.1 + reach.size.1) * LANES
+            tile_floats(rows, (width - 1) * unit.geometry.stride.1 + reach.size.1)
         };
+        let scratch = SCRATCH + output * LANES;
         let mut rows = (STRIP / width).clamp(1, height);
         loop {
-            let (pixels, tile) = (rows * width, if unit.depthwise.is_some() { tile_of(rows) } else { 0 });
-            let shared = (input.max(output + 2) * pixels * LANES) + tile + 16 * LANES * LANES + 8 * LANES;
-            if pixels <= STRIP && (shared <= SHARED || rows == 1 && shared <= MOST_SHARED) {
-                return Ok(Strips { rows, count: height.div_ceil(rows), tile, pixels });
+            let pixels = rows * width;
+            let (group, tiles) = match TapGrid::of(unit) {
+                // As many blocks as give every team a run.
+                Some(_) => {
+                    let most = input.next_power_of_two().min(TEAMS / 2);
+                    let group = TEAMS.div_ceil(rows * width.div_ceil(RUN)).next_power_of_two().min(most);
+                    (group, scratch.max(group * tile_of(rows)))
+                }
+                None if unit.depthwise.is_some() => (1, tile_of(rows) + scratch),
+                None => (1, scratch),
+            };
+            let middle = if self.has_middle(unit) { input } else { input.saturating_sub(output).max(1) };
+            let shared = (middle + output) * pixels * LANES + tiles + 4 * output * LANES;
+            let fits = shared <= SHARED || (rows == 1 || pixels <= FEW_PIXELS) && shared <= MOST_SHARED;
+            if pixels <= STRIP && fits {
+                return Ok(Strips { rows, count: height.div_ceil(rows), pixels, group, tiles });
             }
             if rows == 1 {
                 return Err(Error::user(format!(
@@ -151,6 +220,12 @@ impl CudaPlan {
     pub fn input_of(&self, unit: &Unit) -> (&View, RawId) {
         let view = &self.plan.views[unit.input];
         (view, self.plan.values[view.value].raw)
+    }
+
+    /// Whether a unit's dense part reads one number a lane and pixel: what its depthwise taps make, or the input under
+    /// its only tap. That number's gradient is worked out together with the output's.
+    pub fn has_middle(&self, unit: &Unit) -> bool {
+        unit.dense.is_some() && (unit.depthwise.is_some() || unit.geometry.taps.len() == 1)
     }
 
     /// Where each kind of packed weight begins.
@@ -182,12 +257,26 @@ impl CudaPlan {
         packing
     }
 
-    /// What holds a value's gradient: the tensor at the bottom of concatenations, or the value itself behind a norm.
-    pub fn gradient_root(&self, value: ValueId) -> usize {
-        match self.plan.values[value].norm {
-            Some(_) => self.plan.raws.len() + value.index(),
-            None => self.plan.root(self.plan.values[value].raw).0.index(),
+    /// Whether two values' gradients share memory: they are one, or one is a part of the other. Behind a norm a value
+    /// has a gradient of its own.
+    pub fn gradients_overlap(&self, one: ValueId, other: ValueId) -> bool {
+        let [a, b] = [one, other].map(|value| &self.plan.values[value]);
+        if a.norm.is_some() || b.norm.is_some() {
+            return one == other;
         }
+        self.is_part(a.raw, b.raw) || self.is_part(b.raw, a.raw)
+    }
+
+    /// Whether a tensor is another or a part of it.
+    fn is_part(&self, part: RawId, whole: RawId) -> bool {
+        let mut at = Some(part);
+        while let Some(raw) = at {
+            if raw == whole {
+                return true;
+            }
+            at = self.plan.raws[raw].part_of.map(|(whole, _)| whole);
+        }
+        false
     }
 }
 

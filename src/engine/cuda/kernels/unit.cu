@@ -34,31 +34,133 @@ struct Unit {
     int weight_len;         // of a slot: depthwise, dense, bias
     int stored;             // the output's gradient, in the table
     int filled;             // in the table, by block of the input: how many lanes are filled
+    int grid;               // GRID of the depthwise taps, or 0: any taps
+    int group;              // blocks of the input that are worked on together; a power of two, at most half of TEAMS
 };
 
-// A quad of the input seen through norm and activation; zero outside.
-__device__ float4 view(const Pass& pass, const Unit* u, const float* region, int block, int row, int column, int quad) {
-    if (row < 0 || column < 0 || row >= u->height || column >= u->width) return zero4();
-    const float* at = region + u->raw + ((block * u->height + row) * u->width + column) * LANES + 4 * quad;
-    int filled = u->activation > RELU ? pass.table[u->filled + block] - 4 * quad : LANES;
-    return activated(u->activation, normed(pass, at, u->norm, block * LANES + 4 * quad), filled);
+// A grid of taps that code is compiled for: k x k taps, d apart, s between output pixels.
+#define GRID(k, d, s) ((k) * 100 + (d) * 10 + (s))
+
+// Pixels of a row that a thread takes one after another; pixels behind a tile that the last of them may look at.
+#define RUN 8
+#define BEHIND 16
+
+// Sixteen threads, a lane each.
+#define TEAMS (THREADS / LANES)
+
+// How a block of the input is seen through its norm and activation.
+struct Seen {
+    float4 scale;
+    float4 shift;
+    int activation;
+    int filled;
+    bool normed;
+};
+
+__device__ Seen seen(const Pass& pass, const Unit* u, int block, int quad) {
+    Seen s;
+    s.normed = u->norm >= 0;
+    const float* at = pass.norms + (s.normed ? u->norm : 0) + block * LANES + 4 * quad;
+    s.scale = s.normed ? load4(at) : zero4();
+    s.shift = s.normed ? load4(at + pass.norm_lanes) : zero4();
+    s.activation = u->activation;
+    s.filled = u->activation > RELU ? pass.table[u->filled + block] - 4 * quad : LANES;
+    return s;
 }
 
-// The part of one block of the input under a strip, into shared memory.
+__device__ float4 see(const Seen& s, const float* at) {
+    float4 v = load4(at);
+    if (s.normed) v = fma4(v, s.scale, s.shift);
+    return activated(s.activation, v, s.filled);
+}
+
+// Columns from one row of a tile to the next: an odd number, so that neighbouring rows lie in different banks.
+__device__ int tile_step(const Unit* u) { return ((u->out_width - 1) * u->stride_c + u->reach_c) | 1; }
+
+// Floats of a tile.
+__device__ int tile_len(const Unit* u, int rows) {
+    return (((rows - 1) * u->stride_r + u->reach_r) * tile_step(u) + BEHIND) * LANES;
+}
+
+// The part of one block of the input under a strip, into shared memory; zero outside of the image.
 __device__ void load_tile(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
                           float* tile) {
-    int columns = (u->out_width - 1) * u->stride_c + u->reach_c;
-    int pixels = ((rows - 1) * u->stride_r + u->reach_r) * columns;
-    for (int i = threadIdx.x; i < pixels * QUADS; i += THREADS) {
-        int pixel = i / QUADS, quad = i % QUADS;
-        int r = row * u->stride_r + u->least_r + pixel / columns, c = u->least_c + pixel % columns;
-        store4(tile + pixel * LANES + 4 * quad, view(pass, u, region, block, r, c, quad));
+    int quad = threadIdx.x % QUADS, step = tile_step(u), count = (rows - 1) * u->stride_r + u->reach_r;
+    Seen s = seen(pass, u, block, quad);
+    const float* plane = region + u->raw + block * u->height * u->width * LANES + 4 * quad;
+    int i = threadIdx.x / QUADS, r = i / step, c = i % step, by_r = COLUMNS / step, by_c = COLUMNS % step;
+    for (; i < count * step + BEHIND; i += COLUMNS) {
+        int y = row * u->stride_r + u->least_r + r, x = u->least_c + c;
+        bool inside = r < count && y >= 0 && x >= 0 && y < u->height && x < u->width;
+        store4(tile + i * LANES + 4 * quad, inside ? see(s, plane + (y * u->width + x) * LANES) : zero4());
+        r += by_r;
+        c += by_c;
+        if (c >= step) {
+            c -= step;
+            r++;
+        }
     }
 }
 
-// What the depthwise taps make of a tile.
-__device__ void depthwise(const Pass& pass, const Unit* u, int block, int rows, const float* tile, float* to) {
-    int columns = (u->out_width - 1) * u->stride_c + u->reach_c;
+// sums += what a grid of taps makes of RUN pixels of a row. The weights of taps lie `apart`, which is negative where
+// they are read from the last one on.
+template <int K, int D, int S>
+__device__ void run_taps(float* sums, const float* weights, int apart, const float* from, int step) {
+#pragma unroll
+    for (int i = 0; i < K; i++) {
+        float window[(RUN - 1) * S + (K - 1) * D + 1], row[K];
+#pragma unroll
+        for (int k = 0; k < K; k++) row[k] = weights[(i * K + k) * apart];
+#pragma unroll
+        for (int j = 0; j < (RUN - 1) * S + (K - 1) * D + 1; j++) window[j] = from[(i * D * step + j) * LANES];
+#pragma unroll
+        for (int k = 0; k < K; k++)
+#pragma unroll
+            for (int p = 0; p < RUN; p++) sums[p] = fmaf(window[p * S + k * D], row[k], sums[p]);
+    }
+}
+
+// Which blocks and runs a team works on: teams / group of them take the runs of one block in turn. Neighbouring teams
+// take neighbouring rows.
+struct Share {
+    int of;                 // the block, within the group
+    int part;
+    int parts;
+    int runs;
+};
+
+__device__ Share share_of(const Unit* u, int rows) {
+    Share s;
+    s.parts = TEAMS / u->group;
+    s.of = threadIdx.x / LANES / s.parts;
+    s.part = threadIdx.x / LANES % s.parts;
+    s.runs = rows * ((u->out_width + RUN - 1) / RUN);
+    return s;
+}
+
+// What the depthwise taps make of the tiles of `blocks` blocks.
+template <int K, int D, int S>
+__device__ void grid_depthwise(const Pass& pass, const Unit* u, int block, int blocks, int rows, const float* tile,
+                               float* to) {
+    Share share = share_of(u, rows);
+    if (share.of >= blocks) return;
+    int lane = threadIdx.x % LANES, step = tile_step(u);
+    const float* weights = pass.packed + u->depthwise + (block + share.of) * LANES + lane;
+    const float* from = tile + share.of * tile_len(u, rows) + lane;
+    float* out = to + share.of * rows * u->out_width * LANES + lane;
+    for (int run = share.part; run < share.runs; run += share.parts) {
+        int r = run % rows, c = run / rows * RUN;
+        float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        run_taps<K, D, S>(sums, weights, u->blocks * LANES, from + (r * S * step + c * S) * LANES, step);
+#pragma unroll
+        for (int p = 0; p < RUN; p++)
+            if (c + p < u->out_width) out[(r * u->out_width + c + p) * LANES] = sums[p];
+    }
+}
+
+// The same for any taps, of one block.
+__device__ void any_depthwise(const Pass& pass, const Unit* u, int block, int rows, const float* tile, float* to) {
+    int step = tile_step(u);
     const int* taps = pass.table + u->tap_at;
     const float* weights = pass.packed + u->depthwise + block * LANES;
     for (int i = threadIdx.x; i < rows * u->out_width * QUADS; i += THREADS) {
@@ -66,117 +168,218 @@ __device__ void depthwise(const Pass& pass, const Unit* u, int block, int rows, 
         int r = pixel / u->out_width * u->stride_r, c = pixel % u->out_width * u->stride_c;
         float4 sum = zero4();
         for (int t = 0; t < u->taps; t++) {
-            int at = (r + taps[2 * t] - u->least_r) * columns + c + taps[2 * t + 1] - u->least_c;
+            int at = (r + taps[2 * t] - u->least_r) * step + c + taps[2 * t + 1] - u->least_c;
             sum = fma4(load4(tile + at * LANES + 4 * quad), load4(weights + t * u->blocks * LANES + 4 * quad), sum);
         }
         store4(to + pixel * LANES + 4 * quad, sum);
     }
 }
 
-// What one tap of a dense part reads, pixel by pixel.
-__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
-                         float* to) {
-    const int* taps = pass.table + u->tap_at + 2 * tap;
-    for (int i = threadIdx.x; i < rows * u->out_width * QUADS; i += THREADS) {
-        int pixel = i / QUADS, quad = i % QUADS;
-        int r = (row + pixel / u->out_width) * u->stride_r + taps[0], c = pixel % u->out_width * u->stride_c + taps[1];
-        store4(to + pixel * LANES + 4 * quad, view(pass, u, region, block, r, c, quad));
+__device__ void depthwise(const Pass& pass, const Unit* u, int block, int blocks, int rows, const float* tile,
+                          float* to) {
+    switch (u->grid) {
+    case GRID(3, 1, 1): return grid_depthwise<3, 1, 1>(pass, u, block, blocks, rows, tile, to);
+    case GRID(5, 1, 1): return grid_depthwise<5, 1, 1>(pass, u, block, blocks, rows, tile, to);
+    case GRID(3, 2, 1): return grid_depthwise<3, 2, 1>(pass, u, block, blocks, rows, tile, to);
+    case GRID(5, 2, 1): return grid_depthwise<5, 2, 1>(pass, u, block, blocks, rows, tile, to);
+    case GRID(3, 1, 2): return grid_depthwise<3, 1, 2>(pass, u, block, blocks, rows, tile, to);
+    case GRID(5, 1, 2): return grid_depthwise<5, 1, 2>(pass, u, block, blocks, rows, tile, to);
+    case GRID(3, 2, 2): return grid_depthwise<3, 2, 2>(pass, u, block, blocks, rows, tile, to);
+    case GRID(5, 2, 2): return grid_depthwise<5, 2, 2>(pass, u, block, blocks, rows, tile, to);
+    default: any_depthwise(pass, u, block, rows, tile, to);
     }
 }
 
-// sums += sixteen lanes of each of a thread's pixels times a matrix whose rows are `row` apart.
-__device__ void multiply(float4* sums, const float* from, const float* matrix, int row, int pixels) {
-    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
-    for (int lane = 0; lane < LANES; lane += 4) {
-        float4 a = load4(matrix + (lane + 0) * row + 4 * quad), b = load4(matrix + (lane + 1) * row + 4 * quad);
-        float4 c = load4(matrix + (lane + 2) * row + 4 * quad), d = load4(matrix + (lane + 3) * row + 4 * quad);
-        for (int k = 0; k < MOST; k++) {
-            int pixel = column + k * COLUMNS;
-            if (pixel >= pixels) continue;
-            float4 x = load4(from + pixel * LANES + lane);
-            sums[k] = scale4(x.w, d, scale4(x.z, c, scale4(x.y, b, scale4(x.x, a, sums[k]))));
+// What one tap of a dense part reads of a block, pixel by pixel.
+__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
+                         float* to) {
+    const int* taps = pass.table + u->tap_at + 2 * tap;
+    int quad = threadIdx.x % QUADS;
+    Seen s = seen(pass, u, block, quad);
+    const float* plane = region + u->raw + block * u->height * u->width * LANES + 4 * quad;
+    int i = threadIdx.x / QUADS, r = i / u->out_width, c = i % u->out_width;
+    int by_r = COLUMNS / u->out_width, by_c = COLUMNS % u->out_width;
+    for (; i < rows * u->out_width; i += COLUMNS) {
+        int y = (row + r) * u->stride_r + taps[0], x = c * u->stride_c + taps[1];
+        bool inside = y >= 0 && x >= 0 && y < u->height && x < u->width;
+        store4(to + i * LANES + 4 * quad, inside ? see(s, plane + (y * u->width + x) * LANES) : zero4());
+        r += by_r;
+        c += by_c;
+        if (c >= u->out_width) {
+            c -= u->out_width;
+            r++;
         }
     }
 }
 
-// One strip: grid = strips of all units x images. Shared: a tile, and what the depthwise part makes of every block.
+// Whether the dense part reads one number a lane and pixel, which then has a place of its own: what the depthwise taps
+// make, or the input under the only tap.
+__device__ bool has_middle(const Unit* u) { return u->dense >= 0 && (u->depthwise >= 0 || u->taps == 1); }
+
+// The quads of pixels that a thread works out of a product with a matrix: MOST pixels, `columns` apart.
+struct Corner {
+    int to;                 // the block of the product
+    int quad;
+    int column;
+    int columns;
+    bool active;
+};
+
+// Of the blocks from `first` on; `each`: how many of them all threads take together.
+__device__ Corner corner(int first, int blocks, int pixels, int* each) {
+    Corner c;
+    c.columns = (pixels + MOST - 1) / MOST;
+    *each = COLUMNS / c.columns;
+    c.quad = threadIdx.x % QUADS;
+    c.column = threadIdx.x / QUADS % c.columns;
+    c.to = first + threadIdx.x / QUADS / c.columns;
+    c.active = c.to < blocks && c.to < first + *each;
+    if (!c.active) c.to = first;
+    return c;
+}
+
+// sums += `blocks` blocks of a thread's pixels times a matrix whose rows are `row` apart. Pixels behind the last one are
+// worked out like it and are not to be used.
+__device__ void multiply(float4* sums, const Corner& at, const float* from, int blocks, int pixels, const float* matrix,
+                         int row) {
+    int places[MOST];
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int pixel = at.column + k * at.columns;
+        places[k] = (pixel < pixels ? pixel : pixels - 1) * LANES;
+    }
+    for (int block = 0; block < blocks; block++) {
+#pragma unroll
+        for (int lane = 0; lane < LANES; lane += 4) {
+            const float* m = matrix + lane * row + 4 * at.quad;
+            float4 a = load4(m), b = load4(m + row), c = load4(m + 2 * row), d = load4(m + 3 * row);
+#pragma unroll
+            for (int k = 0; k < MOST; k++) {
+                float4 x = load4(from + places[k] + lane);
+                sums[k] = scale4(x.w, d, scale4(x.z, c, scale4(x.y, b, scale4(x.x, a, sums[k]))));
+            }
+        }
+        from += pixels * LANES;
+        matrix += LANES * row;
+    }
+}
+
+// The sum over eight neighbouring columns.
+__device__ float4 folded(float4 v) {
+    for (int o = 4; o < 32; o *= 2) {
+        v.x += __shfl_xor_sync(0xffffffffu, v.x, o);
+        v.y += __shfl_xor_sync(0xffffffffu, v.y, o);
+        v.z += __shfl_xor_sync(0xffffffffu, v.z, o);
+        v.w += __shfl_xor_sync(0xffffffffu, v.w, o);
+    }
+    return v;
+}
+
+// Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
+// off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats and all lanes' pivots.
+__device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
+                        int each, int pixels, float* scratch) {
+    int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
+    float* pivots = scratch + 8 * THREADS;
+    __syncthreads();
+    if (at.active && at.column == 0) store4(pivots + at.to * LANES + 4 * at.quad, sums[0]);
+    __syncthreads();
+    float4 pivot = load4(pivots + at.to * LANES + 4 * at.quad), total = zero4(), square = zero4();
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        if (!at.active || at.column + k * at.columns >= pixels) continue;
+        float4 off = sub4(sums[k], pivot);
+        total = add4(total, off);
+        square = fma4(off, off, square);
+    }
+    // Where eight neighbouring columns are of one block of the output, a warp adds them up first.
+    int fold = at.columns % 8 ? 1 : 8, quads = blocks * QUADS;
+    if (fold == 8) {
+        total = folded(total);
+        square = folded(square);
+    }
+    if (at.active && at.column % fold == 0) {
+        float* to = scratch + 8 * (at.column / fold * quads + (at.to - first) * QUADS + at.quad);
+        store4(to, total);
+        store4(to + 4, square);
+    }
+    __syncthreads();
+    long long slot = (long long)u->parts * pass.batch + ((long long)blockIdx.y * u->slots + strip) * 3 * out_lanes;
+    float* parts = pass.parts + slot + first * LANES;
+    for (int i = threadIdx.x; i < 2 * blocks * LANES; i += THREADS) {
+        int lane = i % (blocks * LANES), which = i / (blocks * LANES);
+        float sum = 0.0f;
+        for (int c = 0; c < at.columns / fold; c++)
+            sum += scratch[8 * (c * quads + lane / 4) + 4 * which + lane % 4];
+        if (which == 0) parts[lane] = pivots[first * LANES + lane];
+        parts[(1 + which) * out_lanes + lane] = sum;
+    }
+}
+
+// One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
+// part, of a group), then tiles, whose place is scratch later.
 extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
-    __shared__ float scratch[128];
-    __shared__ float pivots[LANES];
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
     float* region = region_of(pass);
-    int row = item.at * u->rows, pixels = item.count * u->out_width;
-    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, out_lanes = u->out_blocks * LANES;
+    int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES;
     float* middle = shared;
+    float* tile = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
     if (u->depthwise >= 0) {
-        float* tile = shared + (u->dense >= 0 ? u->blocks : 1) * pixels * LANES;
-        for (int block = 0; block < u->blocks; block++) {
-            load_tile(pass, u, region, block, row, item.count, tile);
+        for (int block = 0; block < u->blocks; block += u->group) {
+            int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            for (int of = 0; of < blocks; of++)
+                load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
 #ifndef DROP_BARRIER
             __syncthreads();
 #endif
-            depthwise(pass, u, block, item.count, tile, middle + (u->dense >= 0 ? block * pixels * LANES : 0));
+            depthwise(pass, u, block, blocks, rows, tile, middle + (u->dense >= 0 ? block * pixels * LANES : 0));
             __syncthreads();
             if (u->dense >= 0) continue;
-            for (int i = column; i < pixels; i += COLUMNS)
-                store4(region + u->out + ((block * u->out_height + row) * u->out_width + i) * LANES + 4 * quad,
-                       load4(middle + i * LANES + 4 * quad));
+            for (int of = 0; of < blocks; of++)
+                for (int i = threadIdx.x; i < pixels * QUADS; i += THREADS)
+                    store4(region + u->out + ((block + of) * u->out_height + row) * u->out_width * LANES + 4 * i,
+                           load4(middle + of * pixels * LANES + 4 * i));
             __syncthreads();
         }
         if (u->dense < 0) return;
+    } else if (u->taps == 1) {
+        for (int block = 0; block < u->blocks; block++)
+            load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
+        __syncthreads();
     }
-    for (int to = 0; to < u->out_blocks; to++) {
+    int each;
+    for (int block = 0; block < u->out_blocks; block += each) {
+        Corner at = corner(block, u->out_blocks, pixels, &each);
         float4 sums[MOST];
-        for (int k = 0; k < MOST; k++)
-            sums[k] = u->bias >= 0 ? load4(pass.packed + u->bias + to * LANES + 4 * quad) : zero4();
-        const float* matrix = pass.packed + u->dense + to * LANES;
-        if (u->depthwise >= 0) {
-            for (int block = 0; block < u->blocks; block++)
-                multiply(sums, middle + block * pixels * LANES, matrix + block * LANES * out_lanes, out_lanes, pixels);
+        float4 bias = u->bias >= 0 ? load4(pass.packed + u->bias + at.to * LANES + 4 * at.quad) : zero4();
+        for (int k = 0; k < MOST; k++) sums[k] = bias;
+        const float* matrix = pass.packed + u->dense + at.to * LANES;
+        if (has_middle(u)) {
+            multiply(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
         } else {
-            for (int tap = 0; tap < u->taps; tap++)
-                for (int block = 0; block < u->blocks; block++) {
-                    __syncthreads();
-                    load_tap(pass, u, region, block, tap, row, item.count, middle);
-                    __syncthreads();
-                    multiply(sums, middle, matrix + (tap * u->blocks + block) * LANES * out_lanes, out_lanes, pixels);
-                }
+            for (int tap = 0; tap < u->taps; tap++) {
+                __syncthreads();
+                for (int from = 0; from < u->blocks; from++)
+                    load_tap(pass, u, region, from, tap, row, rows, middle + from * pixels * LANES);
+                __syncthreads();
+                multiply(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes, out_lanes);
+            }
         }
         for (int k = 0; k < MOST; k++) {
-            int i = column + k * COLUMNS;
-            if (i < pixels)
-                store4(region + u->out + ((to * u->out_height + row) * u->out_width + i) * LANES + 4 * quad, sums[k]);
+            int i = at.column + k * at.columns;
+            if (at.active && i < pixels)
+                store4(region + u->out + ((at.to * u->out_height + row) * u->out_width + i) * LANES + 4 * at.quad,
+                       sums[k]);
         }
-        if (u->parts < 0 || !pass.batch_norms) continue;
-        __syncthreads();
-        if (column == 0) store4(pivots + 4 * quad, sums[0]);
-        __syncthreads();
-        float4 pivot = load4(pivots + 4 * quad), total = zero4(), square = zero4();
-        for (int k = 0; k < MOST; k++) {
-            if (column + k * COLUMNS >= pixels) continue;
-            float4 off = sub4(sums[k], pivot);
-            total = add4(total, off);
-            square = fma4(off, off, square);
-        }
-        total = column_sum(total, scratch);
-        square = column_sum(square, scratch);
-        if (threadIdx.x < QUADS) {
-            long long slot =
-                (long long)u->parts * pass.batch + ((long long)blockIdx.y * u->slots + item.at) * 3 * out_lanes;
-            float* at = pass.parts + slot + to * LANES + 4 * quad;
-            store4(at, pivot);
-            store4(at + out_lanes, total);
-            store4(at + 2 * out_lanes, square);
-        }
+        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, item.at, block, each, pixels, tile);
     }
 }
 
-// gradient (16 x 16, rows `row` apart) += or = the products of two sets of pixels' lanes: a thread takes four by four
-// of them over a sixteenth of the pixels. `scratch`: 16 * 256 floats.
-__device__ void outer_product(float* gradient, int row, const float* x, const float* dy, int pixels, bool begin,
-                              float* scratch) {
+// gradient (16 x 16, rows `row` apart) = the products of two sets of pixels' lanes: a thread takes four by four of them
+// over a sixteenth of the pixels. `scratch`: 16 * 256 floats.
+__device__ void outer_product(float* gradient, int row, const float* x, const float* dy, int pixels, float* scratch) {
     int tile = threadIdx.x % 16, part = threadIdx.x / 16, i = tile / 4 * 4, o = tile % 4 * 4;
     float4 a = zero4(), b = zero4(), c = zero4(), d = zero4();
     for (int pixel = part; pixel < pixels; pixel += 16) {
@@ -195,15 +398,96 @@ __device__ void outer_product(float* gradient, int row, const float* x, const fl
     __syncthreads();
     float sum = 0.0f;
     for (int p = 0; p < 16; p++) sum += scratch[p * LANES * LANES + threadIdx.x];
-    float* to = gradient + threadIdx.x / LANES * row + threadIdx.x % LANES;
-    *to = begin ? sum : *to + sum;
+    gradient[threadIdx.x / LANES * row + threadIdx.x % LANES] = sum;
 }
 
-// gradient (taps x 16 lanes, rows `row` apart) += or = the products of a tile's pixels under each tap and the
-// gradient's pixels. A thread takes a quad of one tap over one of several parts of the pixels. `scratch`: THREADS quads.
-__device__ void tap_products(const Pass& pass, const Unit* u, float* gradient, const float* tile, const float* dy,
-                             int rows, bool begin, float* scratch) {
-    int columns = (u->out_width - 1) * u->stride_c + u->reach_c, pixels = rows * u->out_width;
+// gradient (all lanes of the input x all of the output) = the same, of every pair of blocks.
+__device__ void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
+                               float* scratch) {
+    int row = out_blocks * LANES, tiles = blocks * out_blocks * 16;
+    if (tiles < THREADS) {
+        for (int i = 0; i < blocks * out_blocks; i++) {
+            int from = i / out_blocks, to = i % out_blocks;
+            outer_product(gradient + (from * LANES * out_blocks + to) * LANES, row, x + from * pixels * LANES,
+                          dy + to * pixels * LANES, pixels, scratch);
+        }
+        return;
+    }
+    // Enough of them for every thread to take all pixels.
+    for (int tile = threadIdx.x; tile < tiles; tile += THREADS) {
+        int o = tile % (out_blocks * 4), i = tile / (out_blocks * 4);
+        const float* from = x + i / 4 * pixels * LANES + i % 4 * 4;
+        const float* to = dy + o / 4 * pixels * LANES + o % 4 * 4;
+        float4 a = zero4(), b = zero4(), c = zero4(), d = zero4();
+        for (int pixel = 0; pixel < pixels; pixel++) {
+            float4 own = load4(from + pixel * LANES), other = load4(to + pixel * LANES);
+            a = scale4(own.x, other, a);
+            b = scale4(own.y, other, b);
+            c = scale4(own.z, other, c);
+            d = scale4(own.w, other, d);
+        }
+        float* at = gradient + 4 * i * row + 4 * o;
+        store4(at, a);
+        store4(at + row, b);
+        store4(at + 2 * row, c);
+        store4(at + 3 * row, d);
+    }
+}
+
+// Gradients of a grid's depthwise weights, of `blocks` blocks whose tiles are there: the products of the tiles' pixels
+// under each tap and the gradients of what the taps made. With `again`, that is made once more, in the gradients' place.
+// The tiles' place is scratch at the end.
+template <int K, int D, int S>
+__device__ void grid_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile, float* behind,
+                             bool again, float* gradient) {
+    Share share = share_of(u, rows);
+    int lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
+    float sums[K * K];
+#pragma unroll
+    for (int t = 0; t < K * K; t++) sums[t] = 0.0f;
+    const float* from = tile + share.of * tile_len(u, rows) + lane;
+    const float* dy = behind + share.of * rows * width * LANES + lane;
+    for (int run = share.part; run < share.runs && share.of < blocks; run += share.parts) {
+        int r = run % rows, c = run / rows * RUN;
+        float d[RUN];
+#pragma unroll
+        for (int p = 0; p < RUN; p++) d[p] = c + p < width ? dy[(r * width + c + p) * LANES] : 0.0f;
+        const float* at = from + (r * S * step + c * S) * LANES;
+#pragma unroll
+        for (int i = 0; i < K; i++) {
+            float window[(RUN - 1) * S + (K - 1) * D + 1];
+#pragma unroll
+            for (int j = 0; j < (RUN - 1) * S + (K - 1) * D + 1; j++) window[j] = at[(i * D * step + j) * LANES];
+#pragma unroll
+            for (int k = 0; k < K; k++)
+#pragma unroll
+                for (int p = 0; p < RUN; p++)
+                    sums[i * K + k] = fmaf(window[p * S + k * D], d[p], sums[i * K + k]);
+        }
+    }
+    __syncthreads();
+    if (again) grid_depthwise<K, D, S>(pass, u, block, blocks, rows, tile, behind);
+    __syncthreads();
+    int warp = threadIdx.x / 32, warps = share.parts / 2;
+#pragma unroll
+    for (int t = 0; t < K * K; t++) {
+        float sum = sums[t] + __shfl_xor_sync(0xffffffffu, sums[t], 16);
+        if (threadIdx.x % 32 < LANES) tile[(warp * K * K + t) * LANES + lane] = sum;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < blocks * K * K * LANES; i += THREADS) {
+        int of = i / LANES / (K * K), t = i / LANES % (K * K);
+        float sum = 0.0f;
+        for (int w = 0; w < warps; w++) sum += tile[((of * warps + w) * K * K + t) * LANES + i % LANES];
+        gradient[(t * u->blocks + of) * LANES + i % LANES] = sum;
+    }
+}
+
+// The same for any taps, of one block: a thread takes a quad of one tap over one of several parts of the pixels.
+// `scratch`: THREADS quads.
+__device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows, const float* tile, float* behind,
+                            bool again, float* gradient, float* scratch) {
+    int step = tile_step(u), pixels = rows * u->out_width;
     const int* taps = pass.table + u->tap_at;
     int most = THREADS / QUADS;
     for (int first = 0; first < u->taps; first += most) {
@@ -214,8 +498,8 @@ __device__ void tap_products(const Pass& pass, const Unit* u, float* gradient, c
             int shift_r = taps[2 * (first + tap)] - u->least_r, shift_c = taps[2 * (first + tap) + 1] - u->least_c;
             for (int pixel = part; pixel < pixels; pixel += parts) {
                 int r = pixel / u->out_width * u->stride_r, c = pixel % u->out_width * u->stride_c;
-                int at = (r + shift_r) * columns + c + shift_c;
-                sum = fma4(load4(tile + at * LANES + 4 * quad), load4(dy + pixel * LANES + 4 * quad), sum);
+                int at = (r + shift_r) * step + c + shift_c;
+                sum = fma4(load4(tile + at * LANES + 4 * quad), load4(behind + pixel * LANES + 4 * quad), sum);
             }
         }
         __syncthreads();
@@ -225,107 +509,119 @@ __device__ void tap_products(const Pass& pass, const Unit* u, float* gradient, c
             float4 all = zero4();
             for (int p = 0; p < parts; p++)
                 all = add4(all, load4(scratch + 4 * (p * count * QUADS + threadIdx.x)));
-            float* to = gradient + (first + threadIdx.x / QUADS) * u->blocks * LANES + 4 * quad;
-            store4(to, begin ? all : add4(all, load4(to)));
+            store4(gradient + (first + threadIdx.x / QUADS) * u->blocks * LANES + 4 * quad, all);
         }
+    }
+    __syncthreads();
+    if (again) any_depthwise(pass, u, block, rows, tile, behind);
+}
+
+__device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile,
+                                  float* behind, bool again, float* gradient) {
+    switch (u->grid) {
+    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    default:
+        any_weights(pass, u, block, rows, tile, behind, again, gradient, tile + tile_len(u, rows));
     }
 }
 
 // Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
-// weights' gradients. An item is a range of strips. Shared: the coefficients of the stored gradient, its strip in every
-// output block, the strip behind it, a tile, and scratch.
-extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int count) {
+// weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
+// coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
+// (of several taps and a dense part, in one); tiles, whose place is scratch later.
+extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
     const Stored* stored = TABLE(Stored, u->stored);
     float* region = region_of(pass);
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
-    int most = u->rows * u->out_width * LANES, in_lanes = u->blocks * LANES, out_lanes = u->out_blocks * LANES;
-    bool fused = u->depthwise >= 0 && u->dense >= 0;
-    float* rows = shared;
-    float* dy = rows + (stored->count + 2) * LANES;
-    float* middle = dy + u->out_blocks * most;
-    float* behind = middle + most;
-    float* scratch = behind + most;
-    float* tile = scratch + 16 * LANES * LANES;
+    int in_lanes = u->blocks * LANES, out_lanes = u->out_blocks * LANES, coefficients = (stored->count + 2) * LANES;
+    int row = item.at * u->rows, rows = u->out_height - row < u->rows ? u->out_height - row : u->rows;
+    int pixels = rows * u->out_width;
+    bool middle = has_middle(u);
+    float* dy = shared + coefficients * u->out_blocks;
+    float* behind = dy + u->out_blocks * pixels * LANES;
+    float* tile = behind + (middle ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
     float* weights = 0;
     if (u->weights >= 0) {
         long long slot = (long long)u->weights * pass.batch +
                          ((long long)blockIdx.y * u->weight_slots + item.block) * u->weight_len;
         weights = pass.parts + slot;
     }
-    int depthwise_len = u->depthwise >= 0 ? u->taps * in_lanes : 0;
-    int dense_len = u->dense >= 0 ? (fused ? 1 : u->taps) * in_lanes * out_lanes : 0;
-    for (int strip = item.at; strip < item.at + item.count; strip++) {
-        bool begin = strip == item.at;
-        int row = strip * u->rows, count = u->out_height - row < u->rows ? u->out_height - row : u->rows;
-        int pixels = count * u->out_width;
-        for (int block = 0; block < u->out_blocks; block++) {
-            __syncthreads();
-            stored_coefficients(pass, stored, block, rows);
-            __syncthreads();
-            int plane = (block * u->out_height + row) * u->out_width;
-            float4 total = zero4();
-            for (int i = column; i < pixels; i += COLUMNS) {
-                int at = (plane + i) * LANES + 4 * quad;
-                float4 v = stored_gradient(pass, stored, rows, region, at, quad);
-                store4(dy + (block * pixels + i) * LANES + 4 * quad, v);
-                if (!fused) store4(region + u->plane + at, v);
-                total = add4(total, v);
-            }
-            if (weights && u->bias >= 0) {
-                total = column_sum(total, scratch);
-                float* to = weights + depthwise_len + dense_len + block * LANES + 4 * quad;
-                if (threadIdx.x < QUADS) store4(to, begin ? total : add4(total, load4(to)));
+    float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * in_lanes : 0);
+    for (int block = 0; block < u->out_blocks; block++)
+        stored_coefficients(pass, stored, block, shared + block * coefficients);
+    __syncthreads();
+    for (int block = 0; block < u->out_blocks; block++) {
+        int plane = (block * u->out_height + row) * u->out_width;
+        float4 total = zero4();
+        for (int i = column; i < pixels; i += COLUMNS) {
+            int at = (plane + i) * LANES + 4 * quad;
+            float4 v = stored_gradient(pass, stored, shared + block * coefficients, region, at, quad);
+            store4(dy + (block * pixels + i) * LANES + 4 * quad, v);
+            if (!middle) store4(region + u->plane + at, v);
+            total = add4(total, v);
+        }
+        if (weights && u->bias >= 0) {
+            total = column_sum(total, tile);
+            int matrices = middle ? 1 : u->taps;
+            if (threadIdx.x < QUADS)
+                store4(dense_weights + matrices * in_lanes * out_lanes + block * LANES + 4 * quad, total);
+        }
+    }
+    __syncthreads();
+    if (middle) {
+        int each;
+        for (int block = 0; block < u->blocks; block += each) {
+            Corner at = corner(block, u->blocks, pixels, &each);
+            float4 sums[MOST];
+            for (int k = 0; k < MOST; k++) sums[k] = zero4();
+            multiply(sums, at, dy, u->out_blocks, pixels, pass.packed + u->transposed + at.to * LANES, in_lanes);
+            for (int k = 0; k < MOST; k++) {
+                int i = at.column + k * at.columns;
+                if (!at.active || i >= pixels) continue;
+                store4(behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
+                int plane = (at.to * u->out_height + row) * u->out_width;
+                store4(region + u->plane + (plane + i) * LANES + 4 * at.quad, sums[k]);
             }
         }
         __syncthreads();
-        if (u->depthwise < 0) {
-            if (!weights) continue;
-            for (int tap = 0; tap < u->taps; tap++)
-                for (int block = 0; block < u->blocks; block++) {
-                    __syncthreads();
-                    load_tap(pass, u, region, block, tap, row, count, middle);
-                    __syncthreads();
-                    for (int to = 0; to < u->out_blocks; to++) {
-                        float* at = weights + ((tap * u->blocks + block) * LANES * u->out_blocks + to) * LANES;
-                        outer_product(at, out_lanes, middle, dy + to * pixels * LANES, pixels, begin, scratch);
-                    }
-                }
-            continue;
-        }
-        for (int block = 0; block < u->blocks; block++) {
-            const float* plane = fused ? behind : dy + block * pixels * LANES;
-            if (fused) {
-                float4 sums[MOST];
-                for (int k = 0; k < MOST; k++) sums[k] = zero4();
-                for (int to = 0; to < u->out_blocks; to++)
-                    multiply(sums, dy + to * pixels * LANES,
-                             pass.packed + u->transposed + to * LANES * in_lanes + block * LANES, in_lanes, pixels);
-                __syncthreads();
-                for (int k = 0; k < MOST; k++) {
-                    int i = column + k * COLUMNS;
-                    if (i >= pixels) continue;
-                    int at = (block * u->out_height + row) * u->out_width + i;
-                    store4(behind + i * LANES + 4 * quad, sums[k]);
-                    store4(region + u->plane + at * LANES + 4 * quad, sums[k]);
-                }
-            }
-            if (!weights) continue;
-            __syncthreads();
-            load_tile(pass, u, region, block, row, count, tile);
-            __syncthreads();
-            tap_products(pass, u, weights + block * LANES, tile, plane, count, begin, scratch);
-            if (!fused) continue;
-            depthwise(pass, u, block, count, tile, middle);
-            __syncthreads();
-            for (int to = 0; to < u->out_blocks; to++) {
-                float* at = weights + depthwise_len + (block * LANES * u->out_blocks + to) * LANES;
-                outer_product(at, out_lanes, middle, dy + to * pixels * LANES, pixels, begin, scratch);
-            }
-        }
     }
+    if (!weights) return;
+    if (u->depthwise >= 0) {
+        float* from = middle ? behind : dy;
+        for (int block = 0; block < u->blocks; block += u->group) {
+            int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            for (int of = 0; of < blocks; of++)
+                load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
+            __syncthreads();
+            depthwise_weights(pass, u, block, blocks, rows, tile, from + block * pixels * LANES, middle,
+                              weights + block * LANES);
+            __syncthreads();
+        }
+        if (middle)
+            outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
+        return;
+    }
+    for (int tap = 0; tap < u->taps; tap++)
+        for (int block = 0; block < u->blocks; block++) {
+            float* to = middle ? behind + block * pixels * LANES : behind;
+            __syncthreads();
+            load_tap(pass, u, region, block, tap, row, rows, to);
+            __syncthreads();
+            if (!middle)
+                outer_products(dense_weights + (tap * u->blocks + block) * LANES * out_lanes, behind, 1, dy,
+                               u->out_blocks, pixels, tile);
+        }
+    if (middle) outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
 }
 
 struct Target {
@@ -334,7 +630,8 @@ struct Target {
     int height;
     int width;
     int begin;              // whether it is written over
-    int count;              // of units, which follow as places in the table
+    int grids;              // whether every reader's taps are a grid with its outputs side by side
+    int count;              // of readers, which follow as places in the table
 };
 
 struct Reader {
@@ -343,13 +640,106 @@ struct Reader {
                             // a tap is its number, row and column from (row / stride, column / stride)
 };
 
+// Runs of pixels that a thread takes of an item.
+#define RUNS 2
+
+// Part of one block of the plane that a unit's taps give their gradients to, from a row and column on.
+__device__ void load_plane(const Unit* u, const float* region, int block, int row, int column, int rows, int step,
+                           float* tile) {
+    int quad = threadIdx.x % QUADS;
+    const float* plane = region + u->plane + block * u->out_height * u->out_width * LANES + 4 * quad;
+    int i = threadIdx.x / QUADS, r = i / step, c = i % step, by_r = COLUMNS / step, by_c = COLUMNS % step;
+    for (; i < rows * step + BEHIND; i += COLUMNS) {
+        int y = row + r, x = column + c;
+        bool inside = r < rows && y >= 0 && x >= 0 && y < u->out_height && x < u->out_width;
+        store4(tile + i * LANES + 4 * quad, inside ? load4(plane + (y * u->out_width + x) * LANES) : zero4());
+        r += by_r;
+        c += by_c;
+        if (c >= step) {
+            c -= step;
+            r++;
+        }
+    }
+}
+
+__device__ OUTLINE float one_slope(int activation, float v) { return slope(activation, v); }
+
+// all += what a unit whose taps are a grid gives to a thread's runs of one block. A tap reaches the other way here.
+template <int K, int D>
+__device__ void grid_input(const Pass& pass, const Target* target, const Unit* u, const float* region, const Item& item,
+                           float* tile, float (*all)[RUN]) {
+    int lane = threadIdx.x % LANES, reach = (K - 1) * D, step = (target->width + reach) | 1;
+    __syncthreads();
+    load_plane(u, region, item.block, item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, tile);
+    int apart = u->blocks * LANES;
+    const float* last = pass.packed + u->depthwise + (K * K - 1) * apart + item.block * LANES + lane;
+    const float* norm = pass.norms + (u->norm >= 0 ? u->norm : 0) + item.block * LANES + lane;
+    float scale = u->norm >= 0 ? norm[0] : 1.0f, shift = u->norm >= 0 ? norm[pass.norm_lanes] : 0.0f;
+    __syncthreads();
+    int runs = item.count * ((target->width + RUN - 1) / RUN);
+#pragma unroll
+    for (int n = 0; n < RUNS; n++) {
+        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+        if (run >= runs) continue;
+        float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+        run_taps<K, D, 1>(sums, last, -apart, tile + (r * step + c) * LANES + lane, step);
+        const float* raw =
+            region + u->raw + ((item.block * target->height + item.at + r) * target->width + c) * LANES + lane;
+#pragma unroll
+        for (int p = 0; p < RUN; p++) {
+            if (c + p >= target->width) continue;
+            float by = 1.0f;
+            if (u->activation) {
+                float v = fmaf(raw[p * LANES], scale, shift);
+                by = u->activation == RELU ? (v > 0.0f ? 1.0f : 0.0f) : one_slope(u->activation, v);
+            }
+            all[n][p] = fmaf(sums[p], by, all[n][p]);
+        }
+    }
+}
+
+// A target all of whose readers' taps are grids.
+__device__ void grid_inputs(const Pass& pass, const Target* target, float* region, const Item& item, float* tile) {
+    const Reader* readers = (const Reader*)(target + 1);
+    int lane = threadIdx.x % LANES, runs = item.count * ((target->width + RUN - 1) / RUN);
+    float* gradient = region + target->gradient + (item.block * target->height + item.at) * target->width * LANES + lane;
+    float all[RUNS][RUN];
+#pragma unroll
+    for (int n = 0; n < RUNS; n++) {
+        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+#pragma unroll
+        for (int p = 0; p < RUN; p++) {
+            bool there = !target->begin && run < runs && c + p < target->width;
+            all[n][p] = there ? gradient[(r * target->width + c + p) * LANES] : 0.0f;
+        }
+    }
+    for (int reader = 0; reader < target->count; reader++) {
+        const Unit* u = TABLE(Unit, readers[reader].unit);
+        switch (u->grid) {
+        case GRID(3, 1, 1): grid_input<3, 1>(pass, target, u, region, item, tile, all); break;
+        case GRID(5, 1, 1): grid_input<5, 1>(pass, target, u, region, item, tile, all); break;
+        case GRID(3, 2, 1): grid_input<3, 2>(pass, target, u, region, item, tile, all); break;
+        default: grid_input<5, 2>(pass, target, u, region, item, tile, all);
+        }
+    }
+#pragma unroll
+    for (int n = 0; n < RUNS; n++) {
+        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+#pragma unroll
+        for (int p = 0; p < RUN; p++)
+            if (run < runs && c + p < target->width) gradient[(r * target->width + c + p) * LANES] = all[n][p];
+    }
+}
+
 // Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
-// item is some rows of one block.
+// item is some rows of one block. Shared: a tile of a reader's plane, where taps are grids.
 extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
+    SHARED(tile);
     Item item = ITEM(first);
     const Target* target = TABLE(Target, item.what);
     const Reader* readers = (const Reader*)(target + 1);
     float* region = region_of(pass);
+    if (target->grids) return grid_inputs(pass, target, region, item, tile);
     int quad = threadIdx.x % QUADS, block = item.block;
     for (int i = threadIdx.x / QUADS; i < item.count * target->width; i += COLUMNS) {
         int r = item.at + i / target->width, c = i % target->width;
@@ -365,11 +755,11 @@ extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int coun
             for (int t = 0; t < entry[1]; t++) {
                 int tap = taps[3 * t], row = from_r + taps[3 * t + 1], column = from_c + taps[3 * t + 2];
                 if (row < 0 || column < 0 || row >= u->out_height || column >= u->out_width) continue;
-                if (u->depthwise >= 0) {
+                if (u->depthwise >= 0 || has_middle(u)) {
                     const float* from =
                         region + u->plane + ((block * u->out_height + row) * u->out_width + column) * LANES + 4 * quad;
                     const float* weight = pass.packed + u->depthwise + (tap * u->blocks + block) * LANES + 4 * quad;
-                    sum = fma4(load4(from), load4(weight), sum);
+                    sum = u->depthwise >= 0 ? fma4(load4(from), load4(weight), sum) : add4(load4(from), sum);
                     continue;
                 }
                 for (int to = 0; to < u->out_blocks; to++) {

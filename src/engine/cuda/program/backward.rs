@@ -4,7 +4,7 @@
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
 use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
-use crate::engine::cuda::plan::STRIP;
+use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 use std::collections::BTreeMap;
 
@@ -12,14 +12,19 @@ use std::collections::BTreeMap;
 const TERM: i32 = 5;
 const STORED: i32 = 6;
 
-/// Pixels of an item that goes through a unit's taps.
+/// Pixels of an item that goes through a unit's taps: where they are grids, so many that two runs of eight are there for
+/// each lane and team of sixteen threads.
 const TAPPED: usize = 128;
+const TAPPED_IN_RUNS: usize = 256;
 
 /// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
 #[derive(Default)]
 struct Gathered {
     pairs: Vec<[i32; 2]>,
     work: Work,
+    /// Of units: how far their taps reach where they are grids with outputs side by side, and whether some are not.
+    reach: usize,
+    others: bool,
 }
 
 impl Gathered {
@@ -227,7 +232,8 @@ impl Maker<'_> {
         let unit = &self.cuda.plan.units[id];
         let (strips, packing) = (self.cuda.strips[id], self.cuda.tables.packing[id]);
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
-        let blocks = if unit.depthwise.is_some() { inputs } else { outputs };
+        let middle = self.cuda.has_middle(unit);
+        let blocks = if unit.depthwise.is_some() || middle { inputs } else { outputs };
         let plane = self.set_beside(blocks * unit.geometry.output.0 * unit.geometry.output.1 * LANES);
         let len = packing.gradient_len();
         let parts = self.agenda.wanted.w.then(|| self.set_aside(strips.count * len));
@@ -239,25 +245,24 @@ impl Maker<'_> {
             let rows = strips.rows.min(unit.geometry.output.0 - strip * strips.rows);
             let pixels = rows * unit.geometry.output.1;
             let mut work = Work { bytes: 0, ..self.stored_work(stored).times(pixels * outputs) };
-            let fused = self.is_fused(id);
             let products = 2 * LANES * LANES * inputs * outputs * pixels;
-            work += Work::new(PIXEL * blocks * pixels, if fused { products } else { 0 });
+            work += Work::new(PIXEL * blocks * pixels, if middle { products } else { 0 });
             if parts.is_some() {
                 // The depthwise part again, and the weights' products.
                 let forward = self.strip_work(id, rows);
-                let again = if fused { forward.flops - products as u64 } else { 0 };
+                let again = if middle { forward.flops - products as u64 } else { 0 };
                 work += Work { bytes: (size_of::<f32>() * len) as u64, flops: forward.flops + again };
             }
             let at = strip as i32;
-            items.units.push(Item { words: [descriptor, at, at, 1], work });
+            items.units.push(Item { words: [descriptor, at, at, 0], work });
         }
         self.stored_reads(unit.value, &mut items.unit_reads);
         let from = self.cuda.input_of(unit).1;
         if parts.is_some() {
             self.reads(from, &mut items.unit_reads);
         }
-        let most = strips.pixels * LANES;
-        let shared = (terms + 2) * LANES + (outputs + 2) * most + 16 * LANES * LANES + strips.tile;
+        let kept = if middle { inputs } else { usize::from(unit.dense.is_some()) };
+        let shared = (terms + 2) * outputs * LANES + (outputs + kept) * strips.pixels * LANES + strips.tiles;
         items.unit_shared = items.unit_shared.max(shared);
         if let Some(parts) = parts {
             let (dense, bias) = (self.cuda.dense_at() + packing.dense, self.cuda.bias_at() + packing.bias);
@@ -272,13 +277,19 @@ impl Maker<'_> {
         if let Some(input) = input {
             let classes = self.classes(id);
             let taps = unit.geometry.taps.len().div_ceil(unit.geometry.stride.0 * unit.geometry.stride.1);
-            let planes = if unit.depthwise.is_some() { 1 } else { outputs };
-            let products = if unit.depthwise.is_some() { LANES } else { LANES * LANES * outputs };
+            let single = unit.depthwise.is_some() || middle;
+            let planes = if single { 1 } else { outputs };
+            let products = if single { LANES } else { LANES * LANES * outputs };
             if self.cuda.plan.views[unit.input].activation.is_some() {
                 self.reads(from, &mut items.input_reads);
             }
             let work = Work::new(PIXEL * planes, 2 * taps * products);
-            items.readers.entry(input).or_default().add([descriptor, classes], work);
+            let readers = items.readers.entry(input).or_default();
+            readers.add([descriptor, classes], work);
+            match TapGrid::of(unit).filter(|grid| grid.stride == 1) {
+                Some(grid) => readers.reach = readers.reach.max(grid.reach()),
+                None => readers.others = true,
+            }
         }
     }
 
@@ -338,16 +349,22 @@ impl Maker<'_> {
         self.count(&plain_reads);
         self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
         self.count(&unit_reads);
-        let mut through = Vec::new();
-        for (value, Gathered { pairs: readers, work }) in readers {
+        let (mut through, mut tile) = (Vec::new(), 0);
+        for (value, Gathered { pairs: readers, work, reach, others }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
             let begin = i32::from(!self.begun[value]);
             self.begin(value);
             let sizes = [blocks, height, width].map(|size| size as i32);
-            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, readers.len() as i32];
+            // A row of more pixels than the threads take in runs goes the other way.
+            let grids = !others && width <= TAPPED_IN_RUNS;
+            let rows = (if grids { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width }).clamp(1, height);
+            if grids {
+                tile = tile.max(tile_floats(rows + reach, width + reach));
+            }
+            let head =
+                [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.into(), readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
-            let rows = (TAPPED / width).clamp(1, height);
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
                     let count = rows.min(height - at);
@@ -358,10 +375,10 @@ impl Maker<'_> {
                 }
             }
         }
-        self.launch("unit", "unit_input", When::Always, &through, 0);
+        self.launch("unit", "unit_input", When::Always, &through, tile);
         self.count(&input_reads);
         let mut added = Vec::new();
-        for (value, Gathered { pairs: contributions, mut work }) in contributions {
+        for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, pixels) = (raw.layout.blocks(), raw.pixels());
             let begin = i32::from(contributions.is_empty() || !self.begun[value]);

@@ -1,7 +1,7 @@
 //! Descriptors that both directions share, in the order of the kernels' structs.
 
 use super::{Item, Maker, Measured, PIXEL, Reads, When, Work, number, word};
-use crate::engine::cuda::plan::{Reach, activation_code};
+use crate::engine::cuda::plan::{Reach, TapGrid, activation_code};
 use crate::graph::plan::{
     FactorsId, Gradient, LANES, LaneFactor, Mixing, NormId, NormPart, RawId, SumId, UnitId, ValueId, ViewId,
 };
@@ -152,6 +152,8 @@ impl Maker<'_> {
             packing.gradient_len() as i32,
             places.stored,
             filled,
+            TapGrid::of(unit).map_or(0, |grid| grid.code() as i32),
+            strips.group as i32,
         ];
         self.put(&words)
     }
@@ -275,12 +277,6 @@ impl Maker<'_> {
             unreachable!("a mixed or normed term has its dot")
         };
         self.cuda.tables.dots[sum] + (1 + dot) * plan.raws[raw].layout.len()
-    }
-
-    /// Whether a unit has both a depthwise and a dense part.
-    pub(super) fn is_fused(&self, id: UnitId) -> bool {
-        let unit = &self.cuda.plan.units[id];
-        unit.depthwise.is_some() && unit.dense.is_some()
     }
 
     /// Where a value's gradient buffer lies.

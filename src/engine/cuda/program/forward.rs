@@ -77,8 +77,8 @@ impl Maker<'_> {
                 let descriptor = self.unit(id, UnitPlaces { measured, ..UnitPlaces::default() });
                 items.units.extend(self.over_strips(id, descriptor));
                 self.reads(self.cuda.input_of(unit).1, &mut items.unit_reads);
-                let blocks = if self.is_fused(id) { self.cuda.input_blocks(unit) } else { 1 };
-                items.unit_shared = items.unit_shared.max(blocks * strips.pixels * LANES + strips.tile);
+                let blocks = if unit.dense.is_some() { self.cuda.input_blocks(unit) } else { strips.group };
+                items.unit_shared = items.unit_shared.max(blocks * strips.pixels * LANES + strips.tiles);
             }
             PlanStep::Sum(id) => {
                 let descriptor = self.sum(*id);

@@ -3,7 +3,7 @@
 
 use super::super::plan::CudaPlan;
 use crate::graph::plan::{BackStep, Gradient, RawId, StepId, ValueId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// By step: its level.
 pub(super) fn forward_levels(cuda: &CudaPlan, steps: &[StepId]) -> Vec<usize> {
@@ -68,38 +68,40 @@ fn stored(cuda: &CudaPlan, value: ValueId, reads: &mut Vec<ValueId>) {
     }
 }
 
-/// The last levels at which a buffer was read and written, and what was written last.
+/// The last levels at which a value's buffer was read and written, and whether that was done alone.
 #[derive(Default)]
 struct Last {
     read: Option<usize>,
-    written: Option<(usize, ValueId, bool)>,
+    written: Option<(usize, bool)>,
 }
 
 /// By step: its level.
 pub(super) fn back_levels(cuda: &CudaPlan, effects: &[Effects]) -> Vec<usize> {
-    let mut last: HashMap<usize, Last> = HashMap::new();
+    let mut last: BTreeMap<ValueId, Last> = BTreeMap::new();
     let mut levels = Vec::new();
     for Effects { reads, writes, alone } in effects {
         let mut level = 0;
-        for value in reads {
-            if let Some((written, ..)) = last.entry(cuda.gradient_root(*value)).or_default().written {
-                level = level.max(written + 1);
+        for &value in reads {
+            let shared = last.iter().filter(|(other, _)| cuda.gradients_overlap(value, **other));
+            let written = shared.filter_map(|(_, last)| last.written);
+            level = written.map(|(written, _)| written + 1).fold(level, usize::max);
+        }
+        if let &Some(value) = writes {
+            for (&other, last) in last.iter().filter(|(other, _)| cuda.gradients_overlap(value, **other)) {
+                level = level.max(last.read.map_or(0, |read| read + 1));
+                if let Some((written, was_alone)) = last.written {
+                    // Whatever adds to one buffer at one level is done by one item.
+                    let together = other == value && !was_alone && !alone;
+                    level = level.max(if together { written } else { written + 1 });
+                }
             }
         }
-        if let Some(value) = writes {
-            let own = last.entry(cuda.gradient_root(*value)).or_default();
-            level = level.max(own.read.map_or(0, |read| read + 1));
-            if let Some((written, by, was_alone)) = own.written {
-                let together = by == *value && !was_alone && !alone;
-                level = level.max(if together { written } else { written + 1 });
-            }
-        }
-        for value in reads {
-            let own = last.entry(cuda.gradient_root(*value)).or_default();
+        for &value in reads {
+            let own = last.entry(value).or_default();
             own.read = own.read.max(Some(level));
         }
-        if let Some(value) = writes {
-            last.entry(cuda.gradient_root(*value)).or_default().written = Some((level, *value, *alone));
+        if let &Some(value) = writes {
+            last.entry(value).or_default().written = Some((level, *alone));
         }
         levels.push(level);
     }
