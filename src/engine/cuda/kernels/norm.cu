@@ -36,37 +36,35 @@ extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int coun
         int slots = part->slots * pass.batch;
         int begin = (int)((long long)slots * segment / SEGMENTS);
         int end = (int)((long long)slots * (segment + 1) / SEGMENTS);
-        double n = 0.0, mean = 0.0, squares = 0.0;
+        // Around one pivot for all, the first slot's: sums in double precision need no other care.
+        double around = from[0], total = 0.0, squares = 0.0;
+        int in_image = begin % part->slots;
+#pragma unroll 4
         for (int s = begin; s < end; s++) {
             const float* slot = from + (long long)s * 3 * part->lanes;
-            int left = part->pixels - s % part->slots * part->each;
+            int left = part->pixels - in_image * part->each;
             double count = left < part->each ? left : part->each;
-            double pivot = slot[0], total = slot[part->lanes], square = slot[2 * part->lanes];
-            double own = pivot + total / count, apart = own - mean, all = n + count;
-            double spread = square - total * total / count;
-            squares += (spread > 0.0 ? spread : 0.0) + apart * apart * n * count / all;
-            mean += apart * count / all;
-            n = all;
+            double off = (double)slot[0] - around, own = slot[part->lanes], square = slot[2 * part->lanes];
+            total += own + count * off;
+            squares += square + off * (2.0 * own + count * off);
+            in_image = in_image + 1 == part->slots ? 0 : in_image + 1;
         }
-        combined[segment][lane][0] = n;
-        combined[segment][lane][1] = mean;
-        combined[segment][lane][2] = squares;
+        combined[segment][lane][0] = total;
+        combined[segment][lane][1] = squares;
+        if (segment == 0) combined[0][lane][2] = around;
     }
     __syncthreads();
     if (segment) return;
     double mean = pass.moments[norm->norm + at], variance = pass.moments[pass.norm_lanes + norm->norm + at];
     if (pass.batch_norms) {
-        double n = 0.0, squares = 0.0;
-        mean = 0.0;
+        double n = (double)norm->pixels * pass.batch, total = 0.0, squares = 0.0;
         for (int s = 0; s < SEGMENTS; s++) {
-            double count = combined[s][lane][0];
-            if (count == 0.0) continue;
-            double apart = combined[s][lane][1] - mean, all = n + count;
-            squares += combined[s][lane][2] + apart * apart * n * count / all;
-            mean += apart * count / all;
-            n = all;
+            total += combined[s][lane][0];
+            squares += combined[s][lane][1];
         }
-        variance = squares / n;
+        mean = combined[0][lane][2] + total / n;
+        variance = (squares - total * total / n) / n;
+        if (variance < 0.0) variance = 0.0;
         pass.moments[norm->norm + at] = mean;
         pass.moments[pass.norm_lanes + norm->norm + at] = variance;
     }
@@ -137,6 +135,7 @@ extern "C" __global__ void AT_LEAST(4) add_totals(Pass pass, int first, int coun
     int slots = what->slots * pass.batch;
     int begin = (int)((long long)slots * segment / SEGMENTS), end = (int)((long long)slots * (segment + 1) / SEGMENTS);
     double sum = 0.0;
+#pragma unroll 8
     for (int s = begin; s < end; s++) sum += from[(long long)s * what->len];
     sums[segment][lane] = sum;
     __syncthreads();

@@ -121,109 +121,155 @@ struct Contribution {
     int what;               // in the table: Small; for TERM a Term, for STORED a Stored
 };
 
-// What one pool gives to a pixel of its input: from every window that the pixel is in.
-__device__ float4 pool_gradient(const Small* s, const float* plane, const float* dy, int r, int c, int quad) {
+// The first window along one axis that a pixel is in.
+__device__ int first_window(const Small* s, int at) {
+    int from = at + s->padding - s->kernel + s->stride;
+    return from < 0 ? 0 : from / s->stride;
+}
+
+// The last, or the one before the first.
+__device__ int last_window(const Small* s, int at, int windows) {
+    int last = (at + s->padding) / s->stride;
+    return last < windows ? last : windows - 1;
+}
+
+// Which pixel of every window is its maximum, by lane: of all windows that pixels from row `from` to row `to` are in. Of
+// several equal ones it is the first, which takes the whole gradient.
+__device__ void find_maxima(const Small* s, const float* plane, int from, int to, int4* maxima) {
+    int quad = threadIdx.x % QUADS, first = first_window(s, from);
+    int count = (last_window(s, to, s->out_height) - first + 1) * s->out_width;
+    for (int i = threadIdx.x / QUADS; i < count; i += COLUMNS) {
+        Window rows = window(s, first + i / s->out_width, s->height);
+        Window columns = window(s, i % s->out_width, s->width);
+        int start = rows.from * s->width + columns.from;
+        float4 most = load4(plane + start * LANES + 4 * quad);
+        int4 where = make_int4(start, start, start, start);
+        for (int y = rows.from; y < rows.to; y++)
+            for (int x = columns.from; x < columns.to; x++) {
+                int at = y * s->width + x;
+                float4 v = load4(plane + at * LANES + 4 * quad);
+                if (v.x > most.x) most.x = v.x, where.x = at;
+                if (v.y > most.y) most.y = v.y, where.y = at;
+                if (v.z > most.z) most.z = v.z, where.z = at;
+                if (v.w > most.w) most.w = v.w, where.w = at;
+            }
+        maxima[i * QUADS + quad] = where;
+    }
+}
+
+// What one pool gives to a pixel of its input: from every window that the pixel is in. `from`: the first row of pixels
+// that maxima were found for.
+__device__ float4 pool_gradient(const Small* s, const int4* maxima, int from, const float* dy, int r, int c, int quad) {
     float4 sum = zero4();
-    int least_r = (r + s->padding - s->kernel + s->stride) / s->stride;
-    int least_c = (c + s->padding - s->kernel + s->stride) / s->stride;
-    if (r + s->padding - s->kernel + s->stride < 0) least_r = 0;
-    if (c + s->padding - s->kernel + s->stride < 0) least_c = 0;
-    for (int to_r = least_r; to_r < s->out_height && to_r * s->stride - s->padding <= r; to_r++)
-        for (int to_c = least_c; to_c < s->out_width && to_c * s->stride - s->padding <= c; to_c++) {
-            Window rows = window(s, to_r, s->height), columns = window(s, to_c, s->width);
+    int first = first_window(s, from), own = r * s->width + c;
+    for (int to_r = first_window(s, r); to_r <= last_window(s, r, s->out_height); to_r++)
+        for (int to_c = first_window(s, c); to_c <= last_window(s, c, s->out_width); to_c++) {
             float4 g = load4(dy + (to_r * s->out_width + to_c) * LANES + 4 * quad);
             if (s->kind == AVERAGE) {
+                Window rows = window(s, to_r, s->height), columns = window(s, to_c, s->width);
                 float by = share(s, (rows.to - rows.from) * (columns.to - columns.from));
                 sum = add4(sum, make_float4(g.x * by, g.y * by, g.z * by, g.w * by));
                 continue;
             }
-            // The first of several equal maxima takes it all.
-            float4 own = load4(plane + (r * s->width + c) * LANES + 4 * quad);
-            bool x = true, y = true, z = true, w = true;
-            for (int i = rows.from; i < rows.to; i++)
-                for (int j = columns.from; j < columns.to; j++) {
-                    if (i == r && j == c) continue;
-                    float4 other = load4(plane + (i * s->width + j) * LANES + 4 * quad);
-                    bool before = i < r || (i == r && j < c);
-                    x = x && (before ? own.x > other.x : own.x >= other.x);
-                    y = y && (before ? own.y > other.y : own.y >= other.y);
-                    z = z && (before ? own.z > other.z : own.z >= other.z);
-                    w = w && (before ? own.w > other.w : own.w >= other.w);
-                }
-            sum = add4(sum, make_float4(x ? g.x : 0.0f, y ? g.y : 0.0f, z ? g.z : 0.0f, w ? g.w : 0.0f));
+            int4 at = maxima[((to_r - first) * s->out_width + to_c) * QUADS + quad];
+            sum = add4(sum, make_float4(at.x == own ? g.x : 0.0f, at.y == own ? g.y : 0.0f, at.z == own ? g.z : 0.0f,
+                                        at.w == own ? g.w : 0.0f));
         }
     return sum;
 }
 
-// Adds to gradient buffers; an item is some pixels of one block. GATHER's lanes are the other way round here: by input
-// lane where a list of output lanes begins in the table, and how many there are.
+// What one contribution gives to a pixel: `i`, at `at` in the buffer's block. GATHER's lanes are the other way round
+// here: by input lane where a list of output lanes begins in the table, and how many there are.
+__device__ float4 contribution(const Pass& pass, const Contribution& from, const float* region, const Item& item, int i,
+                               int at, int quad, const int4* maxima) {
+    int lane = item.block * LANES + 4 * quad;
+    if (from.kind == TERM) {
+        const Term* term = TABLE(Term, from.what);
+        float kept = 1.0f;
+        if (term->drop >= 0 && pass.factors) kept = pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
+        float4 by = make_float4(kept * mixing_of(pass, term->mixing, term->slot, lane),
+                                kept * mixing_of(pass, term->mixing, term->slot, lane + 1),
+                                kept * mixing_of(pass, term->mixing, term->slot, lane + 2),
+                                kept * mixing_of(pass, term->mixing, term->slot, lane + 3));
+        return mul4(by, load4(region + term->gradient + at));
+    }
+    if (from.kind == STORED) {
+        const Stored* stored = TABLE(Stored, from.what);
+        const Term* terms = (const Term*)(stored + 1);
+        const float* norm = pass.norms + stored->norm + lane;
+        float4 v = zero4();
+        if (stored->norm >= 0 && pass.batch_norms)
+            v = fma4(load4(norm + 4 * pass.norm_lanes), load4(region + stored->raw + at),
+                     load4(norm + 5 * pass.norm_lanes));
+        for (int t = 0; t < stored->count; t++) {
+            float4 by = make_float4(mixing_of(pass, terms[t].mixing, terms[t].slot, lane),
+                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 1),
+                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 2),
+                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 3));
+            if (stored->norm >= 0) by = mul4(by, load4(norm));
+            v = fma4(by, load4(region + terms[t].gradient + at), v);
+        }
+        return v;
+    }
+    const Small* s = TABLE(Small, from.what);
+    int pixels = s->out_height * s->out_width;
+    const float* dy = region + s->out + item.block * pixels * LANES;
+    if (s->kind == APPLY) {
+        float4 value = normed(pass, region + s->raw + at, s->norm, lane);
+        return mul4(load4(dy + i * LANES + 4 * quad), slopes(s->activation, value));
+    }
+    if (s->kind == GATHER) {
+        float each[4];
+        for (int l = 0; l < 4; l++) {
+            const int* list = pass.table + s->lanes + 2 * (lane + l);
+            float sum = 0.0f;
+            for (int j = 0; j < list[1]; j++) {
+                int to = pass.table[list[0] + j];
+                sum += region[s->out + (to / LANES * pixels + i) * LANES + to % LANES];
+            }
+            each[l] = sum;
+        }
+        return make_float4(each[0], each[1], each[2], each[3]);
+    }
+    if (s->kind == GLOBAL) {
+        float n = (float)(s->height * s->width);
+        float4 g = load4(dy + 4 * quad);
+        return make_float4(g.x / n, g.y / n, g.z / n, g.w / n);
+    }
+    return pool_gradient(s, maxima, item.at / s->width, dy, i / s->width, i % s->width, quad);
+}
+
+// Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows.
 extern "C" __global__ void AT_LEAST(3) contribute(Pass pass, int first, int count) {
+    SHARED(found);
     Item item = ITEM(first);
     const Buffer* buffer = TABLE(Buffer, item.what);
     const Contribution* from = (const Contribution*)(buffer + 1);
     float* region = region_of(pass);
-    int quad = threadIdx.x % QUADS, lane = item.block * LANES + 4 * quad;
-    for (int i = item.at + threadIdx.x / QUADS; i < item.at + item.count; i += COLUMNS) {
-        int at = (item.block * buffer->pixels + i) * LANES + 4 * quad;
-        float4 all = buffer->begin ? zero4() : load4(region + buffer->gradient + at);
-        for (int k = 0; k < buffer->count; k++) {
-            float4 v = zero4();
-            if (from[k].kind == TERM) {
-                const Term* term = TABLE(Term, from[k].what);
-                float kept = 1.0f;
-                if (term->drop >= 0 && pass.factors)
-                    kept = pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
-                float4 by = make_float4(kept * mixing_of(pass, term->mixing, term->slot, lane),
-                                        kept * mixing_of(pass, term->mixing, term->slot, lane + 1),
-                                        kept * mixing_of(pass, term->mixing, term->slot, lane + 2),
-                                        kept * mixing_of(pass, term->mixing, term->slot, lane + 3));
-                v = mul4(by, load4(region + term->gradient + at));
-            } else if (from[k].kind == STORED) {
-                const Stored* stored = TABLE(Stored, from[k].what);
-                const Term* terms = (const Term*)(stored + 1);
-                const float* norm = pass.norms + stored->norm + lane;
-                if (stored->norm >= 0 && pass.batch_norms)
-                    v = fma4(load4(norm + 4 * pass.norm_lanes), load4(region + stored->raw + at),
-                             load4(norm + 5 * pass.norm_lanes));
-                for (int t = 0; t < stored->count; t++) {
-                    float4 by = make_float4(mixing_of(pass, terms[t].mixing, terms[t].slot, lane),
-                                            mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 1),
-                                            mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 2),
-                                            mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 3));
-                    if (stored->norm >= 0) by = mul4(by, load4(norm));
-                    v = fma4(by, load4(region + terms[t].gradient + at), v);
-                }
-            } else {
-                const Small* s = TABLE(Small, from[k].what);
-                int pixels = s->out_height * s->out_width;
-                const float* dy = region + s->out + item.block * pixels * LANES;
-                if (s->kind == APPLY) {
-                    float4 value = normed(pass, region + s->raw + at, s->norm, lane);
-                    v = mul4(load4(dy + i * LANES + 4 * quad), slopes(s->activation, value));
-                } else if (s->kind == GATHER) {
-                    float each[4];
-                    for (int l = 0; l < 4; l++) {
-                        const int* list = pass.table + s->lanes + 2 * (lane + l);
-                        float sum = 0.0f;
-                        for (int j = 0; j < list[1]; j++) {
-                            int to = pass.table[list[0] + j];
-                            sum += region[s->out + (to / LANES * pixels + i) * LANES + to % LANES];
-                        }
-                        each[l] = sum;
-                    }
-                    v = make_float4(each[0], each[1], each[2], each[3]);
-                } else if (s->kind == GLOBAL) {
-                    float n = (float)(s->height * s->width);
-                    float4 g = load4(dy + 4 * quad);
-                    v = make_float4(g.x / n, g.y / n, g.z / n, g.w / n);
-                } else {
-                    const float* plane = region + s->raw + item.block * s->height * s->width * LANES;
-                    v = pool_gradient(s, plane, dy, i / s->width, i % s->width, quad);
-                }
-            }
-            all = add4(all, v);
+    int4* maxima = (int4*)found;
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
+    float4 all[MOST];
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+        all[k] = buffer->begin || i >= item.count ? zero4() : load4(region + buffer->gradient + at);
+    }
+    for (int n = 0; n < buffer->count; n++) {
+        if (from[n].kind == MAXIMUM) {
+            const Small* s = TABLE(Small, from[n].what);
+            const float* plane = region + s->raw + item.block * s->height * s->width * LANES;
+            __syncthreads();
+            find_maxima(s, plane, item.at / s->width, (item.at + item.count - 1) / s->width, maxima);
+            __syncthreads();
         }
-        store4(region + buffer->gradient + at, all);
+        for (int k = 0; k < MOST; k++) {
+            int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+            if (i < item.count)
+                all[k] = add4(all[k], contribution(pass, from[n], region, item, item.at + i, at, quad, maxima));
+        }
+    }
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+        if (i < item.count) store4(region + buffer->gradient + at, all[k]);
     }
 }
 

@@ -17,6 +17,9 @@ const STORED: i32 = 6;
 const TAPPED: usize = 128;
 const TAPPED_IN_RUNS: usize = 256;
 
+/// Weights' gradients that a block of threads adds up. As in weights.cu.
+const GRADIENTS: usize = 64;
+
 /// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
 #[derive(Default)]
 struct Gathered {
@@ -48,6 +51,7 @@ struct Level {
     input_reads: Reads,
     readers: BTreeMap<ValueId, Gathered>,
     contributions: BTreeMap<ValueId, Gathered>,
+    maxima: usize,
     dots: Vec<Item>,
 }
 
@@ -219,13 +223,29 @@ impl Maker<'_> {
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
         let small = self.small(step, out, true);
         let kind = self.table[small as usize];
-        // A maximum is looked for again in every window that a pixel is in.
+        // Maxima are looked for again.
         let work = match &plan.steps[step] {
-            PlanStep::Pool(id) if kind == 0 => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(4)),
+            PlanStep::Pool(id) if kind == 0 => {
+                items.maxima = items.maxima.max(self.maxima(step));
+                Work::new(2 * PIXEL, 2 * LANES * plan.pools[*id].pool.kernel.pow(2))
+            }
             PlanStep::Pool(id) => Work::new(PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
             _ => Work::new(PIXEL, LANES),
         };
         items.contributions.entry(input).or_default().add([kind, small], work);
+    }
+
+    /// Floats that the places of maxima take, in all windows that pixels of one item are in.
+    fn maxima(&self, step: StepId) -> usize {
+        let plan = &self.cuda.plan;
+        let PlanStep::Pool(id) = &plan.steps[step] else { unreachable!("only pools have maxima") };
+        let pool = plan.pools[*id].pool;
+        let input = &plan.raws[plan.values[plan.inputs_of(step)[0]].raw];
+        let output = &plan.raws[plan.output_of(step)];
+        // Pixels of an item may begin and end within a row.
+        let rows = (STRIP.div_ceil(input.width) + 1).min(input.height);
+        let windows = ((rows + pool.kernel - 2) / pool.stride + 1).min(output.height);
+        windows * output.width * LANES
     }
 
     fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, weights: &mut Vec<Item>) {
@@ -269,8 +289,8 @@ impl Maker<'_> {
             let words =
                 [parts, strips.count, len, packing.depthwise, packing.depthwise_len, dense, packing.dense_len, bias];
             let descriptor = self.put(&words.map(|number| number as i32));
-            for at in (0..len).step_by(STRIP) {
-                let bytes = size_of::<f32>() * STRIP.min(len - at) * strips.count;
+            for at in (0..len).step_by(GRADIENTS) {
+                let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * strips.count;
                 weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
             }
         }
@@ -342,6 +362,7 @@ impl Maker<'_> {
             input_reads,
             readers,
             contributions,
+            maxima,
             dots,
         } = items;
         self.launch("border", "seed", When::Always, &seeds, 0);
@@ -388,7 +409,7 @@ impl Maker<'_> {
             work += Work::new(PIXEL * (2 - begin as usize), 0);
             added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
         }
-        self.launch("small", "contribute", When::Always, &added, 0);
+        self.launch("small", "contribute", When::Always, &added, maxima);
         self.launch("sum", "dots", When::Always, &dots, 0);
         self.launch("border", "export_images", When::Always, &exports, 0);
     }
