@@ -134,6 +134,40 @@ impl Parameter {
         Ok(())
     }
 
+    /// Moves down a gradient that momentum carries on, in one pass over the values: g as [`descend`](Self::descend) has
+    /// it, then buf ← µ·buf + g and w ← w − rate·buf, or rate·(g + µ·buf) with Nesterov's look-ahead. Gives the new
+    /// buffer.
+    ///
+    /// # Errors
+    /// Another shape, type or device than the parameter's, of the gradient or of the buffer.
+    pub fn descend_with(&self, g: &Tensor, buffer: &Tensor, by: Descent, momentum: Momentum) -> Result<Tensor> {
+        self.check(g)?;
+        self.check(buffer)?;
+        let mut state = self.lock();
+        let (w, g) = (state.current.as_detached_tensor(), g.detach().contiguous()?);
+        let moved = match self.dtype() {
+            DType::F32 => carried::<f32>(&w, &g, buffer, by, momentum)?,
+            DType::F64 => carried::<f64>(&w, &g, buffer, by, momentum)?,
+            _ => None,
+        };
+        let (moved, buffer) = match moved {
+            Some(moved) => moved,
+            None => {
+                let Descent { factor, decay, rate } = by;
+                let mut g = g.affine(factor, 0.0)?;
+                if decay != 0.0 {
+                    g = (g + w.affine(decay, 0.0)?)?;
+                }
+                let buffer = (buffer.affine(momentum.of, 0.0)? + &g)?;
+                let direction =
+                    if momentum.nesterov { (g + buffer.affine(momentum.of, 0.0)?)? } else { buffer.clone() };
+                (Var::from_tensor(&(&w - direction.affine(rate, 0.0)?)?)?, buffer)
+            }
+        };
+        state.replace(moved);
+        Ok(buffer)
+    }
+
     /// Whether a loss was computed before the latest move: `reached` are the variables that it depends on, and one of
     /// them was this parameter's once.
     pub fn has_left(&self, reached: &[&Tensor]) -> bool {
@@ -183,11 +217,20 @@ pub struct Descent {
     pub rate: f64,
 }
 
+/// What carries steps on; see [`Parameter::descend_with`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Momentum {
+    /// µ.
+    pub of: f64,
+    pub nesterov: bool,
+}
+
+/// Values that one thread moves at a time.
+const CHUNK: usize = 1 << 16;
+
 /// The values after a step, as a variable that owns the one vector written; none where the values are not plain ones
 /// in the processor's memory.
 fn descended<T: WithDType>(w: &Tensor, g: &Tensor, by: Descent) -> Result<Option<Var>> {
-    /// Values that one thread moves at a time.
-    const CHUNK: usize = 1 << 16;
     let ((w_storage, w_layout), (g_storage, g_layout)) = (w.storage_and_layout(), g.storage_and_layout());
     let (Some(from), Some(g)) = (plain::<T>(&w_storage, w_layout), plain::<T>(&g_storage, g_layout)) else {
         return Ok(None);
@@ -203,6 +246,73 @@ fn descended<T: WithDType>(w: &Tensor, g: &Tensor, by: Descent) -> Result<Option
         }
     });
     Ok(Some(Var::from_vec(moved, w.dims(), w.device())?))
+}
+
+/// The same with momentum: the variable and the new buffer.
+fn carried<T: WithDType>(
+    w: &Tensor,
+    g: &Tensor,
+    buffer: &Tensor,
+    by: Descent,
+    Momentum { of, nesterov }: Momentum,
+) -> Result<Option<(Var, Tensor)>> {
+    let [(w_storage, w_layout), (g_storage, g_layout), (b_storage, b_layout)] =
+        [w, g, buffer].map(Tensor::storage_and_layout);
+    let [from, g, carried] = [(&w_storage, w_layout), (&g_storage, g_layout), (&b_storage, b_layout)]
+        .map(|(storage, layout)| plain::<T>(storage, layout));
+    let (Some(from), Some(g), Some(carried)) = (from, g, carried) else { return Ok(None) };
+    let [factor, decay, rate, of] = [by.factor, by.decay, by.rate, of].map(T::from_f64);
+    let (mut moved, mut kept) = (vec![T::zero(); from.len()], vec![T::zero(); from.len()]);
+    let into = moved.par_chunks_mut(CHUNK).zip(kept.par_chunks_mut(CHUNK));
+    let given = from.par_chunks(CHUNK).zip(g.par_chunks(CHUNK)).zip(carried.par_chunks(CHUNK));
+    into.zip(given).for_each(|((moved, kept), ((from, g), carried))| {
+        let given = from.iter().zip(g).zip(carried);
+        for ((moved, kept), ((&w, &g), &carried)) in moved.iter_mut().zip(kept).zip(given) {
+            // Without decay an infinite weight stays what it is.
+            let g = if by.decay == 0.0 { g * factor } else { g * factor + w * decay };
+            *kept = carried * of + g;
+            *moved = w - (if nesterov { g + *kept * of } else { *kept }) * rate;
+        }
+    });
+    let moved = Var::from_vec(moved, w.dims(), w.device())?;
+    Ok(Some((moved, Tensor::from_vec(kept, w.dims(), w.device())?)))
+}
+
+/// Σ s·t of tensors of one shape and type, from the first to the last, in one pass over the values.
+///
+/// # Errors
+/// Tensors that do not fit each other.
+pub(crate) fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
+    let summed = match terms {
+        [(_, first), ..] if terms.iter().all(|(_, term)| term.dims() == first.dims()) => match first.dtype() {
+            DType::F32 => summed::<f32>(terms)?,
+            DType::F64 => summed::<f64>(terms)?,
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(sum) = summed {
+        return Ok(sum);
+    }
+    let mut scaled = terms.iter().map(|(by, term)| term.detach().affine(*by, 0.0));
+    let first = scaled.next().ok_or_else(|| Error::run("a sum of nothing has no shape"))??;
+    Ok(scaled.try_fold(first, |sum, term| sum + term?)?)
+}
+
+fn summed<T: WithDType>(terms: &[(f64, &Tensor)]) -> Result<Option<Tensor>> {
+    let first = terms[0].1;
+    let stored: Vec<_> = terms.iter().map(|(_, term)| term.storage_and_layout()).collect();
+    let values: Option<Vec<&[T]>> = stored.iter().map(|(storage, layout)| plain::<T>(storage, layout)).collect();
+    let Some(values) = values else { return Ok(None) };
+    let mut sum = vec![T::zero(); first.elem_count()];
+    sum.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sum)| {
+        for ((by, _), values) in terms.iter().zip(&values) {
+            let by = T::from_f64(*by);
+            let own = &values[chunk * CHUNK..];
+            sum.iter_mut().zip(own).for_each(|(sum, &value)| *sum += value * by);
+        }
+    });
+    Ok(Some(Tensor::from_vec(sum, first.dims(), first.device())?))
 }
 
 /// A contiguous tensor's values, where they lie in the processor's memory.

@@ -1,7 +1,7 @@
 //! What the measurements of steps have in common: their sizes, how they are timed, and the columns that they share.
 
-use super::report::{Cell, median};
 use super::device_profile::device_profile;
+use super::report::{Cell, median};
 use super::{Arithmetic, Measured, Profile, Profiled, peak_rss_mb};
 use crate::Result;
 use crate::engine::cuda::{Card, Launcher, Profiler, predict};
@@ -138,9 +138,7 @@ impl Steps {
         // Before a profile measures peaks in memory of its own.
         let peak_rss_mb = peak_rss_mb();
         let profile = match place {
-            Place::Cpu { profile: true } => {
-                Some(Profiled::Cpu(Profile::of(network.graph(), self.steps, &mut step)?))
-            }
+            Place::Cpu { profile: true } => Some(Profiled::Cpu(Profile::of(network.graph(), self.steps, &mut step)?)),
             Place::Gpu { profiler: Some(profiler), .. } => {
                 let predicted = predict(network.graph(), self.batch, passes, Card::H100)?;
                 Some(Profiled::Device(device_profile(profiler, &predicted, self.steps, &mut step)?))

@@ -6,8 +6,8 @@ use super::workers::start_workers;
 use super::{Outcome, memory};
 use crate::Error;
 use crate::bench::{
-    self, Crew, EvalStep, Grid, LanguageStep, Line, Measured, PrimitiveResult, Profiled, SearchStep, Sizes, Steps, cache_bandwidth,
-    multiply_add_peak, peaks, primitives,
+    self, Crew, EvalStep, Grid, LanguageStep, Line, Measured, PrimitiveResult, Profiled, SearchStep, Sizes, Steps,
+    cache_bandwidth, multiply_add_peak, peaks, primitives,
 };
 use crate::engine::Isa;
 use crate::random::Seed;

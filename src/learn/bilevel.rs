@@ -13,6 +13,7 @@
 use super::optimizer::clip_factor;
 use super::vector::{gradients, norm};
 use crate::engine::Mode;
+use crate::parameter::weighted_sum;
 use crate::space::Alphas;
 use crate::{Error, Parameter, Result};
 use candle_core::{Tensor, Var};
@@ -123,21 +124,18 @@ impl Unroll {
 
     /// w' = w − η·(µ·buf + g + λ·w): the coming SGD step, but for clipping.
     fn apply(&self, w: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-        let mut direction = gradient.clone();
+        let mut terms = vec![(1.0, w), (-self.rate(), gradient)];
         if self.weight_decay != 0.0 {
-            direction = (direction + w.affine(self.weight_decay, 0.0)?)?;
-        }
-        if self.nesterov {
-            // g + µ·(µ·buf + g)
-            direction = direction.affine(self.look_ahead(), 0.0)?;
+            terms.push((-self.rate() * self.weight_decay, w));
         }
         if let Some(buffer) = &self.buffer
             && self.momentum != 0.0
         {
+            // With Nesterov's look-ahead the step is g + µ·(µ·buf + g).
             let carried = if self.nesterov { self.momentum.powi(2) } else { self.momentum };
-            direction = (direction + buffer.affine(carried, 0.0)?)?;
+            terms.push((-self.eta * carried, buffer));
         }
-        Ok((w - direction.affine(self.eta, 0.0)?)?)
+        weighted_sum(&terms)
     }
 
     /// −dw'/dg: η, with Nesterov's look-ahead η·(1 + µ). Momentum buffer and decay drop out of dw'/dα.
@@ -257,9 +255,8 @@ fn central_difference(w: &Tensor, v: &Tensor, f: impl Fn(&Tensor) -> Result<Vec<
         return Ok(at_w.iter().map(Tensor::zeros_like).collect::<candle_core::Result<_>>()?);
     }
     let r = DIFFERENCE_STEP / length;
-    let offset = v.affine(r, 0.0)?;
-    let above = f(&(w + &offset)?)?;
-    let below = f(&(w - &offset)?)?;
+    let above = f(&weighted_sum(&[(1.0, w), (r, v)])?)?;
+    let below = f(&weighted_sum(&[(1.0, w), (-r, v)])?)?;
     let slope = above.iter().zip(&below).map(|(above, below)| (above - below)?.affine(1.0 / (2.0 * r), 0.0));
     Ok(slope.collect::<candle_core::Result<_>>()?)
 }

@@ -24,7 +24,7 @@ const MOST_SHARED: usize = 96 << 8;
 const FEW_PIXELS: usize = 64;
 
 /// Floats that kernels put partial sums into, beside a pivot for each lane.
-const SCRATCH: usize = 16 * LANES * LANES;
+const SCRATCH: usize = 18 * LANES * LANES;
 
 /// A plan with what its programs look up.
 pub(super) struct CudaPlan {

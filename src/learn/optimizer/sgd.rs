@@ -2,7 +2,7 @@
 
 use super::{Optimizer, check_gradients, check_option, saved_list, saved_scalar, scalar, zeros};
 use crate::learn::bilevel::Unroll;
-use crate::parameter::Descent;
+use crate::parameter::{Descent, Momentum};
 use crate::{Error, Parameter, Result};
 use candle_core::Tensor;
 
@@ -126,21 +126,13 @@ impl Optimizer for Sgd {
         let SgdOptions { lr, momentum, nesterov, weight_decay, clip } = self.options;
         let factor = clip.and_then(|limit| clip_factor(norm, limit));
         for (index, (parameter, gradient)) in self.parameters.iter().zip(gradients).enumerate() {
-            let Some(buffer) = self.buffers.get_mut(index) else {
-                let by = Descent { factor: factor.unwrap_or(1.0), decay: weight_decay, rate: lr };
-                parameter.descend(gradient, by)?;
-                continue;
-            };
-            let mut g = gradient.detach();
-            if let Some(factor) = factor {
-                g = g.affine(factor, 0.0)?;
+            let by = Descent { factor: factor.unwrap_or(1.0), decay: weight_decay, rate: lr };
+            match self.buffers.get_mut(index) {
+                Some(buffer) => {
+                    *buffer = parameter.descend_with(gradient, buffer, by, Momentum { of: momentum, nesterov })?;
+                }
+                None => parameter.descend(gradient, by)?,
             }
-            if weight_decay != 0.0 {
-                g = (g + parameter.detached().affine(weight_decay, 0.0)?)?;
-            }
-            *buffer = (buffer.affine(momentum, 0.0)? + &g)?;
-            g = if nesterov { (g + buffer.affine(momentum, 0.0)?)? } else { buffer.clone() };
-            parameter.descend(&g, Descent { factor: 1.0, decay: 0.0, rate: lr })?;
         }
         Ok(())
     }

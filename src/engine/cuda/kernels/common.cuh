@@ -229,16 +229,28 @@ __device__ void stored_coefficients(const Pass& pass, const Stored* stored, int 
     }
 }
 
-// A quad of a stored gradient, from those coefficients. `at`: the quad's place in the tensor.
-__device__ float4 stored_gradient(const Pass& pass, const Stored* stored, const float* rows, const float* region,
-                                  int at, int quad) {
+// A stored gradient's quads of every pixel of a strip that is a thread's, from those coefficients: MOST of them, COLUMNS
+// apart, from pixel `first` of the tensor on; zero from the strip's end on.
+__device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stored, const float* rows,
+                                 const float* region, int first, int pixels) {
     const Term* terms = (const Term*)(stored + 1);
-    bool centred = stored->norm >= 0 && pass.batch_norms;
-    float4 sum = centred ? load4(rows + (stored->count + 1) * LANES + 4 * quad) : zero4();
-    for (int t = 0; t < stored->count; t++)
-        sum = fma4(load4(rows + t * LANES + 4 * quad), load4(region + terms[t].gradient + at), sum);
-    if (centred) sum = fma4(load4(rows + stored->count * LANES + 4 * quad), load4(region + stored->raw + at), sum);
-    return sum;
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, at[MOST];
+    bool centred = stored->norm >= 0 && pass.batch_norms, inside[MOST];
+    float4 constant = centred ? load4(rows + (stored->count + 1) * LANES + 4 * quad) : zero4();
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS;
+        inside[k] = i < pixels;
+        at[k] = (first + (inside[k] ? i : 0)) * LANES + 4 * quad;
+        v[k] = inside[k] ? constant : zero4();
+    }
+    for (int t = 0; t < stored->count + (centred ? 1 : 0); t++) {
+        const float* from = region + (t < stored->count ? terms[t].gradient : stored->raw);
+        float4 by = load4(rows + t * LANES + 4 * quad);
+#pragma unroll
+        for (int k = 0; k < MOST; k++)
+            if (inside[k]) v[k] = fma4(by, load4(from + at[k]), v[k]);
+    }
 }
 
 // The sum over the 64 columns of a block of threads, by quad; thread q < 4 holds quad q's. `scratch`: 32 quads.

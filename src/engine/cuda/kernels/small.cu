@@ -178,39 +178,40 @@ __device__ float4 pool_gradient(const Small* s, const int4* maxima, int from, co
     return sum;
 }
 
+// all += a sum's gradient times a factor.
+__device__ void add_term(const Pass& pass, const Term* term, const float* region, const Item& item, int first,
+                         float4* all) {
+    int quad = threadIdx.x % QUADS, lane = item.block * LANES + 4 * quad;
+    float kept = 1.0f;
+    if (term->drop >= 0 && pass.factors) kept = pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
+    float4 by = make_float4(kept * mixing_of(pass, term->mixing, term->slot, lane),
+                            kept * mixing_of(pass, term->mixing, term->slot, lane + 1),
+                            kept * mixing_of(pass, term->mixing, term->slot, lane + 2),
+                            kept * mixing_of(pass, term->mixing, term->slot, lane + 3));
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int i = threadIdx.x / QUADS + k * COLUMNS;
+        if (i < item.count) all[k] = fma4(by, load4(region + term->gradient + (first + i) * LANES + 4 * quad), all[k]);
+    }
+}
+
+// all += a stored gradient. `rows`: room for its coefficients.
+__device__ void add_stored(const Pass& pass, const Stored* stored, const float* region, const Item& item, int first,
+                           float* rows, float4* all) {
+    float4 v[MOST];
+    __syncthreads();
+    stored_coefficients(pass, stored, item.block, rows);
+    __syncthreads();
+    stored_gradients(v, pass, stored, rows, region, first, item.count);
+#pragma unroll
+    for (int k = 0; k < MOST; k++) all[k] = add4(all[k], v[k]);
+}
+
 // What one contribution gives to a pixel: `i`, at `at` in the buffer's block. GATHER's lanes are the other way round
 // here: by input lane where a list of output lanes begins in the table, and how many there are.
-__device__ float4 contribution(const Pass& pass, const Contribution& from, const float* region, const Item& item, int i,
+__device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& from, const float* region, const Item& item, int i,
                                int at, int quad, const int4* maxima) {
     int lane = item.block * LANES + 4 * quad;
-    if (from.kind == TERM) {
-        const Term* term = TABLE(Term, from.what);
-        float kept = 1.0f;
-        if (term->drop >= 0 && pass.factors) kept = pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
-        float4 by = make_float4(kept * mixing_of(pass, term->mixing, term->slot, lane),
-                                kept * mixing_of(pass, term->mixing, term->slot, lane + 1),
-                                kept * mixing_of(pass, term->mixing, term->slot, lane + 2),
-                                kept * mixing_of(pass, term->mixing, term->slot, lane + 3));
-        return mul4(by, load4(region + term->gradient + at));
-    }
-    if (from.kind == STORED) {
-        const Stored* stored = TABLE(Stored, from.what);
-        const Term* terms = (const Term*)(stored + 1);
-        const float* norm = pass.norms + stored->norm + lane;
-        float4 v = zero4();
-        if (stored->norm >= 0 && pass.batch_norms)
-            v = fma4(load4(norm + 4 * pass.norm_lanes), load4(region + stored->raw + at),
-                     load4(norm + 5 * pass.norm_lanes));
-        for (int t = 0; t < stored->count; t++) {
-            float4 by = make_float4(mixing_of(pass, terms[t].mixing, terms[t].slot, lane),
-                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 1),
-                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 2),
-                                    mixing_of(pass, terms[t].mixing, terms[t].slot, lane + 3));
-            if (stored->norm >= 0) by = mul4(by, load4(norm));
-            v = fma4(by, load4(region + terms[t].gradient + at), v);
-        }
-        return v;
-    }
     const Small* s = TABLE(Small, from.what);
     int pixels = s->out_height * s->out_width;
     const float* dy = region + s->out + item.block * pixels * LANES;
@@ -239,8 +240,9 @@ __device__ float4 contribution(const Pass& pass, const Contribution& from, const
     return pool_gradient(s, maxima, item.at / s->width, dy, i / s->width, i % s->width, quad);
 }
 
-// Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows.
-extern "C" __global__ void AT_LEAST(3) contribute(Pass pass, int first, int count) {
+// Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows, or the
+// coefficients of a stored gradient.
+extern "C" __global__ void AT_LEAST(2) contribute(Pass pass, int first, int count) {
     SHARED(found);
     Item item = ITEM(first);
     const Buffer* buffer = TABLE(Buffer, item.what);
@@ -248,12 +250,22 @@ extern "C" __global__ void AT_LEAST(3) contribute(Pass pass, int first, int coun
     float* region = region_of(pass);
     int4* maxima = (int4*)found;
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
+    int first_pixel = item.block * buffer->pixels + item.at;
     float4 all[MOST];
+#pragma unroll
     for (int k = 0; k < MOST; k++) {
-        int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+        int i = column + k * COLUMNS, at = (first_pixel + i) * LANES + 4 * quad;
         all[k] = buffer->begin || i >= item.count ? zero4() : load4(region + buffer->gradient + at);
     }
     for (int n = 0; n < buffer->count; n++) {
+        if (from[n].kind == TERM) {
+            add_term(pass, TABLE(Term, from[n].what), region, item, first_pixel, all);
+            continue;
+        }
+        if (from[n].kind == STORED) {
+            add_stored(pass, TABLE(Stored, from[n].what), region, item, first_pixel, found, all);
+            continue;
+        }
         if (from[n].kind == MAXIMUM) {
             const Small* s = TABLE(Small, from[n].what);
             const float* plane = region + s->raw + item.block * s->height * s->width * LANES;
@@ -261,14 +273,16 @@ extern "C" __global__ void AT_LEAST(3) contribute(Pass pass, int first, int coun
             find_maxima(s, plane, item.at / s->width, (item.at + item.count - 1) / s->width, maxima);
             __syncthreads();
         }
+#pragma unroll
         for (int k = 0; k < MOST; k++) {
-            int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+            int i = column + k * COLUMNS, at = (first_pixel + i) * LANES + 4 * quad;
             if (i < item.count)
                 all[k] = add4(all[k], contribution(pass, from[n], region, item, item.at + i, at, quad, maxima));
         }
     }
+#pragma unroll
     for (int k = 0; k < MOST; k++) {
-        int i = column + k * COLUMNS, at = (item.block * buffer->pixels + item.at + i) * LANES + 4 * quad;
+        int i = column + k * COLUMNS, at = (first_pixel + i) * LANES + 4 * quad;
         if (i < item.count) store4(region + buffer->gradient + at, all[k]);
     }
 }
@@ -288,9 +302,12 @@ extern "C" __global__ void AT_LEAST(3) plain_gradient(Pass pass, int first, int 
     float* region = region_of(pass);
     stored_coefficients(pass, stored, item.block, rows);
     __syncthreads();
-    int quad = threadIdx.x % QUADS;
-    for (int i = item.at + threadIdx.x / QUADS; i < item.at + item.count; i += COLUMNS) {
-        int at = (item.block * plain->pixels + i) * LANES + 4 * quad;
-        store4(region + plain->out + at, stored_gradient(pass, stored, rows, region, at, quad));
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, first_pixel = item.block * plain->pixels + item.at;
+    float4 v[MOST];
+    stored_gradients(v, pass, stored, rows, region, first_pixel, item.count);
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS;
+        if (i < item.count) store4(region + plain->out + (first_pixel + i) * LANES + 4 * quad, v[k]);
     }
 }

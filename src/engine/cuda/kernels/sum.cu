@@ -44,14 +44,27 @@ extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int cou
         rows[threadIdx.x] = bias;
     }
     __syncthreads();
-    int quad = threadIdx.x % QUADS;
-    for (int i = threadIdx.x / QUADS; i < item.count; i += COLUMNS) {
-        int at = (item.block * sum->pixels + item.at + i) * LANES + 4 * quad;
-        float4 v = load4(rows + 4 * quad);
-        for (int t = 0; t < sum->count; t++)
-            v = fma4(load4(rows + (1 + t) * LANES + 4 * quad), load4(region + terms[t].raw + at), v);
-        store4(region + sum->raw + at, v);
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, at[MOST];
+    float4 v[MOST], bias = load4(rows + 4 * quad);
+    bool inside[MOST];
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int i = column + k * COLUMNS;
+        inside[k] = i < item.count;
+        at[k] = (item.block * sum->pixels + item.at + i) * LANES + 4 * quad;
+        v[k] = bias;
     }
+#pragma unroll 2
+    for (int t = 0; t < sum->count; t++) {
+        float4 by = load4(rows + (1 + t) * LANES + 4 * quad);
+        const float* from = region + terms[t].raw;
+#pragma unroll
+        for (int k = 0; k < MOST; k++)
+            if (inside[k]) v[k] = fma4(by, load4(from + at[k]), v[k]);
+    }
+#pragma unroll
+    for (int k = 0; k < MOST; k++)
+        if (inside[k]) store4(region + sum->raw + at[k], v[k]);
 }
 
 struct Dots {

@@ -68,8 +68,7 @@ __device__ Seen seen(const Pass& pass, const Unit* u, int block, int quad) {
     return s;
 }
 
-__device__ float4 see(const Seen& s, const float* at) {
-    float4 v = load4(at);
+__device__ float4 see(const Seen& s, float4 v) {
     if (s.normed) v = fma4(v, s.scale, s.shift);
     return activated(s.activation, v, s.filled);
 }
@@ -82,24 +81,73 @@ __device__ int tile_len(const Unit* u, int rows) {
     return (((rows - 1) * u->stride_r + u->reach_r) * tile_step(u) + BEHIND) * LANES;
 }
 
-// The part of one block of the input under a strip, into shared memory; zero outside of the image.
-__device__ void load_tile(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
-                          float* tile) {
-    int quad = threadIdx.x % QUADS, step = tile_step(u), count = (rows - 1) * u->stride_r + u->reach_r;
-    Seen s = seen(pass, u, block, quad);
-    const float* plane = region + u->raw + block * u->height * u->width * LANES + 4 * quad;
-    int i = threadIdx.x / QUADS, r = i / step, c = i % step, by_r = COLUMNS / step, by_c = COLUMNS % step;
-    for (; i < count * step + BEHIND; i += COLUMNS) {
-        int y = row * u->stride_r + u->least_r + r, x = u->least_c + c;
-        bool inside = r < count && y >= 0 && x >= 0 && y < u->height && x < u->width;
-        store4(tile + i * LANES + 4 * quad, inside ? see(s, plane + (y * u->width + x) * LANES) : zero4());
-        r += by_r;
-        c += by_c;
-        if (c >= step) {
-            c -= step;
-            r++;
+// Quads that a thread has under way from memory at a time.
+#define BATCH 4
+
+// A walk through the pixels of a rectangle, COLUMNS at a time: divisions only at the beginning.
+struct Walk {
+    int i;
+    int r;
+    int c;
+    int by_r;
+    int by_c;
+    int width;
+};
+
+__device__ Walk walk(int width) {
+    Walk w;
+    w.i = threadIdx.x / QUADS;
+    w.r = w.i / width;
+    w.c = w.i % width;
+    w.by_r = COLUMNS / width;
+    w.by_c = COLUMNS % width;
+    w.width = width;
+    return w;
+}
+
+__device__ void next(Walk* w) {
+    w->i += COLUMNS;
+    w->r += w->by_r;
+    w->c += w->by_c;
+    if (w->c >= w->width) {
+        w->c -= w->width;
+        w->r++;
+    }
+}
+
+// Pixels of a plane of height x width, from a row and column on, into shared memory, as a tile of rows `step` apart;
+// zero outside of the plane.
+__device__ void load_rectangle(const float* plane, int height, int width, int row, int column, int rows, int step,
+                               const Seen* seen, float* tile) {
+    int quad = threadIdx.x % QUADS, end = rows * step + BEHIND;
+    for (Walk w = walk(step); w.i < end;) {
+        float4 v[BATCH];
+        int to[BATCH];
+        bool inside[BATCH];
+#pragma unroll
+        for (int k = 0; k < BATCH; k++) {
+            int y = row + w.r, x = column + w.c;
+            to[k] = w.i;
+            inside[k] = w.r < rows && y >= 0 && x >= 0 && y < height && x < width;
+            v[k] = inside[k] ? load4(plane + (y * width + x) * LANES + 4 * quad) : zero4();
+            next(&w);
+        }
+#pragma unroll
+        for (int k = 0; k < BATCH; k++) {
+            if (to[k] >= end) continue;
+            if (seen && inside[k]) v[k] = see(*seen, v[k]);
+            store4(tile + to[k] * LANES + 4 * quad, v[k]);
         }
     }
+}
+
+// The part of one block of the input under a strip.
+__device__ void load_tile(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
+                          float* tile) {
+    Seen s = seen(pass, u, block, threadIdx.x % QUADS);
+    load_rectangle(region + u->raw + block * u->height * u->width * LANES, u->height, u->width,
+                   row * u->stride_r + u->least_r, u->least_c, (rows - 1) * u->stride_r + u->reach_r, tile_step(u), &s,
+                   tile);
 }
 
 // sums += what a grid of taps makes of RUN pixels of a row. The weights of taps lie `apart`, which is negative where
@@ -197,18 +245,22 @@ __device__ void load_tap(const Pass& pass, const Unit* u, const float* region, i
     int quad = threadIdx.x % QUADS;
     Seen s = seen(pass, u, block, quad);
     const float* plane = region + u->raw + block * u->height * u->width * LANES + 4 * quad;
-    int i = threadIdx.x / QUADS, r = i / u->out_width, c = i % u->out_width;
-    int by_r = COLUMNS / u->out_width, by_c = COLUMNS % u->out_width;
-    for (; i < rows * u->out_width; i += COLUMNS) {
-        int y = (row + r) * u->stride_r + taps[0], x = c * u->stride_c + taps[1];
-        bool inside = y >= 0 && x >= 0 && y < u->height && x < u->width;
-        store4(to + i * LANES + 4 * quad, inside ? see(s, plane + (y * u->width + x) * LANES) : zero4());
-        r += by_r;
-        c += by_c;
-        if (c >= u->out_width) {
-            c -= u->out_width;
-            r++;
-        }
+    int end = rows * u->out_width;
+    // A strip has at most MOST pixels for each column of threads.
+    Walk w = walk(u->out_width);
+    float4 v[MOST];
+    bool inside[MOST];
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int y = (row + w.r) * u->stride_r + taps[0], x = w.c * u->stride_c + taps[1];
+        inside[k] = w.i < end && y >= 0 && x >= 0 && y < u->height && x < u->width;
+        v[k] = inside[k] ? load4(plane + (y * u->width + x) * LANES) : zero4();
+        next(&w);
+    }
+#pragma unroll
+    for (int k = 0; k < MOST; k++) {
+        int i = threadIdx.x / QUADS + k * COLUMNS;
+        if (i < end) store4(to + i * LANES + 4 * quad, inside[k] ? see(s, v[k]) : zero4());
     }
 }
 
@@ -216,7 +268,7 @@ __device__ void load_tap(const Pass& pass, const Unit* u, const float* region, i
 // make, or the input under the only tap.
 __device__ bool has_middle(const Unit* u) { return u->dense >= 0 && (u->depthwise >= 0 || u->taps == 1); }
 
-// The quads of pixels that a thread works out of a product with a matrix: MOST pixels, `columns` apart.
+// The quads of pixels that a thread works out of a product with a matrix: M pixels, `columns` apart.
 struct Corner {
     int to;                 // the block of the product
     int quad;
@@ -225,10 +277,14 @@ struct Corner {
     bool active;
 };
 
+// Whether threads take eight pixels of each quad, and not four: where four are too many for all threads at once.
+__device__ bool takes_eight(int blocks, int pixels) { return (pixels + 3) / 4 * blocks > COLUMNS; }
+
 // Of the blocks from `first` on; `each`: how many of them all threads take together.
+template <int M>
 __device__ Corner corner(int first, int blocks, int pixels, int* each) {
     Corner c;
-    c.columns = (pixels + MOST - 1) / MOST;
+    c.columns = (pixels + M - 1) / M;
     *each = COLUMNS / c.columns;
     c.quad = threadIdx.x % QUADS;
     c.column = threadIdx.x / QUADS % c.columns;
@@ -240,21 +296,22 @@ __device__ Corner corner(int first, int blocks, int pixels, int* each) {
 
 // sums += `blocks` blocks of a thread's pixels times a matrix whose rows are `row` apart. Pixels behind the last one are
 // worked out like it and are not to be used.
+template <int M>
 __device__ void multiply(float4* sums, const Corner& at, const float* from, int blocks, int pixels, const float* matrix,
                          int row) {
-    int places[MOST];
+    int places[M];
 #pragma unroll
-    for (int k = 0; k < MOST; k++) {
+    for (int k = 0; k < M; k++) {
         int pixel = at.column + k * at.columns;
         places[k] = (pixel < pixels ? pixel : pixels - 1) * LANES;
     }
     for (int block = 0; block < blocks; block++) {
-#pragma unroll
+#pragma unroll(M == 4 ? 2 : 1)
         for (int lane = 0; lane < LANES; lane += 4) {
             const float* m = matrix + lane * row + 4 * at.quad;
             float4 a = load4(m), b = load4(m + row), c = load4(m + 2 * row), d = load4(m + 3 * row);
 #pragma unroll
-            for (int k = 0; k < MOST; k++) {
+            for (int k = 0; k < M; k++) {
                 float4 x = load4(from + places[k] + lane);
                 sums[k] = scale4(x.w, d, scale4(x.z, c, scale4(x.y, b, scale4(x.x, a, sums[k]))));
             }
@@ -277,6 +334,7 @@ __device__ float4 folded(float4 v) {
 
 // Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
 // off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats and all lanes' pivots.
+template <int M>
 __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
                         int each, int pixels, float* scratch) {
     int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
@@ -286,7 +344,7 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
     __syncthreads();
     float4 pivot = load4(pivots + at.to * LANES + 4 * at.quad), total = zero4(), square = zero4();
 #pragma unroll
-    for (int k = 0; k < MOST; k++) {
+    for (int k = 0; k < M; k++) {
         if (!at.active || at.column + k * at.columns >= pixels) continue;
         float4 off = sub4(sums[k], pivot);
         total = add4(total, off);
@@ -316,14 +374,46 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
     }
 }
 
+// The dense part of a strip and its statistics.
+template <int M>
+__device__ void dense_forward(const Pass& pass, const Unit* u, float* region, int strip, int rows, float* middle,
+                              float* scratch) {
+    int row = strip * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
+    for (int block = 0; block < u->out_blocks; block += each) {
+        Corner at = corner<M>(block, u->out_blocks, pixels, &each);
+        float4 sums[M];
+        float4 bias = u->bias >= 0 ? load4(pass.packed + u->bias + at.to * LANES + 4 * at.quad) : zero4();
+#pragma unroll
+        for (int k = 0; k < M; k++) sums[k] = bias;
+        const float* matrix = pass.packed + u->dense + at.to * LANES;
+        if (has_middle(u)) {
+            multiply<M>(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
+        } else {
+            for (int tap = 0; tap < u->taps; tap++) {
+                __syncthreads();
+                for (int from = 0; from < u->blocks; from++)
+                    load_tap(pass, u, region, from, tap, row, rows, middle + from * pixels * LANES);
+                __syncthreads();
+                multiply<M>(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes,
+                            out_lanes);
+            }
+        }
+        float* out = region + u->out + ((at.to * u->out_height + row) * u->out_width + at.column) * LANES + 4 * at.quad;
+#pragma unroll
+        for (int k = 0; k < M; k++)
+            if (at.active && at.column + k * at.columns < pixels) store4(out + k * at.columns * LANES, sums[k]);
+        if (u->parts >= 0 && pass.batch_norms) measure<M>(pass, u, at, sums, strip, block, each, pixels, scratch);
+    }
+}
+
 // One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
 // part, of a group), then tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(2) unit_forward(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
     float* region = region_of(pass);
-    int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES;
+    int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width;
     float* middle = shared;
     float* tile = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
     if (u->depthwise >= 0) {
@@ -349,32 +439,8 @@ extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int co
             load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
         __syncthreads();
     }
-    int each;
-    for (int block = 0; block < u->out_blocks; block += each) {
-        Corner at = corner(block, u->out_blocks, pixels, &each);
-        float4 sums[MOST];
-        float4 bias = u->bias >= 0 ? load4(pass.packed + u->bias + at.to * LANES + 4 * at.quad) : zero4();
-        for (int k = 0; k < MOST; k++) sums[k] = bias;
-        const float* matrix = pass.packed + u->dense + at.to * LANES;
-        if (has_middle(u)) {
-            multiply(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
-        } else {
-            for (int tap = 0; tap < u->taps; tap++) {
-                __syncthreads();
-                for (int from = 0; from < u->blocks; from++)
-                    load_tap(pass, u, region, from, tap, row, rows, middle + from * pixels * LANES);
-                __syncthreads();
-                multiply(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes, out_lanes);
-            }
-        }
-        for (int k = 0; k < MOST; k++) {
-            int i = at.column + k * at.columns;
-            if (at.active && i < pixels)
-                store4(region + u->out + ((at.to * u->out_height + row) * u->out_width + i) * LANES + 4 * at.quad,
-                       sums[k]);
-        }
-        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, item.at, block, each, pixels, tile);
-    }
+    if (takes_eight(u->out_blocks, pixels)) dense_forward<8>(pass, u, region, item.at, rows, middle, tile);
+    else dense_forward<4>(pass, u, region, item.at, rows, middle, tile);
 }
 
 // gradient (16 x 16, rows `row` apart) = the products of two sets of pixels' lanes: a thread takes four by four of them
@@ -401,37 +467,63 @@ __device__ void outer_product(float* gradient, int row, const float* x, const fl
     gradient[threadIdx.x / LANES * row + threadIdx.x % LANES] = sum;
 }
 
-// gradient (all lanes of the input x all of the output) = the same, of every pair of blocks.
-__device__ void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
-                               float* scratch) {
-    int row = out_blocks * LANES, tiles = blocks * out_blocks * 16;
-    if (tiles < THREADS) {
-        for (int i = 0; i < blocks * out_blocks; i++) {
-            int from = i / out_blocks, to = i % out_blocks;
-            outer_product(gradient + (from * LANES * out_blocks + to) * LANES, row, x + from * pixels * LANES,
-                          dy + to * pixels * LANES, pixels, scratch);
+// The same of several blocks: a thread takes four lanes of one side and W quads of the other, over all pixels or, where
+// there are few of these, over one of several parts of them, whose sums the first part adds up in `scratch`.
+template <int W>
+__device__ void outer_tiles(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
+                            float* scratch) {
+    int row = out_blocks * LANES, across = out_blocks * QUADS / W, tiles = blocks * QUADS * across;
+    int parts = tiles < THREADS ? THREADS / tiles : 1, part = threadIdx.x / tiles;
+    if (parts == 1) part = 0;
+    for (int tile = parts == 1 ? threadIdx.x : threadIdx.x % tiles; tile < tiles; tile += THREADS) {
+        int o = tile % across * W, i = tile / across;
+        const float* from = x + i / QUADS * pixels * LANES + i % QUADS * 4;
+        const float* to[W];
+        float4 sums[4][W];
+#pragma unroll
+        for (int q = 0; q < W; q++) {
+            to[q] = dy + (o + q) / QUADS * pixels * LANES + (o + q) % QUADS * 4;
+            for (int l = 0; l < 4; l++) sums[l][q] = zero4();
         }
-        return;
-    }
-    // Enough of them for every thread to take all pixels.
-    for (int tile = threadIdx.x; tile < tiles; tile += THREADS) {
-        int o = tile % (out_blocks * 4), i = tile / (out_blocks * 4);
-        const float* from = x + i / 4 * pixels * LANES + i % 4 * 4;
-        const float* to = dy + o / 4 * pixels * LANES + o % 4 * 4;
-        float4 a = zero4(), b = zero4(), c = zero4(), d = zero4();
-        for (int pixel = 0; pixel < pixels; pixel++) {
-            float4 own = load4(from + pixel * LANES), other = load4(to + pixel * LANES);
-            a = scale4(own.x, other, a);
-            b = scale4(own.y, other, b);
-            c = scale4(own.z, other, c);
-            d = scale4(own.w, other, d);
+        if (part < parts)
+#pragma unroll 2
+            for (int pixel = part; pixel < pixels; pixel += parts) {
+                float4 own = load4(from + pixel * LANES);
+#pragma unroll
+                for (int q = 0; q < W; q++) {
+                    float4 other = load4(to[q] + pixel * LANES);
+                    sums[0][q] = scale4(own.x, other, sums[0][q]);
+                    sums[1][q] = scale4(own.y, other, sums[1][q]);
+                    sums[2][q] = scale4(own.z, other, sums[2][q]);
+                    sums[3][q] = scale4(own.w, other, sums[3][q]);
+                }
+            }
+        if (parts > 1) {
+            float* kept = scratch + (part - 1) * tiles * 16 * W + tile * 4;
+            __syncthreads();
+            if (part > 0 && part < parts)
+#pragma unroll
+                for (int n = 0; n < 4 * W; n++) store4(kept + n * tiles * 4, sums[n / W][n % W]);
+            __syncthreads();
+            if (part > 0) continue;
+            for (int p = 1; p < parts; p++)
+#pragma unroll
+                for (int n = 0; n < 4 * W; n++)
+                    sums[n / W][n % W] =
+                        add4(sums[n / W][n % W], load4(scratch + ((p - 1) * 4 * W + n) * tiles * 4 + tile * 4));
         }
         float* at = gradient + 4 * i * row + 4 * o;
-        store4(at, a);
-        store4(at + row, b);
-        store4(at + 2 * row, c);
-        store4(at + 3 * row, d);
+#pragma unroll
+        for (int n = 0; n < 4 * W; n++) store4(at + n / W * row + n % W * 4, sums[n / W][n % W]);
     }
+}
+
+// gradient (all lanes of the input x all of the output) = the same.
+__device__ OUTLINE void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
+                               float* scratch) {
+    if (blocks * out_blocks == 1) return outer_product(gradient, LANES, x, dy, pixels, scratch);
+    if (blocks * out_blocks < 9) return outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
+    outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
 }
 
 // Gradients of a grid's depthwise weights, of `blocks` blocks whose tiles are there: the products of the tiles' pixels
@@ -532,11 +624,33 @@ __device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, in
     }
 }
 
+// What is behind the dense part of a strip: the gradient of what the taps made, into the plane too.
+template <int M>
+__device__ void dense_backward(const Pass& pass, const Unit* u, float* region, int row, int pixels, const float* dy,
+                               float* behind) {
+    int in_lanes = u->blocks * LANES, each;
+    for (int block = 0; block < u->blocks; block += each) {
+        Corner at = corner<M>(block, u->blocks, pixels, &each);
+        float4 sums[M];
+#pragma unroll
+        for (int k = 0; k < M; k++) sums[k] = zero4();
+        multiply<M>(sums, at, dy, u->out_blocks, pixels, pass.packed + u->transposed + at.to * LANES, in_lanes);
+        float* plane = region + u->plane + (at.to * u->out_height + row) * u->out_width * LANES;
+#pragma unroll
+        for (int k = 0; k < M; k++) {
+            int i = at.column + k * at.columns;
+            if (!at.active || i >= pixels) continue;
+            store4(behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
+            store4(plane + i * LANES + 4 * at.quad, sums[k]);
+        }
+    }
+}
+
 // Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
 // weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
 // coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
 // (of several taps and a dense part, in one); tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
@@ -562,13 +676,15 @@ extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int c
     __syncthreads();
     for (int block = 0; block < u->out_blocks; block++) {
         int plane = (block * u->out_height + row) * u->out_width;
-        float4 total = zero4();
-        for (int i = column; i < pixels; i += COLUMNS) {
-            int at = (plane + i) * LANES + 4 * quad;
-            float4 v = stored_gradient(pass, stored, shared + block * coefficients, region, at, quad);
-            store4(dy + (block * pixels + i) * LANES + 4 * quad, v);
-            if (!middle) store4(region + u->plane + at, v);
-            total = add4(total, v);
+        float4 total = zero4(), v[MOST];
+        stored_gradients(v, pass, stored, shared + block * coefficients, region, plane, pixels);
+#pragma unroll
+        for (int k = 0; k < MOST; k++) {
+            int i = column + k * COLUMNS;
+            if (i >= pixels) continue;
+            store4(dy + (block * pixels + i) * LANES + 4 * quad, v[k]);
+            if (!middle) store4(region + u->plane + (plane + i) * LANES + 4 * quad, v[k]);
+            total = add4(total, v[k]);
         }
         if (weights && u->bias >= 0) {
             total = column_sum(total, tile);
@@ -579,20 +695,8 @@ extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int c
     }
     __syncthreads();
     if (middle) {
-        int each;
-        for (int block = 0; block < u->blocks; block += each) {
-            Corner at = corner(block, u->blocks, pixels, &each);
-            float4 sums[MOST];
-            for (int k = 0; k < MOST; k++) sums[k] = zero4();
-            multiply(sums, at, dy, u->out_blocks, pixels, pass.packed + u->transposed + at.to * LANES, in_lanes);
-            for (int k = 0; k < MOST; k++) {
-                int i = at.column + k * at.columns;
-                if (!at.active || i >= pixels) continue;
-                store4(behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
-                int plane = (at.to * u->out_height + row) * u->out_width;
-                store4(region + u->plane + (plane + i) * LANES + 4 * at.quad, sums[k]);
-            }
-        }
+        if (takes_eight(u->blocks, pixels)) dense_backward<8>(pass, u, region, row, pixels, dy, behind);
+        else dense_backward<4>(pass, u, region, row, pixels, dy, behind);
         __syncthreads();
     }
     if (!weights) return;
@@ -643,25 +747,6 @@ struct Reader {
 // Runs of pixels that a thread takes of an item.
 #define RUNS 2
 
-// Part of one block of the plane that a unit's taps give their gradients to, from a row and column on.
-__device__ void load_plane(const Unit* u, const float* region, int block, int row, int column, int rows, int step,
-                           float* tile) {
-    int quad = threadIdx.x % QUADS;
-    const float* plane = region + u->plane + block * u->out_height * u->out_width * LANES + 4 * quad;
-    int i = threadIdx.x / QUADS, r = i / step, c = i % step, by_r = COLUMNS / step, by_c = COLUMNS % step;
-    for (; i < rows * step + BEHIND; i += COLUMNS) {
-        int y = row + r, x = column + c;
-        bool inside = r < rows && y >= 0 && x >= 0 && y < u->out_height && x < u->out_width;
-        store4(tile + i * LANES + 4 * quad, inside ? load4(plane + (y * u->out_width + x) * LANES) : zero4());
-        r += by_r;
-        c += by_c;
-        if (c >= step) {
-            c -= step;
-            r++;
-        }
-    }
-}
-
 __device__ OUTLINE float one_slope(int activation, float v) { return slope(activation, v); }
 
 // all += what a unit whose taps are a grid gives to a thread's runs of one block. A tap reaches the other way here.
@@ -670,7 +755,8 @@ __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u
                            float* tile, float (*all)[RUN]) {
     int lane = threadIdx.x % LANES, reach = (K - 1) * D, step = (target->width + reach) | 1;
     __syncthreads();
-    load_plane(u, region, item.block, item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, tile);
+    load_rectangle(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height, u->out_width,
+                   item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, 0, tile);
     int apart = u->blocks * LANES;
     const float* last = pass.packed + u->depthwise + (K * K - 1) * apart + item.block * LANES + lane;
     const float* norm = pass.norms + (u->norm >= 0 ? u->norm : 0) + item.block * LANES + lane;
@@ -733,7 +819,7 @@ __device__ void grid_inputs(const Pass& pass, const Target* target, float* regio
 
 // Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
 // item is some rows of one block. Shared: a tile of a reader's plane, where taps are grids.
-extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(2) unit_input(Pass pass, int first, int count) {
     SHARED(tile);
     Item item = ITEM(first);
     const Target* target = TABLE(Target, item.what);

@@ -51,7 +51,7 @@ struct Level {
     input_reads: Reads,
     readers: BTreeMap<ValueId, Gathered>,
     contributions: BTreeMap<ValueId, Gathered>,
-    maxima: usize,
+    found: usize,
     dots: Vec<Item>,
 }
 
@@ -145,6 +145,8 @@ impl Maker<'_> {
             }
             BackStep::Norm { value, into, .. } => {
                 let at = self.stored(*value);
+                let terms = self.table[at as usize + 2] as usize;
+                items.found = items.found.max((terms + 2) * LANES);
                 let work = self.stored_work(at);
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
@@ -226,7 +228,7 @@ impl Maker<'_> {
         // Maxima are looked for again.
         let work = match &plan.steps[step] {
             PlanStep::Pool(id) if kind == 0 => {
-                items.maxima = items.maxima.max(self.maxima(step));
+                items.found = items.found.max(self.maxima(step));
                 Work::new(2 * PIXEL, 2 * LANES * plan.pools[*id].pool.kernel.pow(2))
             }
             PlanStep::Pool(id) => Work::new(PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
@@ -362,7 +364,7 @@ impl Maker<'_> {
             input_reads,
             readers,
             contributions,
-            maxima,
+            found,
             dots,
         } = items;
         self.launch("border", "seed", When::Always, &seeds, 0);
@@ -379,12 +381,12 @@ impl Maker<'_> {
             let sizes = [blocks, height, width].map(|size| size as i32);
             // A row of more pixels than the threads take in runs goes the other way.
             let grids = !others && width <= TAPPED_IN_RUNS;
-            let rows = (if grids { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width }).clamp(1, height);
+            let rows =
+                (if grids { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width }).clamp(1, height);
             if grids {
                 tile = tile.max(tile_floats(rows + reach, width + reach));
             }
-            let head =
-                [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.into(), readers.len() as i32];
+            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.into(), readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
@@ -409,7 +411,7 @@ impl Maker<'_> {
             work += Work::new(PIXEL * (2 - begin as usize), 0);
             added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
         }
-        self.launch("small", "contribute", When::Always, &added, maxima);
+        self.launch("small", "contribute", When::Always, &added, found);
         self.launch("sum", "dots", When::Always, &dots, 0);
         self.launch("border", "export_images", When::Always, &exports, 0);
     }
