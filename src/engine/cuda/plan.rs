@@ -53,7 +53,8 @@ pub(super) struct Strips {
     pub pixels: usize,
     /// Blocks of the input that are worked on together.
     pub group: usize,
-    /// Floats of the parts of those blocks under a strip, and of what is put in their place later.
+    /// Floats of the parts of those blocks under a strip, of what is put in their place later, and of their depthwise
+    /// weights where their taps are a grid.
     pub tiles: usize,
 }
 
@@ -114,6 +115,11 @@ impl TapGrid {
     /// Rows and columns around a pixel's own.
     pub fn reach(self) -> usize {
         (self.side - 1) * self.apart
+    }
+
+    /// Floats of one block's weights.
+    pub fn weights(self) -> usize {
+        self.side * self.side * LANES
     }
 }
 
@@ -189,7 +195,8 @@ impl CudaPlan {
                 Some(_) => {
                     let most = input.next_power_of_two().min(TEAMS / 2);
                     let group = TEAMS.div_ceil(rows * width.div_ceil(RUN)).next_power_of_two().min(most);
-                    (group, scratch.max(group * tile_of(rows)))
+                    let weights = group * unit.geometry.taps.len() * LANES;
+                    (group, weights + scratch.max(group * tile_of(rows)))
                 }
                 None if unit.depthwise.is_some() => (1, tile_of(rows) + scratch),
                 None => (1, scratch),

@@ -150,15 +150,24 @@ __device__ void load_tile(const Pass& pass, const Unit* u, const float* region, 
                    tile);
 }
 
-// sums += what a grid of taps makes of RUN pixels of a row. The weights of taps lie `apart`, which is negative where
-// they are read from the last one on.
-template <int K, int D, int S>
-__device__ void run_taps(float* sums, const float* weights, int apart, const float* from, int step) {
+// Depthwise weights of `blocks` blocks into shared memory: taps x lanes of each.
+__device__ void load_weights(const Pass& pass, const Unit* u, int block, int blocks, float* to) {
+    const float* from = pass.packed + u->depthwise + block * LANES;
+    for (int i = threadIdx.x; i < blocks * u->taps * LANES; i += THREADS) {
+        int lane = i % LANES, tap = i / LANES % u->taps, of = i / LANES / u->taps;
+        to[i] = from[(tap * u->blocks + of) * LANES + lane];
+    }
+}
+
+// sums += what a grid of taps makes of RUN pixels of a row. The weights of taps lie APART, which is negative where they
+// are read from the last one on.
+template <int K, int D, int S, int APART>
+__device__ void run_taps(float* sums, const float* weights, const float* from, int step) {
 #pragma unroll
     for (int i = 0; i < K; i++) {
         float window[(RUN - 1) * S + (K - 1) * D + 1], row[K];
 #pragma unroll
-        for (int k = 0; k < K; k++) row[k] = weights[(i * K + k) * apart];
+        for (int k = 0; k < K; k++) row[k] = weights[(i * K + k) * APART];
 #pragma unroll
         for (int j = 0; j < (RUN - 1) * S + (K - 1) * D + 1; j++) window[j] = from[(i * D * step + j) * LANES];
 #pragma unroll
@@ -186,20 +195,19 @@ __device__ Share share_of(const Unit* u, int rows) {
     return s;
 }
 
-// What the depthwise taps make of the tiles of `blocks` blocks.
+// What the depthwise taps make of the tiles of `blocks` blocks, whose weights lie before the tiles.
 template <int K, int D, int S>
-__device__ void grid_depthwise(const Pass& pass, const Unit* u, int block, int blocks, int rows, const float* tile,
-                               float* to) {
+__device__ void grid_depthwise(const Unit* u, int blocks, int rows, const float* tile, float* to) {
     Share share = share_of(u, rows);
     if (share.of >= blocks) return;
     int lane = threadIdx.x % LANES, step = tile_step(u);
-    const float* weights = pass.packed + u->depthwise + (block + share.of) * LANES + lane;
+    const float* weights = tile - (u->group - share.of) * K * K * LANES + lane;
     const float* from = tile + share.of * tile_len(u, rows) + lane;
     float* out = to + share.of * rows * u->out_width * LANES + lane;
     for (int run = share.part; run < share.runs; run += share.parts) {
         int r = run % rows, c = run / rows * RUN;
         float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-        run_taps<K, D, S>(sums, weights, u->blocks * LANES, from + (r * S * step + c * S) * LANES, step);
+        run_taps<K, D, S, LANES>(sums, weights, from + (r * S * step + c * S) * LANES, step);
 #pragma unroll
         for (int p = 0; p < RUN; p++)
             if (c + p < u->out_width) out[(r * u->out_width + c + p) * LANES] = sums[p];
@@ -226,14 +234,14 @@ __device__ void any_depthwise(const Pass& pass, const Unit* u, int block, int ro
 __device__ void depthwise(const Pass& pass, const Unit* u, int block, int blocks, int rows, const float* tile,
                           float* to) {
     switch (u->grid) {
-    case GRID(3, 1, 1): return grid_depthwise<3, 1, 1>(pass, u, block, blocks, rows, tile, to);
-    case GRID(5, 1, 1): return grid_depthwise<5, 1, 1>(pass, u, block, blocks, rows, tile, to);
-    case GRID(3, 2, 1): return grid_depthwise<3, 2, 1>(pass, u, block, blocks, rows, tile, to);
-    case GRID(5, 2, 1): return grid_depthwise<5, 2, 1>(pass, u, block, blocks, rows, tile, to);
-    case GRID(3, 1, 2): return grid_depthwise<3, 1, 2>(pass, u, block, blocks, rows, tile, to);
-    case GRID(5, 1, 2): return grid_depthwise<5, 1, 2>(pass, u, block, blocks, rows, tile, to);
-    case GRID(3, 2, 2): return grid_depthwise<3, 2, 2>(pass, u, block, blocks, rows, tile, to);
-    case GRID(5, 2, 2): return grid_depthwise<5, 2, 2>(pass, u, block, blocks, rows, tile, to);
+    case GRID(3, 1, 1): return grid_depthwise<3, 1, 1>(u, blocks, rows, tile, to);
+    case GRID(5, 1, 1): return grid_depthwise<5, 1, 1>(u, blocks, rows, tile, to);
+    case GRID(3, 2, 1): return grid_depthwise<3, 2, 1>(u, blocks, rows, tile, to);
+    case GRID(5, 2, 1): return grid_depthwise<5, 2, 1>(u, blocks, rows, tile, to);
+    case GRID(3, 1, 2): return grid_depthwise<3, 1, 2>(u, blocks, rows, tile, to);
+    case GRID(5, 1, 2): return grid_depthwise<5, 1, 2>(u, blocks, rows, tile, to);
+    case GRID(3, 2, 2): return grid_depthwise<3, 2, 2>(u, blocks, rows, tile, to);
+    case GRID(5, 2, 2): return grid_depthwise<5, 2, 2>(u, blocks, rows, tile, to);
     default: any_depthwise(pass, u, block, rows, tile, to);
     }
 }
@@ -268,7 +276,7 @@ __device__ void load_tap(const Pass& pass, const Unit* u, const float* region, i
 // make, or the input under the only tap.
 __device__ bool has_middle(const Unit* u) { return u->dense >= 0 && (u->depthwise >= 0 || u->taps == 1); }
 
-// The quads of pixels that a thread works out of a product with a matrix: M pixels, `columns` apart.
+// The quads of pixels that a thread works out of a product with a matrix: MOST pixels, `columns` apart.
 struct Corner {
     int to;                 // the block of the product
     int quad;
@@ -277,14 +285,10 @@ struct Corner {
     bool active;
 };
 
-// Whether threads take eight pixels of each quad, and not four: where four are too many for all threads at once.
-__device__ bool takes_eight(int blocks, int pixels) { return (pixels + 3) / 4 * blocks > COLUMNS; }
-
 // Of the blocks from `first` on; `each`: how many of them all threads take together.
-template <int M>
 __device__ Corner corner(int first, int blocks, int pixels, int* each) {
     Corner c;
-    c.columns = (pixels + M - 1) / M;
+    c.columns = (pixels + MOST - 1) / MOST;
     *each = COLUMNS / c.columns;
     c.quad = threadIdx.x % QUADS;
     c.column = threadIdx.x / QUADS % c.columns;
@@ -296,22 +300,21 @@ __device__ Corner corner(int first, int blocks, int pixels, int* each) {
 
 // sums += `blocks` blocks of a thread's pixels times a matrix whose rows are `row` apart. Pixels behind the last one are
 // worked out like it and are not to be used.
-template <int M>
 __device__ void multiply(float4* sums, const Corner& at, const float* from, int blocks, int pixels, const float* matrix,
                          int row) {
-    int places[M];
+    int places[MOST];
 #pragma unroll
-    for (int k = 0; k < M; k++) {
+    for (int k = 0; k < MOST; k++) {
         int pixel = at.column + k * at.columns;
         places[k] = (pixel < pixels ? pixel : pixels - 1) * LANES;
     }
     for (int block = 0; block < blocks; block++) {
-#pragma unroll(M == 4 ? 2 : 1)
+#pragma unroll 2
         for (int lane = 0; lane < LANES; lane += 4) {
             const float* m = matrix + lane * row + 4 * at.quad;
             float4 a = load4(m), b = load4(m + row), c = load4(m + 2 * row), d = load4(m + 3 * row);
 #pragma unroll
-            for (int k = 0; k < M; k++) {
+            for (int k = 0; k < MOST; k++) {
                 float4 x = load4(from + places[k] + lane);
                 sums[k] = scale4(x.w, d, scale4(x.z, c, scale4(x.y, b, scale4(x.x, a, sums[k]))));
             }
@@ -334,7 +337,6 @@ __device__ float4 folded(float4 v) {
 
 // Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
 // off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats and all lanes' pivots.
-template <int M>
 __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
                         int each, int pixels, float* scratch) {
     int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
@@ -344,7 +346,7 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
     __syncthreads();
     float4 pivot = load4(pivots + at.to * LANES + 4 * at.quad), total = zero4(), square = zero4();
 #pragma unroll
-    for (int k = 0; k < M; k++) {
+    for (int k = 0; k < MOST; k++) {
         if (!at.active || at.column + k * at.columns >= pixels) continue;
         float4 off = sub4(sums[k], pivot);
         total = add4(total, off);
@@ -374,51 +376,69 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
     }
 }
 
+// The most pairs of blocks whose matrix fits into the scratch, behind what statistics take; and lanes of the output.
+#define MATRIX_PAIRS 9
+#define MATRIX_LANES 256
+
+__device__ bool has_copy(int pairs, int out_lanes) { return pairs <= MATRIX_PAIRS && out_lanes <= MATRIX_LANES; }
+
+// A matrix into shared memory, where it fits; its place there or in memory.
+__device__ const float* copied(const float* matrix, int pairs, int out_lanes, float* scratch) {
+    if (!has_copy(pairs, out_lanes)) return matrix;
+    float* to = scratch + 8 * THREADS + MATRIX_LANES;
+    for (int i = threadIdx.x; i < pairs * LANES * QUADS; i += THREADS) store4(to + 4 * i, load4(matrix + 4 * i));
+    __syncthreads();
+    return to;
+}
+
 // The dense part of a strip and its statistics.
-template <int M>
 __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, int strip, int rows, float* middle,
                               float* scratch) {
     int row = strip * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
+    const float* all = pass.packed + u->dense;
+    if (has_middle(u)) all = copied(all, u->blocks * u->out_blocks, out_lanes, scratch);
     for (int block = 0; block < u->out_blocks; block += each) {
-        Corner at = corner<M>(block, u->out_blocks, pixels, &each);
-        float4 sums[M];
+        Corner at = corner(block, u->out_blocks, pixels, &each);
+        float4 sums[MOST];
         float4 bias = u->bias >= 0 ? load4(pass.packed + u->bias + at.to * LANES + 4 * at.quad) : zero4();
 #pragma unroll
-        for (int k = 0; k < M; k++) sums[k] = bias;
-        const float* matrix = pass.packed + u->dense + at.to * LANES;
+        for (int k = 0; k < MOST; k++) sums[k] = bias;
+        const float* matrix = all + at.to * LANES;
         if (has_middle(u)) {
-            multiply<M>(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
+            multiply(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
         } else {
             for (int tap = 0; tap < u->taps; tap++) {
                 __syncthreads();
                 for (int from = 0; from < u->blocks; from++)
                     load_tap(pass, u, region, from, tap, row, rows, middle + from * pixels * LANES);
                 __syncthreads();
-                multiply<M>(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes,
+                multiply(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes,
                             out_lanes);
             }
         }
         float* out = region + u->out + ((at.to * u->out_height + row) * u->out_width + at.column) * LANES + 4 * at.quad;
 #pragma unroll
-        for (int k = 0; k < M; k++)
+        for (int k = 0; k < MOST; k++)
             if (at.active && at.column + k * at.columns < pixels) store4(out + k * at.columns * LANES, sums[k]);
-        if (u->parts >= 0 && pass.batch_norms) measure<M>(pass, u, at, sums, strip, block, each, pixels, scratch);
+        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, strip, block, each, pixels, scratch);
     }
 }
 
 // One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
 // part, of a group), then tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(2) unit_forward(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
     float* region = region_of(pass);
     int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width;
     float* middle = shared;
-    float* tile = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
+    float* weights = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
+    float* tile = weights + (u->grid ? u->group * u->taps * LANES : 0);
     if (u->depthwise >= 0) {
         for (int block = 0; block < u->blocks; block += u->group) {
             int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            if (u->grid) load_weights(pass, u, block, blocks, weights);
             for (int of = 0; of < blocks; of++)
                 load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
 #ifndef DROP_BARRIER
@@ -439,8 +459,7 @@ extern "C" __global__ void AT_LEAST(2) unit_forward(Pass pass, int first, int co
             load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
         __syncthreads();
     }
-    if (takes_eight(u->out_blocks, pixels)) dense_forward<8>(pass, u, region, item.at, rows, middle, tile);
-    else dense_forward<4>(pass, u, region, item.at, rows, middle, tile);
+    dense_forward(pass, u, region, item.at, rows, middle, tile);
 }
 
 // gradient (16 x 16, rows `row` apart) = the products of two sets of pixels' lanes: a thread takes four by four of them
@@ -530,8 +549,8 @@ __device__ OUTLINE void outer_products(float* gradient, const float* x, int bloc
 // under each tap and the gradients of what the taps made. With `again`, that is made once more, in the gradients' place.
 // The tiles' place is scratch at the end.
 template <int K, int D, int S>
-__device__ void grid_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile, float* behind,
-                             bool again, float* gradient) {
+__device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, float* behind, bool again,
+                             float* gradient) {
     Share share = share_of(u, rows);
     int lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
     float sums[K * K];
@@ -558,7 +577,7 @@ __device__ void grid_weights(const Pass& pass, const Unit* u, int block, int blo
         }
     }
     __syncthreads();
-    if (again) grid_depthwise<K, D, S>(pass, u, block, blocks, rows, tile, behind);
+    if (again) grid_depthwise<K, D, S>(u, blocks, rows, tile, behind);
     __syncthreads();
     int warp = threadIdx.x / 32, warps = share.parts / 2;
 #pragma unroll
@@ -611,33 +630,33 @@ __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows
 __device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile,
                                   float* behind, bool again, float* gradient) {
     switch (u->grid) {
-    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(pass, u, block, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
     default:
         any_weights(pass, u, block, rows, tile, behind, again, gradient, tile + tile_len(u, rows));
     }
 }
 
 // What is behind the dense part of a strip: the gradient of what the taps made, into the plane too.
-template <int M>
 __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, int row, int pixels, const float* dy,
-                               float* behind) {
+                               float* behind, float* scratch) {
     int in_lanes = u->blocks * LANES, each;
+    const float* matrix = copied(pass.packed + u->transposed, u->blocks * u->out_blocks, in_lanes, scratch);
     for (int block = 0; block < u->blocks; block += each) {
-        Corner at = corner<M>(block, u->blocks, pixels, &each);
-        float4 sums[M];
+        Corner at = corner(block, u->blocks, pixels, &each);
+        float4 sums[MOST];
 #pragma unroll
-        for (int k = 0; k < M; k++) sums[k] = zero4();
-        multiply<M>(sums, at, dy, u->out_blocks, pixels, pass.packed + u->transposed + at.to * LANES, in_lanes);
+        for (int k = 0; k < MOST; k++) sums[k] = zero4();
+        multiply(sums, at, dy, u->out_blocks, pixels, matrix + at.to * LANES, in_lanes);
         float* plane = region + u->plane + (at.to * u->out_height + row) * u->out_width * LANES;
 #pragma unroll
-        for (int k = 0; k < M; k++) {
+        for (int k = 0; k < MOST; k++) {
             int i = at.column + k * at.columns;
             if (!at.active || i >= pixels) continue;
             store4(behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
@@ -650,7 +669,7 @@ __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, i
 // weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
 // coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
 // (of several taps and a dense part, in one); tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Unit* u = TABLE(Unit, item.what);
@@ -663,7 +682,8 @@ extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int c
     bool middle = has_middle(u);
     float* dy = shared + coefficients * u->out_blocks;
     float* behind = dy + u->out_blocks * pixels * LANES;
-    float* tile = behind + (middle ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
+    float* taps = behind + (middle ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
+    float* tile = taps + (u->grid ? u->group * u->taps * LANES : 0);
     float* weights = 0;
     if (u->weights >= 0) {
         long long slot = (long long)u->weights * pass.batch +
@@ -695,8 +715,7 @@ extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int c
     }
     __syncthreads();
     if (middle) {
-        if (takes_eight(u->blocks, pixels)) dense_backward<8>(pass, u, region, row, pixels, dy, behind);
-        else dense_backward<4>(pass, u, region, row, pixels, dy, behind);
+        dense_backward(pass, u, region, row, pixels, dy, behind, tile);
         __syncthreads();
     }
     if (!weights) return;
@@ -704,6 +723,7 @@ extern "C" __global__ void AT_LEAST(2) unit_gradient(Pass pass, int first, int c
         float* from = middle ? behind : dy;
         for (int block = 0; block < u->blocks; block += u->group) {
             int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            if (u->grid && middle) load_weights(pass, u, block, blocks, taps);
             for (int of = 0; of < blocks; of++)
                 load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
             __syncthreads();
@@ -749,16 +769,46 @@ struct Reader {
 
 __device__ OUTLINE float one_slope(int activation, float v) { return slope(activation, v); }
 
+// Where a thread's runs are above zero, seen through the norm `norm`: a bit for each pixel. One word does for all readers
+// that see them so.
+struct Above {
+    int norm;
+    unsigned bits;
+};
+
+// Before any reader.
+#define UNSEEN -2
+
+__device__ void find_above(const Pass& pass, const Target* target, const float* raw, int norm, const Item& item,
+                           Above* above) {
+    int lane = threadIdx.x % LANES, runs = item.count * ((target->width + RUN - 1) / RUN);
+    const float* by = pass.norms + (norm >= 0 ? norm : 0) + item.block * LANES + lane;
+    float scale = norm >= 0 ? by[0] : 1.0f, shift = norm >= 0 ? by[pass.norm_lanes] : 0.0f;
+    above->norm = norm;
+    above->bits = 0;
+#pragma unroll
+    for (int n = 0; n < RUNS; n++) {
+        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+        const float* from = raw + ((item.block * target->height + item.at + r) * target->width + c) * LANES + lane;
+#pragma unroll
+        for (int p = 0; p < RUN; p++)
+            if (run < runs && c + p < target->width && fmaf(from[p * LANES], scale, shift) > 0.0f)
+                above->bits |= 1u << (n * RUN + p);
+    }
+}
+
 // all += what a unit whose taps are a grid gives to a thread's runs of one block. A tap reaches the other way here.
 template <int K, int D>
 __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u, const float* region, const Item& item,
-                           float* tile, float (*all)[RUN]) {
+                           float* taps, Above* above, float (*all)[RUN]) {
     int lane = threadIdx.x % LANES, reach = (K - 1) * D, step = (target->width + reach) | 1;
+    float* tile = taps + K * K * LANES;
     __syncthreads();
+    load_weights(pass, u, item.block, 1, taps);
     load_rectangle(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height, u->out_width,
                    item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, 0, tile);
-    int apart = u->blocks * LANES;
-    const float* last = pass.packed + u->depthwise + (K * K - 1) * apart + item.block * LANES + lane;
+    if (u->activation == RELU && u->norm != above->norm)
+        find_above(pass, target, region + u->raw, u->norm, item, above);
     const float* norm = pass.norms + (u->norm >= 0 ? u->norm : 0) + item.block * LANES + lane;
     float scale = u->norm >= 0 ? norm[0] : 1.0f, shift = u->norm >= 0 ? norm[pass.norm_lanes] : 0.0f;
     __syncthreads();
@@ -768,28 +818,29 @@ __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u
         int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
         if (run >= runs) continue;
         float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-        run_taps<K, D, 1>(sums, last, -apart, tile + (r * step + c) * LANES + lane, step);
+        run_taps<K, D, 1, -LANES>(sums, taps + (K * K - 1) * LANES + lane, tile + (r * step + c) * LANES + lane, step);
         const float* raw =
             region + u->raw + ((item.block * target->height + item.at + r) * target->width + c) * LANES + lane;
 #pragma unroll
         for (int p = 0; p < RUN; p++) {
-            if (c + p >= target->width) continue;
-            float by = 1.0f;
-            if (u->activation) {
-                float v = fmaf(raw[p * LANES], scale, shift);
-                by = u->activation == RELU ? (v > 0.0f ? 1.0f : 0.0f) : one_slope(u->activation, v);
+            if (u->activation <= RELU) {
+                if (!u->activation || above->bits >> (n * RUN + p) & 1) all[n][p] += sums[p];
+                continue;
             }
-            all[n][p] = fmaf(sums[p], by, all[n][p]);
+            if (c + p >= target->width) continue;
+            all[n][p] = fmaf(sums[p], one_slope(u->activation, fmaf(raw[p * LANES], scale, shift)), all[n][p]);
         }
     }
 }
 
 // A target all of whose readers' taps are grids.
-__device__ void grid_inputs(const Pass& pass, const Target* target, float* region, const Item& item, float* tile) {
+__device__ void grid_inputs(const Pass& pass, const Target* target, float* region, const Item& item, float* shared) {
     const Reader* readers = (const Reader*)(target + 1);
     int lane = threadIdx.x % LANES, runs = item.count * ((target->width + RUN - 1) / RUN);
     float* gradient = region + target->gradient + (item.block * target->height + item.at) * target->width * LANES + lane;
     float all[RUNS][RUN];
+    Above above;
+    above.norm = UNSEEN;
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
         int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
@@ -802,10 +853,10 @@ __device__ void grid_inputs(const Pass& pass, const Target* target, float* regio
     for (int reader = 0; reader < target->count; reader++) {
         const Unit* u = TABLE(Unit, readers[reader].unit);
         switch (u->grid) {
-        case GRID(3, 1, 1): grid_input<3, 1>(pass, target, u, region, item, tile, all); break;
-        case GRID(5, 1, 1): grid_input<5, 1>(pass, target, u, region, item, tile, all); break;
-        case GRID(3, 2, 1): grid_input<3, 2>(pass, target, u, region, item, tile, all); break;
-        default: grid_input<5, 2>(pass, target, u, region, item, tile, all);
+        case GRID(3, 1, 1): grid_input<3, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(5, 1, 1): grid_input<5, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(3, 2, 1): grid_input<3, 2>(pass, target, u, region, item, shared, &above, all); break;
+        default: grid_input<5, 2>(pass, target, u, region, item, shared, &above, all);
         }
     }
 #pragma unroll
@@ -818,14 +869,14 @@ __device__ void grid_inputs(const Pass& pass, const Target* target, float* regio
 }
 
 // Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
-// item is some rows of one block. Shared: a tile of a reader's plane, where taps are grids.
-extern "C" __global__ void AT_LEAST(2) unit_input(Pass pass, int first, int count) {
-    SHARED(tile);
+// item is some rows of one block. Shared, where taps are grids: a reader's weights and a tile of its plane.
+extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
+    SHARED(shared);
     Item item = ITEM(first);
     const Target* target = TABLE(Target, item.what);
     const Reader* readers = (const Reader*)(target + 1);
     float* region = region_of(pass);
-    if (target->grids) return grid_inputs(pass, target, region, item, tile);
+    if (target->grids) return grid_inputs(pass, target, region, item, shared);
     int quad = threadIdx.x % QUADS, block = item.block;
     for (int i = threadIdx.x / QUADS; i < item.count * target->width; i += COLUMNS) {
         int r = item.at + i / target->width, c = i % target->width;

@@ -27,6 +27,8 @@ struct Gathered {
     work: Work,
     /// Of units: how far their taps reach where they are grids with outputs side by side, and whether some are not.
     reach: usize,
+    /// Floats of the most weights of one block.
+    weights: usize,
     others: bool,
 }
 
@@ -309,7 +311,10 @@ impl Maker<'_> {
             let readers = items.readers.entry(input).or_default();
             readers.add([descriptor, classes], work);
             match TapGrid::of(unit).filter(|grid| grid.stride == 1) {
-                Some(grid) => readers.reach = readers.reach.max(grid.reach()),
+                Some(grid) => {
+                    readers.reach = readers.reach.max(grid.reach());
+                    readers.weights = readers.weights.max(grid.weights());
+                }
                 None => readers.others = true,
             }
         }
@@ -373,7 +378,7 @@ impl Maker<'_> {
         self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
         self.count(&unit_reads);
         let (mut through, mut tile) = (Vec::new(), 0);
-        for (value, Gathered { pairs: readers, work, reach, others }) in readers {
+        for (value, Gathered { pairs: readers, work, reach, weights, others }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
             let begin = i32::from(!self.begun[value]);
@@ -384,7 +389,7 @@ impl Maker<'_> {
             let rows =
                 (if grids { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width }).clamp(1, height);
             if grids {
-                tile = tile.max(tile_floats(rows + reach, width + reach));
+                tile = tile.max(weights + tile_floats(rows + reach, width + reach));
             }
             let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.into(), readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
