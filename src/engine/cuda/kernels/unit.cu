@@ -68,9 +68,14 @@ __device__ Seen seen(const Pass& pass, const Unit* u, int block, int quad) {
     return s;
 }
 
+// ANY: every activation; otherwise none or RELU, which takes fewer registers.
+template <bool ANY>
 __device__ float4 see(const Seen& s, float4 v) {
     if (s.normed) v = fma4(v, s.scale, s.shift);
-    return activated(s.activation, v, s.filled);
+    if (ANY) return activated(s.activation, v, s.filled);
+    if (s.activation == 0) return v;
+    return make_float4(v.x < 0.0f ? 0.0f : v.x, v.y < 0.0f ? 0.0f : v.y, v.z < 0.0f ? 0.0f : v.z,
+                       v.w < 0.0f ? 0.0f : v.w);
 }
 
 // Columns from one row of a tile to the next: an odd number, so that neighbouring rows lie in different banks.
@@ -117,6 +122,7 @@ __device__ void next(Walk* w) {
 
 // Pixels of a plane of height x width, from a row and column on, into shared memory, as a tile of rows `step` apart;
 // zero outside of the plane.
+template <bool ANY>
 __device__ void load_rectangle(const float* plane, int height, int width, int row, int column, int rows, int step,
                                const Seen* seen, float* tile) {
     int quad = threadIdx.x % QUADS, end = rows * step + BEHIND;
@@ -135,19 +141,31 @@ __device__ void load_rectangle(const float* plane, int height, int width, int ro
 #pragma unroll
         for (int k = 0; k < BATCH; k++) {
             if (to[k] >= end) continue;
-            if (seen && inside[k]) v[k] = see(*seen, v[k]);
+            if (seen && inside[k]) v[k] = see<ANY>(*seen, v[k]);
             store4(tile + to[k] * LANES + 4 * quad, v[k]);
         }
     }
 }
 
+template <bool ANY>
+__device__ void load_tile_seen(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
+                               float* tile) {
+    Seen s = seen(pass, u, block, threadIdx.x % QUADS);
+    load_rectangle<ANY>(region + u->raw + block * u->height * u->width * LANES, u->height, u->width,
+                   row * u->stride_r + u->least_r, u->least_c, (rows - 1) * u->stride_r + u->reach_r, tile_step(u), &s,
+                   tile);
+}
+
+__device__ OUTLINE void load_any_tile(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
+                                      float* tile) {
+    load_tile_seen<true>(pass, u, region, block, row, rows, tile);
+}
+
 // The part of one block of the input under a strip.
 __device__ void load_tile(const Pass& pass, const Unit* u, const float* region, int block, int row, int rows,
                           float* tile) {
-    Seen s = seen(pass, u, block, threadIdx.x % QUADS);
-    load_rectangle(region + u->raw + block * u->height * u->width * LANES, u->height, u->width,
-                   row * u->stride_r + u->least_r, u->least_c, (rows - 1) * u->stride_r + u->reach_r, tile_step(u), &s,
-                   tile);
+    if (u->activation > RELU) load_any_tile(pass, u, region, block, row, rows, tile);
+    else load_tile_seen<false>(pass, u, region, block, row, rows, tile);
 }
 
 // Depthwise weights of `blocks` blocks into shared memory: taps x lanes of each.
@@ -246,8 +264,8 @@ __device__ void depthwise(const Pass& pass, const Unit* u, int block, int blocks
     }
 }
 
-// What one tap of a dense part reads of a block, pixel by pixel.
-__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
+template <bool ANY>
+__device__ void load_tap_seen(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
                          float* to) {
     const int* taps = pass.table + u->tap_at + 2 * tap;
     int quad = threadIdx.x % QUADS;
@@ -268,8 +286,20 @@ __device__ void load_tap(const Pass& pass, const Unit* u, const float* region, i
 #pragma unroll
     for (int k = 0; k < MOST; k++) {
         int i = threadIdx.x / QUADS + k * COLUMNS;
-        if (i < end) store4(to + i * LANES + 4 * quad, inside[k] ? see(s, v[k]) : zero4());
+        if (i < end) store4(to + i * LANES + 4 * quad, inside[k] ? see<ANY>(s, v[k]) : zero4());
     }
+}
+
+__device__ OUTLINE void load_any_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row,
+                                     int rows, float* to) {
+    load_tap_seen<true>(pass, u, region, block, tap, row, rows, to);
+}
+
+// What one tap of a dense part reads of a block, pixel by pixel.
+__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
+                         float* to) {
+    if (u->activation > RELU) load_any_tap(pass, u, region, block, tap, row, rows, to);
+    else load_tap_seen<false>(pass, u, region, block, tap, row, rows, to);
 }
 
 // Whether the dense part reads one number a lane and pixel, which then has a place of its own: what the depthwise taps
@@ -805,7 +835,7 @@ __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u
     float* tile = taps + K * K * LANES;
     __syncthreads();
     load_weights(pass, u, item.block, 1, taps);
-    load_rectangle(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height, u->out_width,
+    load_rectangle<false>(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height, u->out_width,
                    item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, 0, tile);
     if (u->activation == RELU && u->norm != above->norm)
         find_above(pass, target, region + u->raw, u->norm, item, above);
