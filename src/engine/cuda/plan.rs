@@ -86,7 +86,7 @@ impl Reach {
 pub(super) struct TapGrid {
     side: usize,
     apart: usize,
-    pub stride: usize,
+    stride: usize,
 }
 
 impl TapGrid {
@@ -115,6 +115,13 @@ impl TapGrid {
     /// Rows and columns around a pixel's own.
     pub fn reach(self) -> usize {
         (self.side - 1) * self.apart
+    }
+
+    /// Whether kernels are there that take gradients back through it: with outputs two pixels apart they reckon with
+    /// the padding that keeps the image's middle.
+    pub fn leads_back(self, unit: &Unit) -> bool {
+        let middle = -((self.reach() / 2) as i32);
+        self.stride == 1 || Reach::of(unit).least == (middle, middle)
     }
 
     /// Floats of one block's weights.

@@ -212,12 +212,14 @@ __device__ float4 slopes(int activation, float4 v) {
     return other_slope(activation, v);
 }
 
-// Coefficients of a stored gradient for the lanes of one block, into shared memory: a row of sixteen for each term, one
-// for the stored tensor itself and one of constants. Called by all threads; a barrier must follow.
-__device__ void stored_coefficients(const Pass& pass, const Stored* stored, int block, float* rows) {
+// Coefficients of a stored gradient for the lanes of `blocks` blocks from `first` on, into shared memory: for each block
+// a row of sixteen for each term, one for the stored tensor itself and one of constants. Called by all threads; a
+// barrier must follow.
+__device__ void stored_coefficients(const Pass& pass, const Stored* stored, int first, int blocks, float* rows) {
     const Term* terms = (const Term*)(stored + 1);
-    for (int i = threadIdx.x; i < (stored->count + 2) * LANES; i += THREADS) {
-        int row = i / LANES, lane = block * LANES + i % LANES, norm = stored->norm;
+    int each = (stored->count + 2) * LANES;
+    for (int i = threadIdx.x; i < blocks * each; i += THREADS) {
+        int row = i % each / LANES, lane = (first + i / each) * LANES + i % LANES, norm = stored->norm;
         float v = 0.0f;
         if (row < stored->count) {
             v = mixing_of(pass, terms[row].mixing, terms[row].slot, lane);
@@ -244,6 +246,7 @@ __device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stor
         at[k] = (first + (inside[k] ? i : 0)) * LANES + 4 * quad;
         v[k] = inside[k] ? constant : zero4();
     }
+#pragma unroll 2
     for (int t = 0; t < stored->count + (centred ? 1 : 0); t++) {
         const float* from = region + (t < stored->count ? terms[t].gradient : stored->raw);
         float4 by = load4(rows + t * LANES + 4 * quad);

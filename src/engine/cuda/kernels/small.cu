@@ -200,7 +200,7 @@ __device__ void add_stored(const Pass& pass, const Stored* stored, const float* 
                            float* rows, float4* all) {
     float4 v[MOST];
     __syncthreads();
-    stored_coefficients(pass, stored, item.block, rows);
+    stored_coefficients(pass, stored, item.block, 1, rows);
     __syncthreads();
     stored_gradients(v, pass, stored, rows, region, first, item.count);
 #pragma unroll
@@ -300,7 +300,7 @@ extern "C" __global__ void AT_LEAST(3) plain_gradient(Pass pass, int first, int 
     const Plain* plain = TABLE(Plain, item.what);
     const Stored* stored = TABLE(Stored, plain->stored);
     float* region = region_of(pass);
-    stored_coefficients(pass, stored, item.block, rows);
+    stored_coefficients(pass, stored, item.block, 1, rows);
     __syncthreads();
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, first_pixel = item.block * plain->pixels + item.at;
     float4 v[MOST];

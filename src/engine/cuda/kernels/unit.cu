@@ -412,13 +412,13 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
 
 __device__ bool has_copy(int pairs, int out_lanes) { return pairs <= MATRIX_PAIRS && out_lanes <= MATRIX_LANES; }
 
-// A matrix into shared memory, where it fits; its place there or in memory.
-__device__ const float* copied(const float* matrix, int pairs, int out_lanes, float* scratch) {
-    if (!has_copy(pairs, out_lanes)) return matrix;
-    float* to = scratch + 8 * THREADS + MATRIX_LANES;
-    for (int i = threadIdx.x; i < pairs * LANES * QUADS; i += THREADS) store4(to + 4 * i, load4(matrix + 4 * i));
+// Where it is then.
+__device__ float* copy_of(float* scratch) { return scratch + 8 * THREADS + MATRIX_LANES; }
+
+__device__ void copy_matrix(const float* matrix, int pairs, float* scratch) {
+    for (int i = threadIdx.x; i < pairs * LANES * QUADS; i += THREADS)
+        store4(copy_of(scratch) + 4 * i, load4(matrix + 4 * i));
     __syncthreads();
-    return to;
 }
 
 // The dense part of a strip and its statistics.
@@ -426,7 +426,8 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, in
                               float* scratch) {
     int row = strip * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
     const float* all = pass.packed + u->dense;
-    if (has_middle(u)) all = copied(all, u->blocks * u->out_blocks, out_lanes, scratch);
+    bool copy = has_middle(u) && has_copy(u->blocks * u->out_blocks, out_lanes);
+    if (copy) copy_matrix(all, u->blocks * u->out_blocks, scratch);
     for (int block = 0; block < u->out_blocks; block += each) {
         Corner at = corner(block, u->out_blocks, pixels, &each);
         float4 sums[MOST];
@@ -434,7 +435,10 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, in
 #pragma unroll
         for (int k = 0; k < MOST; k++) sums[k] = bias;
         const float* matrix = all + at.to * LANES;
-        if (has_middle(u)) {
+        // Apart, so that the compiler knows which memory it reads.
+        if (copy) {
+            multiply(sums, at, middle, u->blocks, pixels, copy_of(scratch) + at.to * LANES, out_lanes);
+        } else if (has_middle(u)) {
             multiply(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
         } else {
             for (int tap = 0; tap < u->taps; tap++) {
@@ -677,13 +681,16 @@ __device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, in
 __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, int row, int pixels, const float* dy,
                                float* behind, float* scratch) {
     int in_lanes = u->blocks * LANES, each;
-    const float* matrix = copied(pass.packed + u->transposed, u->blocks * u->out_blocks, in_lanes, scratch);
+    const float* matrix = pass.packed + u->transposed;
+    bool copy = has_copy(u->blocks * u->out_blocks, in_lanes);
+    if (copy) copy_matrix(matrix, u->blocks * u->out_blocks, scratch);
     for (int block = 0; block < u->blocks; block += each) {
         Corner at = corner(block, u->blocks, pixels, &each);
         float4 sums[MOST];
 #pragma unroll
         for (int k = 0; k < MOST; k++) sums[k] = zero4();
-        multiply(sums, at, dy, u->out_blocks, pixels, matrix + at.to * LANES, in_lanes);
+        if (copy) multiply(sums, at, dy, u->out_blocks, pixels, copy_of(scratch) + at.to * LANES, in_lanes);
+        else multiply(sums, at, dy, u->out_blocks, pixels, matrix + at.to * LANES, in_lanes);
         float* plane = region + u->plane + (at.to * u->out_height + row) * u->out_width * LANES;
 #pragma unroll
         for (int k = 0; k < MOST; k++) {
@@ -721,8 +728,7 @@ extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int c
         weights = pass.parts + slot;
     }
     float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * in_lanes : 0);
-    for (int block = 0; block < u->out_blocks; block++)
-        stored_coefficients(pass, stored, block, shared + block * coefficients);
+    stored_coefficients(pass, stored, 0, u->out_blocks, shared);
     __syncthreads();
     for (int block = 0; block < u->out_blocks; block++) {
         int plane = (block * u->out_height + row) * u->out_width;
@@ -784,7 +790,7 @@ struct Target {
     int height;
     int width;
     int begin;              // whether it is written over
-    int grids;              // whether every reader's taps are a grid with its outputs side by side
+    int grids;              // how many readers' taps are grids; these come first
     int count;              // of readers, which follow as places in the table
 };
 
@@ -799,6 +805,23 @@ struct Reader {
 
 __device__ OUTLINE float one_slope(int activation, float v) { return slope(activation, v); }
 
+// A thread's runs: which there are, and where each begins. Neighbouring teams take every other row, so that strides of
+// two ask them for the same taps.
+struct Stretch {
+    bool is;
+    int r;
+    int c;
+};
+
+__device__ Stretch run_of(const Target* target, const Item& item, int n) {
+    int number = threadIdx.x / LANES + n * TEAMS, turn = number % item.count, half = (item.count + 1) / 2;
+    Stretch run;
+    run.is = number < item.count * ((target->width + RUN - 1) / RUN);
+    run.r = turn < half ? 2 * turn : 2 * (turn - half) + 1;
+    run.c = number / item.count * RUN;
+    return run;
+}
+
 // Where a thread's runs are above zero, seen through the norm `norm`: a bit for each pixel. One word does for all readers
 // that see them so.
 struct Above {
@@ -811,108 +834,161 @@ struct Above {
 
 __device__ void find_above(const Pass& pass, const Target* target, const float* raw, int norm, const Item& item,
                            Above* above) {
-    int lane = threadIdx.x % LANES, runs = item.count * ((target->width + RUN - 1) / RUN);
+    int lane = threadIdx.x % LANES;
     const float* by = pass.norms + (norm >= 0 ? norm : 0) + item.block * LANES + lane;
     float scale = norm >= 0 ? by[0] : 1.0f, shift = norm >= 0 ? by[pass.norm_lanes] : 0.0f;
     above->norm = norm;
     above->bits = 0;
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
-        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
-        const float* from = raw + ((item.block * target->height + item.at + r) * target->width + c) * LANES + lane;
+        Stretch run = run_of(target, item, n);
+        const float* from = raw + ((item.block * target->height + item.at + run.r) * target->width + run.c) * LANES + lane;
+        float v[RUN];
+#pragma unroll
+        for (int p = 0; p < RUN; p++) v[p] = run.is && run.c + p < target->width ? from[p * LANES] : 0.0f;
 #pragma unroll
         for (int p = 0; p < RUN; p++)
-            if (run < runs && c + p < target->width && fmaf(from[p * LANES], scale, shift) > 0.0f)
-                above->bits |= 1u << (n * RUN + p);
+            if (fmaf(v[p], scale, shift) > 0.0f) above->bits |= 1u << (n * RUN + p);
     }
 }
 
-// all += what a unit whose taps are a grid gives to a thread's runs of one block. A tap reaches the other way here.
-template <int K, int D>
+// Half of a number, towards minus infinity.
+__device__ int half_of(int v) { return v >> 1; }
+
+// sums += what K x K taps, D apart, give to RUN pixels of their input, from row r and the even column c on. `from`: the
+// plane of outputs, where the run's first tap looks; `weights`: of the first tap.
+template <int K, int D, int S>
+__device__ void run_back(float* sums, const float* weights, const float* from, int step, int r) {
+    if (S == 1) return run_taps<K, D, 1, -LANES>(sums, weights + (K * K - 1) * LANES, from, step);
+    const int PAD = (K - 1) * D / 2, LEFT = PAD / 2, ACROSS = (RUN - 1 + PAD) / 2 + LEFT + 1;
+#pragma unroll
+    for (int i = 0; i < K; i++) {
+        if ((r + PAD - i * D) & 1) continue;
+        const float* at = from + half_of(r + PAD - i * D) * step * LANES;
+        float window[ACROSS], row[K];
+#pragma unroll
+        for (int k = 0; k < K; k++) row[k] = weights[(i * K + k) * LANES];
+#pragma unroll
+        for (int j = 0; j < ACROSS; j++) window[j] = at[j * LANES];
+#pragma unroll
+        for (int k = 0; k < K; k++)
+#pragma unroll
+            for (int p = 0; p < RUN; p++)
+                if ((p + PAD - k * D) % 2 == 0)
+                    sums[p] = fmaf(window[(p + PAD - k * D + 2 * LEFT) / 2], row[k], sums[p]);
+    }
+}
+
+// The part of a reader's plane that an item needs.
+struct Needed {
+    int row;                // the first one
+    int column;
+    int rows;
+    int step;
+};
+
+template <int K, int D, int S>
+__device__ Needed needed(const Target* target, const Unit* u, const Item& item) {
+    Needed n;
+    if (S == 1) {
+        n.row = item.at - u->least_r - (K - 1) * D;
+        n.column = -u->least_c - (K - 1) * D;
+        n.rows = item.count + (K - 1) * D;
+        n.step = (target->width + (K - 1) * D) | 1;
+    } else {
+        const int PAD = (K - 1) * D / 2;
+        n.row = half_of(item.at - PAD);
+        n.column = -(PAD / 2);
+        n.rows = half_of(item.at + item.count - 1 + PAD) - n.row + 1;
+        n.step = (half_of(target->width - 1 + PAD) + PAD / 2 + 1) | 1;
+    }
+    return n;
+}
+
+// all += what a unit whose taps are a grid gives to a thread's runs of one block.
+template <int K, int D, int S>
 __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u, const float* region, const Item& item,
                            float* taps, Above* above, float (*all)[RUN]) {
-    int lane = threadIdx.x % LANES, reach = (K - 1) * D, step = (target->width + reach) | 1;
+    int lane = threadIdx.x % LANES;
+    Needed need = needed<K, D, S>(target, u, item);
     float* tile = taps + K * K * LANES;
     __syncthreads();
     load_weights(pass, u, item.block, 1, taps);
-    load_rectangle<false>(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height, u->out_width,
-                   item.at - u->least_r - reach, -u->least_c - reach, item.count + reach, step, 0, tile);
+    load_rectangle<false>(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height,
+                          u->out_width, need.row, need.column, need.rows, need.step, 0, tile);
     if (u->activation == RELU && u->norm != above->norm)
         find_above(pass, target, region + u->raw, u->norm, item, above);
-    const float* norm = pass.norms + (u->norm >= 0 ? u->norm : 0) + item.block * LANES + lane;
-    float scale = u->norm >= 0 ? norm[0] : 1.0f, shift = u->norm >= 0 ? norm[pass.norm_lanes] : 0.0f;
     __syncthreads();
-    int runs = item.count * ((target->width + RUN - 1) / RUN);
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
-        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
-        if (run >= runs) continue;
+        Stretch run = run_of(target, item, n);
+        if (!run.is) continue;
         float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
-        run_taps<K, D, 1, -LANES>(sums, taps + (K * K - 1) * LANES + lane, tile + (r * step + c) * LANES + lane, step);
-        const float* raw =
-            region + u->raw + ((item.block * target->height + item.at + r) * target->width + c) * LANES + lane;
-#pragma unroll
-        for (int p = 0; p < RUN; p++) {
-            if (u->activation <= RELU) {
-                if (!u->activation || above->bits >> (n * RUN + p) & 1) all[n][p] += sums[p];
-                continue;
-            }
-            if (c + p >= target->width) continue;
-            all[n][p] = fmaf(sums[p], one_slope(u->activation, fmaf(raw[p * LANES], scale, shift)), all[n][p]);
+        int row = S == 1 ? run.r : -need.row, column = S == 1 ? run.c : run.c / 2;
+        run_back<K, D, S>(sums, taps + lane, tile + (row * need.step + column) * LANES + lane, need.step, item.at + run.r);
+        if (u->activation > RELU) {
+            const float* norm = pass.norms + (u->norm >= 0 ? u->norm : 0) + item.block * LANES + lane;
+            float scale = u->norm >= 0 ? norm[0] : 1.0f, shift = u->norm >= 0 ? norm[pass.norm_lanes] : 0.0f;
+            const float* raw = region + u->raw +
+                               ((item.block * target->height + item.at + run.r) * target->width + run.c) * LANES + lane;
+            for (int p = 0; p < RUN && run.c + p < target->width; p++)
+                sums[p] *= one_slope(u->activation, fmaf(raw[p * LANES], scale, shift));
         }
+#pragma unroll
+        for (int p = 0; p < RUN; p++)
+            if (u->activation != RELU || above->bits >> (n * RUN + p) & 1) all[n][p] += sums[p];
     }
 }
 
-// A target all of whose readers' taps are grids.
+// The readers of a target whose taps are grids.
 __device__ void grid_inputs(const Pass& pass, const Target* target, float* region, const Item& item, float* shared) {
     const Reader* readers = (const Reader*)(target + 1);
-    int lane = threadIdx.x % LANES, runs = item.count * ((target->width + RUN - 1) / RUN);
+    int lane = threadIdx.x % LANES;
     float* gradient = region + target->gradient + (item.block * target->height + item.at) * target->width * LANES + lane;
     float all[RUNS][RUN];
     Above above;
     above.norm = UNSEEN;
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
-        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+        Stretch run = run_of(target, item, n);
 #pragma unroll
         for (int p = 0; p < RUN; p++) {
-            bool there = !target->begin && run < runs && c + p < target->width;
-            all[n][p] = there ? gradient[(r * target->width + c + p) * LANES] : 0.0f;
+            bool there = !target->begin && run.is && run.c + p < target->width;
+            all[n][p] = there ? gradient[(run.r * target->width + run.c + p) * LANES] : 0.0f;
         }
     }
-    for (int reader = 0; reader < target->count; reader++) {
+    for (int reader = 0; reader < target->grids; reader++) {
         const Unit* u = TABLE(Unit, readers[reader].unit);
         switch (u->grid) {
-        case GRID(3, 1, 1): grid_input<3, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(5, 1, 1): grid_input<5, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(3, 2, 1): grid_input<3, 2>(pass, target, u, region, item, shared, &above, all); break;
-        default: grid_input<5, 2>(pass, target, u, region, item, shared, &above, all);
+        case GRID(3, 1, 1): grid_input<3, 1, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(5, 1, 1): grid_input<5, 1, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(3, 2, 1): grid_input<3, 2, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(5, 2, 1): grid_input<5, 2, 1>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(3, 1, 2): grid_input<3, 1, 2>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(5, 1, 2): grid_input<5, 1, 2>(pass, target, u, region, item, shared, &above, all); break;
+        case GRID(3, 2, 2): grid_input<3, 2, 2>(pass, target, u, region, item, shared, &above, all); break;
+        default: grid_input<5, 2, 2>(pass, target, u, region, item, shared, &above, all);
         }
     }
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
-        int run = threadIdx.x / LANES + n * TEAMS, r = run % item.count, c = run / item.count * RUN;
+        Stretch run = run_of(target, item, n);
 #pragma unroll
         for (int p = 0; p < RUN; p++)
-            if (run < runs && c + p < target->width) gradient[(r * target->width + c + p) * LANES] = all[n][p];
+            if (run.is && run.c + p < target->width)
+                gradient[(run.r * target->width + run.c + p) * LANES] = all[n][p];
     }
 }
 
-// Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
-// item is some rows of one block. Shared, where taps are grids: a reader's weights and a tile of its plane.
-extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
-    SHARED(shared);
-    Item item = ITEM(first);
-    const Target* target = TABLE(Target, item.what);
+// Readers of any taps.
+__device__ void other_inputs(const Pass& pass, const Target* target, float* region, const Item& item) {
     const Reader* readers = (const Reader*)(target + 1);
-    float* region = region_of(pass);
-    if (target->grids) return grid_inputs(pass, target, region, item, shared);
     int quad = threadIdx.x % QUADS, block = item.block;
     for (int i = threadIdx.x / QUADS; i < item.count * target->width; i += COLUMNS) {
         int r = item.at + i / target->width, c = i % target->width;
         int at = ((block * target->height + r) * target->width + c) * LANES + 4 * quad;
-        float4 all = target->begin ? zero4() : load4(region + target->gradient + at);
-        for (int reader = 0; reader < target->count; reader++) {
+        float4 all = target->begin && !target->grids ? zero4() : load4(region + target->gradient + at);
+        for (int reader = target->grids; reader < target->count; reader++) {
             const Unit* u = TABLE(Unit, readers[reader].unit);
             int of_class = r % u->stride_r * u->stride_c + c % u->stride_c;
             const int* entry = pass.table + readers[reader].classes + 2 * of_class;
@@ -952,4 +1028,17 @@ extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int coun
         }
         store4(region + target->gradient + at, all);
     }
+}
+
+// Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
+// item is some rows of one block. Shared, where taps are grids: a reader's weights and a tile of its plane.
+extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
+    SHARED(shared);
+    Item item = ITEM(first);
+    const Target* target = TABLE(Target, item.what);
+    float* region = region_of(pass);
+    if (target->grids) grid_inputs(pass, target, region, item, shared);
+    if (target->grids == target->count) return;
+    __syncthreads();
+    other_inputs(pass, target, region, item);
 }

@@ -25,11 +25,11 @@ const GRADIENTS: usize = 64;
 struct Gathered {
     pairs: Vec<[i32; 2]>,
     work: Work,
-    /// Of units: how far their taps reach where they are grids with outputs side by side, and whether some are not.
+    /// Of units whose taps are grids: how many, which come first, how far the taps reach at most, and floats of the most
+    /// weights of one block.
+    grids: usize,
     reach: usize,
-    /// Floats of the most weights of one block.
     weights: usize,
-    others: bool,
 }
 
 impl Gathered {
@@ -310,12 +310,13 @@ impl Maker<'_> {
             let work = Work::new(PIXEL * planes, 2 * taps * products);
             let readers = items.readers.entry(input).or_default();
             readers.add([descriptor, classes], work);
-            match TapGrid::of(unit).filter(|grid| grid.stride == 1) {
-                Some(grid) => {
-                    readers.reach = readers.reach.max(grid.reach());
-                    readers.weights = readers.weights.max(grid.weights());
-                }
-                None => readers.others = true,
+            let width = self.cuda.plan.raws[from].width;
+            if let Some(grid) = TapGrid::of(unit).filter(|grid| width <= TAPPED_IN_RUNS && grid.leads_back(unit)) {
+                let at = readers.grids;
+                readers.pairs[at..].rotate_right(1);
+                readers.grids += 1;
+                readers.reach = readers.reach.max(grid.reach());
+                readers.weights = readers.weights.max(grid.weights());
             }
         }
     }
@@ -378,20 +379,19 @@ impl Maker<'_> {
         self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
         self.count(&unit_reads);
         let (mut through, mut tile) = (Vec::new(), 0);
-        for (value, Gathered { pairs: readers, work, reach, weights, others }) in readers {
+        for (value, Gathered { pairs: readers, work, grids, reach, weights }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
             let begin = i32::from(!self.begun[value]);
             self.begin(value);
             let sizes = [blocks, height, width].map(|size| size as i32);
-            // A row of more pixels than the threads take in runs goes the other way.
-            let grids = !others && width <= TAPPED_IN_RUNS;
-            let rows =
-                (if grids { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width }).clamp(1, height);
-            if grids {
+            let rows = if grids > 0 { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width };
+            let rows = rows.clamp(1, height);
+            if grids > 0 {
+                // Where outputs lie two pixels apart it is smaller.
                 tile = tile.max(weights + tile_floats(rows + reach, width + reach));
             }
-            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.into(), readers.len() as i32];
+            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids as i32, readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
