@@ -17,7 +17,7 @@ struct Summand {
 };
 
 // Norms and mixing weights become one coefficient for each term and lane.
-extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) sum_forward(const GRID_CONSTANT Pass pass, int first, int count) {
     SHARED(rows);           // (count + 1) * 16
     Item item = ITEM(first);
     const Sum* sum = TABLE(Sum, item.what);
@@ -78,7 +78,7 @@ struct Dots {
 };
 
 // The sum of g, and of g times each stored tensor.
-extern "C" __global__ void AT_LEAST(4) dots(Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) dots(const GRID_CONSTANT Pass pass, int first, int count) {
     __shared__ float scratch[128];
     Item item = ITEM(first);
     const Dots* d = TABLE(Dots, item.what);

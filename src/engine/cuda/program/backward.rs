@@ -3,7 +3,7 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
-use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
+use super::{Item, Maker, PIXEL, Reads, When, Work, images_in_turn, over_lanes, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 use std::collections::BTreeMap;
@@ -50,6 +50,8 @@ struct Level {
     units: Vec<Item>,
     unit_shared: usize,
     unit_reads: Reads,
+    /// Units' partial sums of weights' gradients: the kernel's `Weights`, of one image at a time.
+    sums: Vec<[usize; 9]>,
     input_reads: Reads,
     readers: BTreeMap<ValueId, Gathered>,
     contributions: BTreeMap<ValueId, Gathered>,
@@ -77,9 +79,9 @@ impl Maker<'_> {
             for level in 0..=levels.iter().copied().max().unwrap_or(0) {
                 let mut items = Level::default();
                 for (step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
-                    self.back_step(step, &mut items, &mut totals, &mut weights);
+                    self.back_step(step, &mut items, &mut totals);
                 }
-                self.emit(items);
+                self.emit(items, &mut weights);
             }
             self.launch_once("norm", "add_totals", When::Always, &totals);
             self.launch_once("weights", "add_weights", When::Always, &weights);
@@ -115,7 +117,7 @@ impl Maker<'_> {
         }
     }
 
-    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>, weights: &mut Vec<Item>) {
+    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
         match step {
             BackStep::Seed => {
@@ -152,7 +154,7 @@ impl Maker<'_> {
                 let work = self.stored_work(at);
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
-            BackStep::Step { step, .. } => self.back_of(*step, items, weights),
+            BackStep::Step { step, .. } => self.back_of(*step, items),
             BackStep::Recompute { .. } => unreachable!("every tensor is kept"),
             BackStep::Export => {
                 if let Some(value) = self.cuda.plain[plan.input] {
@@ -203,14 +205,14 @@ impl Maker<'_> {
         totals.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
     }
 
-    fn back_of(&mut self, step: StepId, items: &mut Level, weights: &mut Vec<Item>) {
+    fn back_of(&mut self, step: StepId, items: &mut Level) {
         let plan = &self.cuda.plan;
         let (input, value) = (plan.inputs_of(step)[0], plan.value_made_by(step));
         let needed = self.agenda.needs_value(plan, input);
         let output = &plan.raws[plan.output_of(step)];
         if let PlanStep::Unit(unit) = &plan.steps[step] {
             if needed || self.agenda.wanted.w {
-                self.back_of_unit(*unit, needed.then_some(input), items, weights);
+                self.back_of_unit(*unit, needed.then_some(input), items);
             }
             return;
         }
@@ -252,7 +254,7 @@ impl Maker<'_> {
         windows * output.width * LANES
     }
 
-    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, weights: &mut Vec<Item>) {
+    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level) {
         let unit = &self.cuda.plan.units[id];
         let (strips, packing) = (self.cuda.strips[id], self.cuda.tables.packing[id]);
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
@@ -290,13 +292,9 @@ impl Maker<'_> {
         items.unit_shared = items.unit_shared.max(shared);
         if let Some(parts) = parts {
             let (dense, bias) = (self.cuda.dense_at() + packing.dense, self.cuda.bias_at() + packing.bias);
-            let words =
-                [parts, strips.count, len, packing.depthwise, packing.depthwise_len, dense, packing.dense_len, bias];
-            let descriptor = self.put(&words.map(|number| number as i32));
-            for at in (0..len).step_by(GRADIENTS) {
-                let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * strips.count;
-                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
-            }
+            let (depthwise, depthwise_len, dense_len) =
+                (packing.depthwise, packing.depthwise_len, packing.dense_len);
+            items.sums.push([parts, strips.count, 0, len, depthwise, depthwise_len, dense, dense_len, bias]);
         }
         if let Some(input) = input {
             let classes = self.classes(id);
@@ -357,7 +355,7 @@ impl Maker<'_> {
     }
 
     /// The launches of one level.
-    fn emit(&mut self, items: Level) {
+    fn emit(&mut self, items: Level, weights: &mut Vec<Item>) {
         let Level {
             seeds,
             exports,
@@ -367,6 +365,7 @@ impl Maker<'_> {
             units,
             unit_shared,
             unit_reads,
+            sums,
             input_reads,
             readers,
             contributions,
@@ -376,8 +375,9 @@ impl Maker<'_> {
         self.launch("border", "seed", When::Always, &seeds, 0);
         self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
         self.count(&plain_reads);
-        self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
+        self.launch_in_turn("unit_gradient", &units, unit_shared);
         self.count(&unit_reads);
+        self.add_up(&sums, images_in_turn(units.len()), weights);
         let (mut through, mut tile) = (Vec::new(), 0);
         for (value, Gathered { pairs: readers, work, grids, reach, weights }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
@@ -419,5 +419,19 @@ impl Maker<'_> {
         self.launch("small", "contribute", When::Always, &added, found);
         self.launch("sum", "dots", When::Always, &dots, 0);
         self.launch("border", "export_images", When::Always, &exports, 0);
+    }
+
+    /// Adds partial sums of weights' gradients up, each of so many images.
+    fn add_up(&mut self, sums: &[[usize; 9]], images: usize, weights: &mut Vec<Item>) {
+        for words in sums {
+            let mut words = words.map(|number| number as i32);
+            words[2] = images as i32;
+            let (slots, len) = (words[1] as usize, words[3] as usize);
+            let descriptor = self.put(&words);
+            for at in (0..len).step_by(GRADIENTS) {
+                let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * slots / images;
+                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
+            }
+        }
     }
 }
