@@ -46,7 +46,7 @@ fn python() -> Result<PathBuf, String> {
 fn at_least(file: &str, kernel: &str) -> u64 {
     let path = root().join(format!("src/engine/cuda/kernels/{file}.cu"));
     let source = std::fs::read_to_string(path).expect("the kernels' source");
-    let (before, _) = source.split_once(&format!(") {kernel}(const GRID_CONSTANT Pass pass")).expect("the kernel's first line");
+    let (before, _) = source.split_once(&format!(") {kernel}(Pass pass")).expect("the kernel's first line");
     let (_, blocks) = before.rsplit_once("AT_LEAST(").expect("a bound");
     blocks.parse().expect("a number")
 }

@@ -15,7 +15,6 @@
 
 #define __global__
 #define OUTLINE
-#define GRID_CONSTANT
 #define __device__ static inline
 // Static shared memory lies in a section of its own, so that all of it can be filled before a block begins.
 #define __shared__ static __attribute__((section("shared")))

@@ -152,7 +152,7 @@ impl Shared {
             .map(|(step, words)| Launch {
                 file: step.file,
                 kernel: step.kernel,
-                grid: [step.blocks, step.images.map_or(1, |each| (arguments.batch as u32).div_ceil(each as u32)), 1],
+                grid: [step.blocks, if step.each_image { arguments.batch as u32 } else { 1 }, 1],
                 threads: THREADS as u32,
                 shared: (step.shared * size_of::<f32>()) as u32,
                 arguments: words,
@@ -246,7 +246,7 @@ impl Shared {
             first: 0,
             count: count as i32,
             blocks: count.div_ceil(THREADS) as u32,
-            images: None,
+            each_image: false,
             shared: 0,
             work: Work::default(),
         };

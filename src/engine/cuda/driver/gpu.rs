@@ -146,9 +146,7 @@ fn load(file: &str) -> Result<sys::CUmodule> {
     let Some((_, ptx)) = FILES.iter().find(|(name, _)| *name == file) else {
         return Err(Error::run(format!("there are no kernels {file}")));
     };
-    let other = std::env::var("CW_PTX").ok().and_then(|dir| std::fs::read_to_string(format!("{dir}/{file}.ptx")).ok());
-    let ptx: &str = other.as_deref().unwrap_or(ptx);
-    let text = CString::new(ptx).map_err(|_| Error::run(format!("the kernels {file} hold a zero")))?;
+    let text = CString::new(*ptx).map_err(|_| Error::run(format!("the kernels {file} hold a zero")))?;
     // SAFETY: PTX as text that ends in a zero.
     unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(reported)
 }

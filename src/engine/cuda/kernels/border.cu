@@ -12,7 +12,7 @@ struct Border {
 };
 
 // Images (or noise), channels first, into blocks; empty lanes are zero.
-extern "C" __global__ void AT_LEAST(4) import_images(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) import_images(Pass pass, int first, int count) {
     Item item = ITEM(first);
     const Border* b = TABLE(Border, item.what);
     float* region = region_of(pass);
@@ -26,7 +26,7 @@ extern "C" __global__ void AT_LEAST(4) import_images(const GRID_CONSTANT Pass pa
 }
 
 // The images' gradient, back to channels first.
-extern "C" __global__ void AT_LEAST(4) export_images(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) export_images(Pass pass, int first, int count) {
     Item item = ITEM(first);
     const Border* b = TABLE(Border, item.what);
     const float* region = region_of(pass);
@@ -39,7 +39,7 @@ extern "C" __global__ void AT_LEAST(4) export_images(const GRID_CONSTANT Pass pa
 }
 
 // The output, one pixel, into a row for each image.
-extern "C" __global__ void AT_LEAST(4) read_output(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) read_output(Pass pass, int first, int count) {
     Item item = ITEM(first);
     const Border* b = TABLE(Border, item.what);
     for (int lane = threadIdx.x; lane < b->blocks * LANES; lane += THREADS) {
@@ -49,7 +49,7 @@ extern "C" __global__ void AT_LEAST(4) read_output(const GRID_CONSTANT Pass pass
 }
 
 // The output's gradient into its buffer.
-extern "C" __global__ void AT_LEAST(4) seed(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) seed(Pass pass, int first, int count) {
     Item item = ITEM(first);
     const Border* b = TABLE(Border, item.what);
     for (int lane = threadIdx.x; lane < b->blocks * LANES; lane += THREADS) {

@@ -20,11 +20,6 @@
 #define OUTLINE __noinline__
 #endif
 
-// A kernel's argument that functions may refer to where it lies, without a copy for each thread.
-#ifndef GRID_CONSTANT
-#define GRID_CONSTANT __grid_constant__
-#endif
-
 #define THREADS 256
 // How many blocks of threads a multiprocessor must be able to hold at once, which bounds a kernel's registers.
 #define AT_LEAST(blocks) __launch_bounds__(THREADS, blocks)
@@ -98,12 +93,6 @@ __device__ float4 scale4(float a, float4 b, float4 c) {
 }
 
 __device__ float* region_of(const Pass& pass) { return pass.arena + pass.region * blockIdx.y; }
-
-// Where a block of threads works on `each` images one after another: those from blockIdx.y * each on.
-__device__ int images_end(const Pass& pass, int each) {
-    int end = (blockIdx.y + 1) * each;
-    return end < pass.batch ? end : pass.batch;
-}
 
 __device__ float mixing_of(const Pass& pass, int mixing, int slot, int lane) {
     if (mixing == 0) return 1.0f;

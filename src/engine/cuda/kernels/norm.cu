@@ -24,7 +24,7 @@ struct Norm {
 };
 
 // Mean and variance of a batch (or those given), and from them what readers multiply by and add.
-extern "C" __global__ void AT_LEAST(4) statistics(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int count) {
     __shared__ double combined[SEGMENTS][LANES][3];
     Item item = ITEM(first);
     const Norm* norm = TABLE(Norm, item.what);
@@ -91,7 +91,7 @@ struct Moments {
 };
 
 // Partial sums around a pivot, for tensors whose makers do not take them.
-extern "C" __global__ void AT_LEAST(4) moments(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) moments(Pass pass, int first, int count) {
     __shared__ float scratch[128];
     __shared__ float pivots[LANES];
     Item item = ITEM(first);
@@ -126,7 +126,7 @@ struct Totals {
 };
 
 // Sums over the batch of what `dots` left.
-extern "C" __global__ void AT_LEAST(4) add_totals(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) add_totals(Pass pass, int first, int count) {
     __shared__ double sums[SEGMENTS][LANES];
     Item item = ITEM(first);
     const Totals* what = TABLE(Totals, item.what);
@@ -161,7 +161,7 @@ struct Back {
 };
 
 // Backward coefficients of a norm, and the gradients of gamma and beta.
-extern "C" __global__ void AT_LEAST(4) prepare_norm(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) prepare_norm(Pass pass, int first, int count) {
     Item item = ITEM(first);
     const Back* back = TABLE(Back, item.what);
     int lane = item.block * LANES + threadIdx.x;
@@ -201,7 +201,7 @@ struct Run {
 };
 
 // Gradients of mixing weights: a thread for each.
-extern "C" __global__ void AT_LEAST(4) mixing_gradients(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) mixing_gradients(Pass pass, int first, int count) {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;
     const Slot* slot = TABLE(Slot, pass.table[first + i]);

@@ -72,7 +72,7 @@ __device__ float4 pooled(const Small* s, const float* plane, int r, int c, int q
 }
 
 // GATHER's lanes: by output lane the input's, or -1.
-extern "C" __global__ void AT_LEAST(4) small_forward(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int count) {
     __shared__ float scratch[128];
     Item item = ITEM(first);
     const Small* s = TABLE(Small, item.what);
@@ -242,7 +242,7 @@ __device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& fro
 
 // Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows, or the
 // coefficients of a stored gradient.
-extern "C" __global__ void AT_LEAST(2) contribute(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(2) contribute(Pass pass, int first, int count) {
     SHARED(found);
     Item item = ITEM(first);
     const Buffer* buffer = TABLE(Buffer, item.what);
@@ -294,7 +294,7 @@ struct Plain {
 };
 
 // The gradient of a step's output, written out for a reader that looks at neighbours.
-extern "C" __global__ void AT_LEAST(3) plain_gradient(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(3) plain_gradient(Pass pass, int first, int count) {
     SHARED(rows);
     Item item = ITEM(first);
     const Plain* plain = TABLE(Plain, item.what);

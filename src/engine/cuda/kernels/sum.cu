@@ -17,7 +17,7 @@ struct Summand {
 };
 
 // Norms and mixing weights become one coefficient for each term and lane.
-extern "C" __global__ void AT_LEAST(4) sum_forward(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int count) {
     SHARED(rows);           // (count + 1) * 16
     Item item = ITEM(first);
     const Sum* sum = TABLE(Sum, item.what);
@@ -77,9 +77,24 @@ struct Dots {
     int count;              // of stored tensors, whose places follow; -1: not needed
 };
 
+// Sums that wait for the other warps of a block at a time.
+#define WAITING 32
+
+// The sum of a quad over a warp's eight columns, into its place among the warps'.
+__device__ void leave(float4 v, int number, float4 (*sums)[THREADS / 32][QUADS]) {
+    for (int o = 4; o < 32; o *= 2) {
+        v.x += __shfl_xor_sync(0xffffffffu, v.x, o);
+        v.y += __shfl_xor_sync(0xffffffffu, v.y, o);
+        v.z += __shfl_xor_sync(0xffffffffu, v.z, o);
+        v.w += __shfl_xor_sync(0xffffffffu, v.w, o);
+    }
+    int lane = threadIdx.x % 32;
+    if (lane < QUADS) sums[number][threadIdx.x / 32][lane] = v;
+}
+
 // The sum of g, and of g times each stored tensor.
-extern "C" __global__ void AT_LEAST(4) dots(const GRID_CONSTANT Pass pass, int first, int count) {
-    __shared__ float scratch[128];
+extern "C" __global__ void AT_LEAST(4) dots(Pass pass, int first, int count) {
+    __shared__ float4 sums[WAITING][THREADS / 32][QUADS];
     Item item = ITEM(first);
     const Dots* d = TABLE(Dots, item.what);
     const int* raws = (const int*)(d + 1);
@@ -88,6 +103,7 @@ extern "C" __global__ void AT_LEAST(4) dots(const GRID_CONSTANT Pass pass, int f
     int at = (item.block * d->pixels + item.at) * LANES + 4 * quad;
     float4 g[MOST];
     float4 total = zero4();
+#pragma unroll
     for (int k = 0; k < MOST; k++) {
         int i = column + k * COLUMNS;
         g[k] = i < item.count ? load4(region + d->gradient + at + i * LANES) : zero4();
@@ -95,17 +111,28 @@ extern "C" __global__ void AT_LEAST(4) dots(const GRID_CONSTANT Pass pass, int f
     }
     long long slot = (long long)d->parts * pass.batch +
                      ((long long)blockIdx.y * d->slots + item.at / d->each) * (1 + d->count) * d->lanes;
-    float* to = pass.parts + slot + item.block * LANES + 4 * quad;
-    total = column_sum(total, scratch);
-    if (threadIdx.x < QUADS) store4(to, total);
-    for (int t = 0; t < d->count; t++) {
-        total = zero4();
-        if (raws[t] >= 0)
-            for (int k = 0; k < MOST; k++) {
-                int i = column + k * COLUMNS;
-                if (i < item.count) total = fma4(g[k], load4(region + raws[t] + at + i * LANES), total);
-            }
-        if (raws[t] >= 0) total = column_sum(total, scratch);
-        if (threadIdx.x < QUADS) store4(to + (1 + t) * d->lanes, total);
+    float* to = pass.parts + slot + item.block * LANES;
+    leave(total, 0, sums);
+    // Sum n is of stored tensor n - 1; those of a round wait at n - begin.
+    for (int begin = 0; begin <= d->count; begin += WAITING) {
+        int end = begin + WAITING < d->count + 1 ? begin + WAITING : d->count + 1;
+#pragma unroll 2
+        for (int n = begin > 1 ? begin : 1; n < end; n++) {
+            total = zero4();
+            if (raws[n - 1] >= 0)
+#pragma unroll
+                for (int k = 0; k < MOST; k++) {
+                    int i = column + k * COLUMNS;
+                    if (i < item.count) total = fma4(g[k], load4(region + raws[n - 1] + at + i * LANES), total);
+                }
+            leave(total, n - begin, sums);
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < (end - begin) * QUADS; i += THREADS) {
+            float4 all = zero4();
+            for (int w = 0; w < THREADS / 32; w++) all = add4(all, sums[i / QUADS][w][i % QUADS]);
+            store4(to + (begin + i / QUADS) * d->lanes + 4 * (i % QUADS), all);
+        }
+        __syncthreads();
     }
 }

@@ -367,8 +367,8 @@ __device__ float4 folded(float4 v) {
 
 // Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
 // off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats and all lanes' pivots.
-__device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int image, int strip,
-                        int first, int each, int pixels, float* scratch) {
+__device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
+                        int each, int pixels, float* scratch) {
     int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
     float* pivots = scratch + 8 * THREADS;
     __syncthreads();
@@ -394,7 +394,7 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
         store4(to + 4, square);
     }
     __syncthreads();
-    long long slot = (long long)u->parts * pass.batch + ((long long)image * u->slots + strip) * 3 * out_lanes;
+    long long slot = (long long)u->parts * pass.batch + ((long long)blockIdx.y * u->slots + strip) * 3 * out_lanes;
     float* parts = pass.parts + slot + first * LANES;
     for (int i = threadIdx.x; i < 2 * blocks * LANES; i += THREADS) {
         int lane = i % (blocks * LANES), which = i / (blocks * LANES);
@@ -418,14 +418,16 @@ __device__ float* copy_of(float* scratch) { return scratch + 8 * THREADS + MATRI
 __device__ void copy_matrix(const float* matrix, int pairs, float* scratch) {
     for (int i = threadIdx.x; i < pairs * LANES * QUADS; i += THREADS)
         store4(copy_of(scratch) + 4 * i, load4(matrix + 4 * i));
+    __syncthreads();
 }
 
-// The dense part of a strip and its statistics. The matrix is where it is to be copied to already.
-__device__ void dense_forward(const Pass& pass, const Unit* u, float* region, int image, int strip, int rows,
-                              float* middle, float* scratch) {
+// The dense part of a strip and its statistics.
+__device__ void dense_forward(const Pass& pass, const Unit* u, float* region, int strip, int rows, float* middle,
+                              float* scratch) {
     int row = strip * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
     const float* all = pass.packed + u->dense;
     bool copy = has_middle(u) && has_copy(u->blocks * u->out_blocks, out_lanes);
+    if (copy) copy_matrix(all, u->blocks * u->out_blocks, scratch);
     for (int block = 0; block < u->out_blocks; block += each) {
         Corner at = corner(block, u->out_blocks, pixels, &each);
         float4 sums[MOST];
@@ -452,65 +454,51 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, in
 #pragma unroll
         for (int k = 0; k < MOST; k++)
             if (at.active && at.column + k * at.columns < pixels) store4(out + k * at.columns * LANES, sums[k]);
-        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, image, strip, block, each, pixels, scratch);
+        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, strip, block, each, pixels, scratch);
     }
 }
 
-// A strip of one image. Not a part of its kernel's loop, so that nothing is kept in registers from one image to the next.
-__device__ OUTLINE void strip_forward(const Pass& pass, const Unit* u, const Item& item, int image) {
+// One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
+// part, of a group), then tiles, whose place is scratch later.
+extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
     SHARED(shared);
-    float* region = pass.arena + pass.region * image;
+    Item item = ITEM(first);
+    const Unit* u = TABLE(Unit, item.what);
+    float* region = region_of(pass);
     int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width;
     float* middle = shared;
     float* weights = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
     float* tile = weights + (u->grid ? u->group * u->taps * LANES : 0);
-    for (int block = 0; u->depthwise >= 0 && block < u->blocks; block += u->group) {
-        int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
-        if (u->grid) load_weights(pass, u, block, blocks, weights);
-        for (int of = 0; of < blocks; of++)
-            load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
+    if (u->depthwise >= 0) {
+        for (int block = 0; block < u->blocks; block += u->group) {
+            int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            if (u->grid) load_weights(pass, u, block, blocks, weights);
+            for (int of = 0; of < blocks; of++)
+                load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
 #ifndef DROP_BARRIER
-        __syncthreads();
+            __syncthreads();
 #endif
-        depthwise(pass, u, block, blocks, rows, tile, middle + (u->dense >= 0 ? block * pixels * LANES : 0));
-        __syncthreads();
-        if (u->dense >= 0) continue;
-        for (int of = 0; of < blocks; of++)
-            for (int i = threadIdx.x; i < pixels * QUADS; i += THREADS)
-                store4(region + u->out + ((block + of) * u->out_height + row) * u->out_width * LANES + 4 * i,
-                       load4(middle + of * pixels * LANES + 4 * i));
-        __syncthreads();
-    }
-    if (u->dense < 0) return;
-    if (u->depthwise < 0 && u->taps == 1)
+            depthwise(pass, u, block, blocks, rows, tile, middle + (u->dense >= 0 ? block * pixels * LANES : 0));
+            __syncthreads();
+            if (u->dense >= 0) continue;
+            for (int of = 0; of < blocks; of++)
+                for (int i = threadIdx.x; i < pixels * QUADS; i += THREADS)
+                    store4(region + u->out + ((block + of) * u->out_height + row) * u->out_width * LANES + 4 * i,
+                           load4(middle + of * pixels * LANES + 4 * i));
+            __syncthreads();
+        }
+        if (u->dense < 0) return;
+    } else if (u->taps == 1) {
         for (int block = 0; block < u->blocks; block++)
             load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
-    int pairs = u->blocks * u->out_blocks;
-    if (has_middle(u) && has_copy(pairs, u->out_blocks * LANES)) copy_matrix(pass.packed + u->dense, pairs, tile);
-    __syncthreads();
-    dense_forward(pass, u, region, image, item.at, rows, middle, tile);
-}
-
-// One strip of some images: grid = strips of all units x images / `each`. Shared: what the dense part reads of every
-// block (without a dense part, of a group), then the depthwise weights of a group and its tiles, whose place is scratch
-// later.
-extern "C" __global__ void AT_LEAST(3) unit_forward(const GRID_CONSTANT Pass pass, int first, int each) {
-    Item item = ITEM(first);
-    const Unit* u = TABLE(Unit, item.what);
-    for (int image = blockIdx.y * each; image < images_end(pass, each); image++) {
-        strip_forward(pass, u, item, image);
         __syncthreads();
     }
+    dense_forward(pass, u, region, item.at, rows, middle, tile);
 }
 
-// The first image of a block of threads begins gradients, the others add to them.
-__device__ void add_to(float* gradient, float v, bool begin) { *gradient = begin ? v : *gradient + v; }
-__device__ void add_to4(float* gradient, float4 v, bool begin) { store4(gradient, begin ? v : add4(load4(gradient), v)); }
-
-// gradient (16 x 16, rows `row` apart) += or = the products of two sets of pixels' lanes: a thread takes four by four of them
+// gradient (16 x 16, rows `row` apart) = the products of two sets of pixels' lanes: a thread takes four by four of them
 // over a sixteenth of the pixels. `scratch`: 16 * 256 floats.
-__device__ void outer_product(float* gradient, int row, const float* x, const float* dy, int pixels, bool begin,
-                              float* scratch) {
+__device__ void outer_product(float* gradient, int row, const float* x, const float* dy, int pixels, float* scratch) {
     int tile = threadIdx.x % 16, part = threadIdx.x / 16, i = tile / 4 * 4, o = tile % 4 * 4;
     float4 a = zero4(), b = zero4(), c = zero4(), d = zero4();
     for (int pixel = part; pixel < pixels; pixel += 16) {
@@ -529,14 +517,14 @@ __device__ void outer_product(float* gradient, int row, const float* x, const fl
     __syncthreads();
     float sum = 0.0f;
     for (int p = 0; p < 16; p++) sum += scratch[p * LANES * LANES + threadIdx.x];
-    add_to(gradient + threadIdx.x / LANES * row + threadIdx.x % LANES, sum, begin);
+    gradient[threadIdx.x / LANES * row + threadIdx.x % LANES] = sum;
 }
 
 // The same of several blocks: a thread takes four lanes of one side and W quads of the other, over all pixels or, where
 // there are few of these, over one of several parts of them, whose sums the first part adds up in `scratch`.
 template <int W>
 __device__ void outer_tiles(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
-                            bool begin, float* scratch) {
+                            float* scratch) {
     int row = out_blocks * LANES, across = out_blocks * QUADS / W, tiles = blocks * QUADS * across;
     int parts = tiles < THREADS ? THREADS / tiles : 1, part = threadIdx.x / tiles;
     if (parts == 1) part = 0;
@@ -579,23 +567,23 @@ __device__ void outer_tiles(float* gradient, const float* x, int blocks, const f
         }
         float* at = gradient + 4 * i * row + 4 * o;
 #pragma unroll
-        for (int n = 0; n < 4 * W; n++) add_to4(at + n / W * row + n % W * 4, sums[n / W][n % W], begin);
+        for (int n = 0; n < 4 * W; n++) store4(at + n / W * row + n % W * 4, sums[n / W][n % W]);
     }
 }
 
-// gradient (all lanes of the input x all of the output) += or = the same.
-__device__ void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
-                               bool begin, float* scratch) {
-    if (blocks * out_blocks == 1) outer_product(gradient, LANES, x, dy, pixels, begin, scratch);
-    else if (blocks * out_blocks < 9) outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, begin, scratch);
-    else outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, begin, scratch);
+// gradient (all lanes of the input x all of the output) = the same.
+__device__ OUTLINE void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
+                               float* scratch) {
+    if (blocks * out_blocks == 1) return outer_product(gradient, LANES, x, dy, pixels, scratch);
+    if (blocks * out_blocks < 9) return outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
+    outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
 }
 
 // Gradients of a grid's depthwise weights, of `blocks` blocks whose tiles are there: the products of the tiles' pixels
 // under each tap and the gradients of what the taps made. With `again`, that is made once more, in the gradients' place.
 // The tiles' place is scratch at the end.
 template <int K, int D, int S>
-__device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, float* behind, bool again, bool begin,
+__device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, float* behind, bool again,
                              float* gradient) {
     Share share = share_of(u, rows);
     int lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
@@ -636,14 +624,14 @@ __device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, f
         int of = i / LANES / (K * K), t = i / LANES % (K * K);
         float sum = 0.0f;
         for (int w = 0; w < warps; w++) sum += tile[((of * warps + w) * K * K + t) * LANES + i % LANES];
-        add_to(gradient + (t * u->blocks + of) * LANES + i % LANES, sum, begin);
+        gradient[(t * u->blocks + of) * LANES + i % LANES] = sum;
     }
 }
 
 // The same for any taps, of one block: a thread takes a quad of one tap over one of several parts of the pixels.
 // `scratch`: THREADS quads.
 __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows, const float* tile, float* behind,
-                            bool again, bool begin, float* gradient, float* scratch) {
+                            bool again, float* gradient, float* scratch) {
     int step = tile_step(u), pixels = rows * u->out_width;
     const int* taps = pass.table + u->tap_at;
     int most = THREADS / QUADS;
@@ -666,7 +654,7 @@ __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows
             float4 all = zero4();
             for (int p = 0; p < parts; p++)
                 all = add4(all, load4(scratch + 4 * (p * count * QUADS + threadIdx.x)));
-            add_to4(gradient + (first + threadIdx.x / QUADS) * u->blocks * LANES + 4 * quad, all, begin);
+            store4(gradient + (first + threadIdx.x / QUADS) * u->blocks * LANES + 4 * quad, all);
         }
     }
     __syncthreads();
@@ -674,18 +662,18 @@ __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows
 }
 
 __device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile,
-                                  float* behind, bool again, bool begin, float* gradient) {
+                                  float* behind, bool again, float* gradient) {
     switch (u->grid) {
-    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(u, blocks, rows, tile, behind, again, begin, gradient);
-    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(u, blocks, rows, tile, behind, again, begin, gradient);
+    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
+    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
     default:
-        any_weights(pass, u, block, rows, tile, behind, again, begin, gradient, tile + tile_len(u, rows));
+        any_weights(pass, u, block, rows, tile, behind, again, gradient, tile + tile_len(u, rows));
     }
 }
 
@@ -695,10 +683,7 @@ __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, i
     int in_lanes = u->blocks * LANES, each;
     const float* matrix = pass.packed + u->transposed;
     bool copy = has_copy(u->blocks * u->out_blocks, in_lanes);
-    if (copy) {
-        copy_matrix(matrix, u->blocks * u->out_blocks, scratch);
-        __syncthreads();
-    }
+    if (copy) copy_matrix(matrix, u->blocks * u->out_blocks, scratch);
     for (int block = 0; block < u->blocks; block += each) {
         Corner at = corner(block, u->blocks, pixels, &each);
         float4 sums[MOST];
@@ -717,14 +702,18 @@ __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, i
     }
 }
 
-// A strip of one image; apart, as in the forward pass. `weights`: where gradients of weights go, or null.
-__device__ OUTLINE void strip_gradient(const Pass& pass, const Unit* u, const Item& item, int image, float* weights,
-                                       bool begin) {
+// Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
+// weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
+// coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
+// (of several taps and a dense part, in one); tiles, whose place is scratch later.
+extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
     SHARED(shared);
+    Item item = ITEM(first);
+    const Unit* u = TABLE(Unit, item.what);
     const Stored* stored = TABLE(Stored, u->stored);
-    float* region = pass.arena + pass.region * image;
+    float* region = region_of(pass);
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
-    int out_lanes = u->out_blocks * LANES, coefficients = (stored->count + 2) * LANES;
+    int in_lanes = u->blocks * LANES, out_lanes = u->out_blocks * LANES, coefficients = (stored->count + 2) * LANES;
     int row = item.at * u->rows, rows = u->out_height - row < u->rows ? u->out_height - row : u->rows;
     int pixels = rows * u->out_width;
     bool middle = has_middle(u);
@@ -732,7 +721,15 @@ __device__ OUTLINE void strip_gradient(const Pass& pass, const Unit* u, const It
     float* behind = dy + u->out_blocks * pixels * LANES;
     float* taps = behind + (middle ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
     float* tile = taps + (u->grid ? u->group * u->taps * LANES : 0);
-    float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * u->blocks * LANES : 0);
+    float* weights = 0;
+    if (u->weights >= 0) {
+        long long slot = (long long)u->weights * pass.batch +
+                         ((long long)blockIdx.y * u->weight_slots + item.block) * u->weight_len;
+        weights = pass.parts + slot;
+    }
+    float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * in_lanes : 0);
+    stored_coefficients(pass, stored, 0, u->out_blocks, shared);
+    __syncthreads();
     for (int block = 0; block < u->out_blocks; block++) {
         int plane = (block * u->out_height + row) * u->out_width;
         float4 total = zero4(), v[MOST];
@@ -747,8 +744,9 @@ __device__ OUTLINE void strip_gradient(const Pass& pass, const Unit* u, const It
         }
         if (weights && u->bias >= 0) {
             total = column_sum(total, tile);
-            float* to = dense_weights + (middle ? 1 : u->taps) * u->blocks * LANES * out_lanes;
-            if (threadIdx.x < QUADS) add_to4(to + block * LANES + 4 * quad, total, begin);
+            int matrices = middle ? 1 : u->taps;
+            if (threadIdx.x < QUADS)
+                store4(dense_weights + matrices * in_lanes * out_lanes + block * LANES + 4 * quad, total);
         }
     }
     __syncthreads();
@@ -757,50 +755,33 @@ __device__ OUTLINE void strip_gradient(const Pass& pass, const Unit* u, const It
         __syncthreads();
     }
     if (!weights) return;
-    float* from = middle ? behind : dy;
-    for (int block = 0; u->depthwise >= 0 && block < u->blocks; block += u->group) {
-        int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
-        if (u->grid && middle) load_weights(pass, u, block, blocks, taps);
-        for (int of = 0; of < blocks; of++)
-            load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
-        __syncthreads();
-        depthwise_weights(pass, u, block, blocks, rows, tile, from + block * pixels * LANES, middle, begin,
-                          weights + block * LANES);
-        __syncthreads();
-    }
-    for (int tap = 0; u->depthwise < 0 && tap < u->taps; tap++)
-        for (int block = 0; block < u->blocks; block++) {
+    if (u->depthwise >= 0) {
+        float* from = middle ? behind : dy;
+        for (int block = 0; block < u->blocks; block += u->group) {
+            int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+            if (u->grid && middle) load_weights(pass, u, block, blocks, taps);
+            for (int of = 0; of < blocks; of++)
+                load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
             __syncthreads();
-            load_tap(pass, u, region, block, tap, row, rows, middle ? behind + block * pixels * LANES : behind);
+            depthwise_weights(pass, u, block, blocks, rows, tile, from + block * pixels * LANES, middle,
+                              weights + block * LANES);
+            __syncthreads();
+        }
+        if (middle)
+            outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
+        return;
+    }
+    for (int tap = 0; tap < u->taps; tap++)
+        for (int block = 0; block < u->blocks; block++) {
+            float* to = middle ? behind + block * pixels * LANES : behind;
+            __syncthreads();
+            load_tap(pass, u, region, block, tap, row, rows, to);
             __syncthreads();
             if (!middle)
                 outer_products(dense_weights + (tap * u->blocks + block) * LANES * out_lanes, behind, 1, dy,
-                               u->out_blocks, pixels, begin, tile);
+                               u->out_blocks, pixels, tile);
         }
-    if (middle) outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, begin, tile);
-}
-
-// Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
-// weights' gradients. An item is a strip of some images, as in the forward pass, `block` its place among those that keep
-// weights' gradients. Shared: the coefficients of the stored gradient and its strip, in every output block; the strip
-// behind it in every input block (of several taps and a dense part, in one); the depthwise weights of a group and its
-// tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(3) unit_gradient(const GRID_CONSTANT Pass pass, int first, int each) {
-    SHARED(shared);
-    Item item = ITEM(first);
-    const Unit* u = TABLE(Unit, item.what);
-    float* weights = 0;
-    if (u->weights >= 0) {
-        long long slot = (long long)u->weights * pass.batch +
-                         ((long long)blockIdx.y * u->weight_slots + item.block) * u->weight_len;
-        weights = pass.parts + slot;
-    }
-    stored_coefficients(pass, TABLE(Stored, u->stored), 0, u->out_blocks, shared);
-    __syncthreads();
-    for (int image = blockIdx.y * each; image < images_end(pass, each); image++) {
-        strip_gradient(pass, u, item, image, weights, image == (int)blockIdx.y * each);
-        __syncthreads();
-    }
+    if (middle) outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
 }
 
 struct Target {
@@ -924,20 +905,25 @@ __device__ Needed needed(const Target* target, const Unit* u, const Item& item) 
     return n;
 }
 
-// all += what a unit whose taps are a grid gives to a thread's runs of one block.
+// A reader's weights and the tile of its plane that an item needs into shared memory; where they end.
 template <int K, int D, int S>
-__device__ void grid_input(const Pass& pass, const Target* target, const Unit* u, const float* region, const Item& item,
-                           float* taps, Above* above, float (*all)[RUN]) {
-    int lane = threadIdx.x % LANES;
+__device__ float* load_reader(const Pass& pass, const Target* target, const Unit* u, const float* region,
+                              const Item& item, float* to) {
     Needed need = needed<K, D, S>(target, u, item);
-    float* tile = taps + K * K * LANES;
-    __syncthreads();
-    load_weights(pass, u, item.block, 1, taps);
+    float* tile = to + K * K * LANES;
+    load_weights(pass, u, item.block, 1, to);
     load_rectangle<false>(region + u->plane + item.block * u->out_height * u->out_width * LANES, u->out_height,
                           u->out_width, need.row, need.column, need.rows, need.step, 0, tile);
-    if (u->activation == RELU && u->norm != above->norm)
-        find_above(pass, target, region + u->raw, u->norm, item, above);
-    __syncthreads();
+    return tile + (need.rows * need.step + BEHIND) * LANES;
+}
+
+// all += what a unit whose taps are a grid gives to a thread's runs of one block, from what was loaded; where that ends.
+template <int K, int D, int S>
+__device__ const float* grid_input(const Pass& pass, const Target* target, const Unit* u, const float* region,
+                                   const Item& item, const float* taps, const Above& above, float (*all)[RUN]) {
+    int lane = threadIdx.x % LANES;
+    Needed need = needed<K, D, S>(target, u, item);
+    const float* tile = taps + K * K * LANES;
 #pragma unroll
     for (int n = 0; n < RUNS; n++) {
         Stretch run = run_of(target, item, n);
@@ -955,9 +941,25 @@ __device__ void grid_input(const Pass& pass, const Target* target, const Unit* u
         }
 #pragma unroll
         for (int p = 0; p < RUN; p++)
-            if (u->activation != RELU || above->bits >> (n * RUN + p) & 1) all[n][p] += sums[p];
+            if (u->activation != RELU || above.bits >> (n * RUN + p) & 1) all[n][p] += sums[p];
     }
+    return tile + (need.rows * need.step + BEHIND) * LANES;
 }
+
+// Readers whose planes are loaded together.
+#define TOGETHER 2
+
+#define EACH_GRID(u, call)                     \
+    switch ((u)->grid) {                       \
+    case GRID(3, 1, 1): at = call(3, 1, 1); break; \
+    case GRID(5, 1, 1): at = call(5, 1, 1); break; \
+    case GRID(3, 2, 1): at = call(3, 2, 1); break; \
+    case GRID(5, 2, 1): at = call(5, 2, 1); break; \
+    case GRID(3, 1, 2): at = call(3, 1, 2); break; \
+    case GRID(5, 1, 2): at = call(5, 1, 2); break; \
+    case GRID(3, 2, 2): at = call(3, 2, 2); break; \
+    default: at = call(5, 2, 2);               \
+    }
 
 // The readers of a target whose taps are grids.
 __device__ void grid_inputs(const Pass& pass, const Target* target, float* region, const Item& item, float* shared) {
@@ -976,17 +978,23 @@ __device__ void grid_inputs(const Pass& pass, const Target* target, float* regio
             all[n][p] = there ? gradient[(run.r * target->width + run.c + p) * LANES] : 0.0f;
         }
     }
-    for (int reader = 0; reader < target->grids; reader++) {
-        const Unit* u = TABLE(Unit, readers[reader].unit);
-        switch (u->grid) {
-        case GRID(3, 1, 1): grid_input<3, 1, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(5, 1, 1): grid_input<5, 1, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(3, 2, 1): grid_input<3, 2, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(5, 2, 1): grid_input<5, 2, 1>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(3, 1, 2): grid_input<3, 1, 2>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(5, 1, 2): grid_input<5, 1, 2>(pass, target, u, region, item, shared, &above, all); break;
-        case GRID(3, 2, 2): grid_input<3, 2, 2>(pass, target, u, region, item, shared, &above, all); break;
-        default: grid_input<5, 2, 2>(pass, target, u, region, item, shared, &above, all);
+#define LOAD(k, d, s) (load_reader<k, d, s>(pass, target, u, region, item, at))
+#define ADD(k, d, s) ((float*)grid_input<k, d, s>(pass, target, u, region, item, at, above, all))
+    for (int first = 0; first < target->grids; first += TOGETHER) {
+        int end = first + TOGETHER < target->grids ? first + TOGETHER : target->grids;
+        __syncthreads();
+        float* at = shared;
+        for (int reader = first; reader < end; reader++) {
+            const Unit* u = TABLE(Unit, readers[reader].unit);
+            EACH_GRID(u, LOAD)
+        }
+        __syncthreads();
+        at = shared;
+        for (int reader = first; reader < end; reader++) {
+            const Unit* u = TABLE(Unit, readers[reader].unit);
+            if (u->activation == RELU && u->norm != above.norm)
+                find_above(pass, target, region + u->raw, u->norm, item, &above);
+            EACH_GRID(u, ADD)
         }
     }
 #pragma unroll
@@ -1050,8 +1058,8 @@ __device__ void other_inputs(const Pass& pass, const Target* target, float* regi
 }
 
 // Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
-// item is some rows of one block. Shared, where taps are grids: a reader's weights and a tile of its plane.
-extern "C" __global__ void AT_LEAST(3) unit_input(const GRID_CONSTANT Pass pass, int first, int count) {
+// item is some rows of one block. Shared, where taps are grids: some readers' weights and tiles of their planes.
+extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
     const Target* target = TABLE(Target, item.what);

@@ -3,7 +3,7 @@
 #include "common.cuh"
 
 // packed[i] = w[packing[i]], or 0.
-extern "C" __global__ void AT_LEAST(4) pack(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) pack(Pass pass, int first, int count) {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) return;
     int from = pass.packing[i];
@@ -11,15 +11,14 @@ extern "C" __global__ void AT_LEAST(4) pack(const GRID_CONSTANT Pass pass, int f
 }
 
 // Zeros into the gradient of the weights (first = 0) or of the mixing weights (1).
-extern "C" __global__ void AT_LEAST(4) clear(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) clear(Pass pass, int first, int count) {
     int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < count) (first ? pass.dp : pass.dw)[i] = 0.0f;
 }
 
 struct Weights {
     int parts;              // where its partial sums begin, times the batch
-    int slots;              // of so many images
-    int images;
+    int slots;              // of an image
     int len;                // of a slot: depthwise, dense, bias
     int depthwise;          // where each lies among the packed weights, and how much of it there is
     int depthwise_len;
@@ -33,14 +32,14 @@ struct Weights {
 #define SHARES (THREADS / GRADIENTS)
 
 // dw += the partial sums, in the order of images and strips.
-extern "C" __global__ void AT_LEAST(4) add_weights(const GRID_CONSTANT Pass pass, int first, int count) {
+extern "C" __global__ void AT_LEAST(4) add_weights(Pass pass, int first, int count) {
     __shared__ double sums[SHARES][GRADIENTS];
     Item item = ITEM(first);
     const Weights* what = TABLE(Weights, item.what);
     int own = threadIdx.x % GRADIENTS, share = threadIdx.x / GRADIENTS, i = item.at + own;
     bool is = i < what->len;
     const float* from = pass.parts + (long long)what->parts * pass.batch + (is ? i : 0);
-    int slots = (pass.batch + what->images - 1) / what->images * what->slots;
+    int slots = what->slots * pass.batch;
     int begin = (int)((long long)slots * share / SHARES), end = (int)((long long)slots * (share + 1) / SHARES);
     double sum = 0.0;
 #pragma unroll 8

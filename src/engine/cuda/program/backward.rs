@@ -3,7 +3,7 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
-use super::{Item, Maker, PIXEL, Reads, When, Work, images_in_turn, over_lanes, over_pixels};
+use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 use std::collections::BTreeMap;
@@ -17,6 +17,9 @@ const STORED: i32 = 6;
 const TAPPED: usize = 128;
 const TAPPED_IN_RUNS: usize = 256;
 
+/// Units whose planes a block of threads loads together. As in unit.cu.
+const TOGETHER: usize = 2;
+
 /// Weights' gradients that a block of threads adds up. As in weights.cu.
 const GRADIENTS: usize = 64;
 
@@ -25,11 +28,8 @@ const GRADIENTS: usize = 64;
 struct Gathered {
     pairs: Vec<[i32; 2]>,
     work: Work,
-    /// Of units whose taps are grids: how many, which come first, how far the taps reach at most, and floats of the most
-    /// weights of one block.
-    grids: usize,
-    reach: usize,
-    weights: usize,
+    /// Of units whose taps are grids, which come first: the grids.
+    grids: Vec<TapGrid>,
 }
 
 impl Gathered {
@@ -50,8 +50,6 @@ struct Level {
     units: Vec<Item>,
     unit_shared: usize,
     unit_reads: Reads,
-    /// Units' partial sums of weights' gradients: the kernel's `Weights`, of one image at a time.
-    sums: Vec<[usize; 9]>,
     input_reads: Reads,
     readers: BTreeMap<ValueId, Gathered>,
     contributions: BTreeMap<ValueId, Gathered>,
@@ -79,9 +77,9 @@ impl Maker<'_> {
             for level in 0..=levels.iter().copied().max().unwrap_or(0) {
                 let mut items = Level::default();
                 for (step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
-                    self.back_step(step, &mut items, &mut totals);
+                    self.back_step(step, &mut items, &mut totals, &mut weights);
                 }
-                self.emit(items, &mut weights);
+                self.emit(items);
             }
             self.launch_once("norm", "add_totals", When::Always, &totals);
             self.launch_once("weights", "add_weights", When::Always, &weights);
@@ -117,7 +115,7 @@ impl Maker<'_> {
         }
     }
 
-    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>) {
+    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>, weights: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
         match step {
             BackStep::Seed => {
@@ -154,7 +152,7 @@ impl Maker<'_> {
                 let work = self.stored_work(at);
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
-            BackStep::Step { step, .. } => self.back_of(*step, items),
+            BackStep::Step { step, .. } => self.back_of(*step, items, weights),
             BackStep::Recompute { .. } => unreachable!("every tensor is kept"),
             BackStep::Export => {
                 if let Some(value) = self.cuda.plain[plan.input] {
@@ -205,14 +203,14 @@ impl Maker<'_> {
         totals.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
     }
 
-    fn back_of(&mut self, step: StepId, items: &mut Level) {
+    fn back_of(&mut self, step: StepId, items: &mut Level, weights: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
         let (input, value) = (plan.inputs_of(step)[0], plan.value_made_by(step));
         let needed = self.agenda.needs_value(plan, input);
         let output = &plan.raws[plan.output_of(step)];
         if let PlanStep::Unit(unit) = &plan.steps[step] {
             if needed || self.agenda.wanted.w {
-                self.back_of_unit(*unit, needed.then_some(input), items);
+                self.back_of_unit(*unit, needed.then_some(input), items, weights);
             }
             return;
         }
@@ -254,7 +252,7 @@ impl Maker<'_> {
         windows * output.width * LANES
     }
 
-    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level) {
+    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, weights: &mut Vec<Item>) {
         let unit = &self.cuda.plan.units[id];
         let (strips, packing) = (self.cuda.strips[id], self.cuda.tables.packing[id]);
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
@@ -292,9 +290,13 @@ impl Maker<'_> {
         items.unit_shared = items.unit_shared.max(shared);
         if let Some(parts) = parts {
             let (dense, bias) = (self.cuda.dense_at() + packing.dense, self.cuda.bias_at() + packing.bias);
-            let (depthwise, depthwise_len, dense_len) =
-                (packing.depthwise, packing.depthwise_len, packing.dense_len);
-            items.sums.push([parts, strips.count, 0, len, depthwise, depthwise_len, dense, dense_len, bias]);
+            let words =
+                [parts, strips.count, len, packing.depthwise, packing.depthwise_len, dense, packing.dense_len, bias];
+            let descriptor = self.put(&words.map(|number| number as i32));
+            for at in (0..len).step_by(GRADIENTS) {
+                let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * strips.count;
+                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
+            }
         }
         if let Some(input) = input {
             let classes = self.classes(id);
@@ -310,11 +312,9 @@ impl Maker<'_> {
             readers.add([descriptor, classes], work);
             let width = self.cuda.plan.raws[from].width;
             if let Some(grid) = TapGrid::of(unit).filter(|grid| width <= TAPPED_IN_RUNS && grid.leads_back(unit)) {
-                let at = readers.grids;
+                let at = readers.grids.len();
                 readers.pairs[at..].rotate_right(1);
-                readers.grids += 1;
-                readers.reach = readers.reach.max(grid.reach());
-                readers.weights = readers.weights.max(grid.weights());
+                readers.grids.push(grid);
             }
         }
     }
@@ -355,7 +355,7 @@ impl Maker<'_> {
     }
 
     /// The launches of one level.
-    fn emit(&mut self, items: Level, weights: &mut Vec<Item>) {
+    fn emit(&mut self, items: Level) {
         let Level {
             seeds,
             exports,
@@ -365,7 +365,6 @@ impl Maker<'_> {
             units,
             unit_shared,
             unit_reads,
-            sums,
             input_reads,
             readers,
             contributions,
@@ -375,23 +374,25 @@ impl Maker<'_> {
         self.launch("border", "seed", When::Always, &seeds, 0);
         self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
         self.count(&plain_reads);
-        self.launch_in_turn("unit_gradient", &units, unit_shared);
+        self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
         self.count(&unit_reads);
-        self.add_up(&sums, images_in_turn(units.len()), weights);
-        let (mut through, mut tile) = (Vec::new(), 0);
-        for (value, Gathered { pairs: readers, work, grids, reach, weights }) in readers {
+        let (mut through, mut shared) = (Vec::new(), 0);
+        for (value, Gathered { pairs: readers, work, grids }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
             let begin = i32::from(!self.begun[value]);
             self.begin(value);
             let sizes = [blocks, height, width].map(|size| size as i32);
-            let rows = if grids > 0 { TAPPED_IN_RUNS / width.next_multiple_of(RUN) } else { TAPPED / width };
+            let rows = match grids[..] {
+                [] => TAPPED / width,
+                _ => TAPPED_IN_RUNS / width.next_multiple_of(RUN),
+            };
             let rows = rows.clamp(1, height);
-            if grids > 0 {
-                // Where outputs lie two pixels apart it is smaller.
-                tile = tile.max(weights + tile_floats(rows + reach, width + reach));
-            }
-            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids as i32, readers.len() as i32];
+            // Where outputs lie two pixels apart it is less.
+            let floats = |grid: &TapGrid| grid.weights() + tile_floats(rows + grid.reach(), width + grid.reach());
+            let together = grids.chunks(TOGETHER).map(|grids| grids.iter().map(floats).sum());
+            shared = together.fold(shared, usize::max);
+            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
@@ -403,7 +404,7 @@ impl Maker<'_> {
                 }
             }
         }
-        self.launch("unit", "unit_input", When::Always, &through, tile);
+        self.launch("unit", "unit_input", When::Always, &through, shared);
         self.count(&input_reads);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
@@ -419,19 +420,5 @@ impl Maker<'_> {
         self.launch("small", "contribute", When::Always, &added, found);
         self.launch("sum", "dots", When::Always, &dots, 0);
         self.launch("border", "export_images", When::Always, &exports, 0);
-    }
-
-    /// Adds partial sums of weights' gradients up, each of so many images.
-    fn add_up(&mut self, sums: &[[usize; 9]], images: usize, weights: &mut Vec<Item>) {
-        for words in sums {
-            let mut words = words.map(|number| number as i32);
-            words[2] = images as i32;
-            let (slots, len) = (words[1] as usize, words[3] as usize);
-            let descriptor = self.put(&words);
-            for at in (0..len).step_by(GRADIENTS) {
-                let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * slots / images;
-                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
-            }
-        }
     }
 }

@@ -74,13 +74,12 @@ pub struct Step {
     pub file: &'static str,
     pub kernel: &'static str,
     pub when: When,
-    /// The kernel's integers: usually where its items begin in the table, and how many images a block works on.
+    /// The kernel's integers: usually where its items begin in the table, and how many they are.
     pub first: i32,
     pub count: i32,
     /// Blocks, for each image or at all.
     pub blocks: u32,
-    /// How many images a block works on, one after another; none: a launch for the whole batch.
-    pub images: Option<usize>,
+    pub each_image: bool,
     /// Floats of dynamic shared memory.
     pub shared: usize,
     pub work: Work,
@@ -212,17 +211,12 @@ impl Maker<'_> {
 
     /// A launch over items for each image; none where there are none.
     fn launch(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item], shared: usize) {
-        self.launch_items(file, kernel, when, items, shared, Some(1));
+        self.launch_items(file, kernel, when, items, shared, true);
     }
 
     /// A launch over items, once for the whole batch.
     fn launch_once(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item]) {
-        self.launch_items(file, kernel, when, items, 0, None);
-    }
-
-    /// A launch over units' strips for every so many images, which a block works on one after another.
-    fn launch_in_turn(&mut self, kernel: &'static str, items: &[Item], shared: usize) {
-        self.launch_items("unit", kernel, When::Always, items, shared, Some(images_in_turn(items.len())));
+        self.launch_items(file, kernel, when, items, 0, false);
     }
 
     fn launch_items(
@@ -232,17 +226,17 @@ impl Maker<'_> {
         when: When,
         items: &[Item],
         shared: usize,
-        images: Option<usize>,
+        each_image: bool,
     ) {
         if items.is_empty() {
             return;
         }
         let words: Vec<[i32; 4]> = items.iter().map(|item| item.words).collect();
         let first = self.put(words.as_flattened());
-        let (blocks, count) = (items.len() as u32, images.unwrap_or(items.len()) as i32);
+        let count = items.len() as i32;
         let mut work = Work::default();
         items.iter().for_each(|item| work += item.work);
-        self.steps.push(Step { file, kernel, when, first, count, blocks, images, shared, work });
+        self.steps.push(Step { file, kernel, when, first, count, blocks: count as u32, each_image, shared, work });
     }
 
     /// Counts what the last launch reads.
@@ -257,15 +251,9 @@ impl Maker<'_> {
         if count > 0 {
             let blocks = count.div_ceil(THREADS) as u32;
             let (when, count, work) = (When::Always, count as i32, Work::default());
-            self.steps.push(Step { file, kernel, when, first, count, blocks, images: None, shared: 0, work });
+            self.steps.push(Step { file, kernel, when, first, count, blocks, each_image: false, shared: 0, work });
         }
     }
-}
-
-/// How many images a block of threads takes one after another where so many strips are worked on together: what it finds
-/// out about its strip is the same for all of them. A batch of 64 then still has some 1,500 blocks.
-fn images_in_turn(strips: usize) -> usize {
-    (strips / 24).clamp(1, 4)
 }
 
 /// Items over the pixels of every block, `each` pixels an item; `work`: a pixel's.
