@@ -4,7 +4,7 @@
 # PyTorch.
 #
 #   benches/side_by_side.sh [ROW …] [--with-compile] [--order N] [--batch N] [--channels N] [--layers N] [--partial K]
-#                           [--size N] [--hidden N] [--window N] [--steps N] [--threads N]
+#                           [--size N] [--hidden N] [--window N] [--steps N] [--threads N] [--device cuda]
 #
 #   first     a first-order search step, 16 channels, 8 cells, batch 64 (the default)
 #   second    the same to second order
@@ -15,7 +15,8 @@
 #   rnn-train   a training step of DARTS_V2's recurrent cell, width 850, 64 columns, windows of 35
 #   all       every one of them
 #
-# Options replace those of the rows. --with-compile measures PyTorch with torch.compile as well; where that fails, the
+# Options replace those of the rows. With --device cuda both sides run on the first NVIDIA GPU; candlewick's rows for
+# language models do not. --with-compile measures PyTorch with torch.compile as well; where that fails, the
 # row says so and the others go on. Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV,
 # by default target/torch-venv).
 set -euo pipefail
@@ -24,6 +25,7 @@ cd "$(dirname "$0")/.."
 known=(first second partial eval small rnn-search rnn-train)
 rows=()
 compile=false
+device=()
 declare -A given=()
 fail() {
     echo "side_by_side.sh: $1" >&2
@@ -34,6 +36,11 @@ while [ $# -gt 0 ]; do
         first | second | partial | eval | small | rnn-search | rnn-train) rows+=("$1") ;;
         all) rows=("${known[@]}") ;;
         --with-compile) compile=true ;;
+        --device)
+            [[ ${2:-} == cpu || ${2:-} == cuda ]] || fail "$1 takes cpu or cuda"
+            device=("$1" "$2")
+            shift
+            ;;
         --order | --batch | --channels | --layers | --partial | --size | --hidden | --window | --steps | --threads)
             [[ ${2:-} =~ ^[0-9]+$ ]] || fail "$1 takes a number"
             given[$1]=$2
@@ -80,6 +87,7 @@ choose() {
     done
     options=()
     for name in "${!set[@]}"; do options+=("$name" "${set[$name]}"); done
+    options+=(${device[@]+"${device[@]}"})
 }
 
 out=$(mktemp)

@@ -262,18 +262,15 @@ fn carried<T: WithDType>(
         .map(|(storage, layout)| plain::<T>(storage, layout));
     let (Some(from), Some(g), Some(carried)) = (from, g, carried) else { return Ok(None) };
     let [factor, decay, rate, of] = [by.factor, by.decay, by.rate, of].map(T::from_f64);
-    let (mut moved, mut kept) = (vec![T::zero(); from.len()], vec![T::zero(); from.len()]);
-    let into = moved.par_chunks_mut(CHUNK).zip(kept.par_chunks_mut(CHUNK));
-    let given = from.par_chunks(CHUNK).zip(g.par_chunks(CHUNK)).zip(carried.par_chunks(CHUNK));
-    into.zip(given).for_each(|((moved, kept), ((from, g), carried))| {
-        let given = from.iter().zip(g).zip(carried);
-        for ((moved, kept), ((&w, &g), &carried)) in moved.iter_mut().zip(kept).zip(given) {
-            // Without decay an infinite weight stays what it is.
-            let g = if by.decay == 0.0 { g * factor } else { g * factor + w * decay };
-            *kept = carried * of + g;
-            *moved = w - (if nesterov { g + *kept * of } else { *kept }) * rate;
-        }
+    let (mut moved, mut kept) = (Vec::new(), Vec::new());
+    let given = from.par_iter().zip(g).zip(carried).with_min_len(CHUNK);
+    let step = given.map(|((&w, &g), &carried)| {
+        // Without decay an infinite weight stays what it is.
+        let g = if by.decay == 0.0 { g * factor } else { g * factor + w * decay };
+        let kept = carried * of + g;
+        (w - (if nesterov { g + kept * of } else { kept }) * rate, kept)
     });
+    step.unzip_into_vecs(&mut moved, &mut kept);
     let moved = Var::from_vec(moved, w.dims(), w.device())?;
     Ok(Some((moved, Tensor::from_vec(kept, w.dims(), w.device())?)))
 }

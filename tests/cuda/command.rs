@@ -99,6 +99,25 @@ fn auto_takes_the_gpu_that_is_there() {
 }
 
 #[test]
+fn a_profile_says_what_each_kernel_took() {
+    let Some(library) = driver() else { return };
+    let mut command = command(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    command.env("LD_LIBRARY_PATH", library.parent().expect("a folder"));
+    let sizes = ["--batch", "2", "--channels", "2", "--layers", "3", "--size", "8", "--steps", "1"];
+    command.args(["bench", "step", "--device", "cuda", "--profile"]).args(sizes);
+    let ended = finish(&mut command);
+    ended.shows(0, &[]);
+    let lines = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is an object"));
+    let kernels: Vec<Value> = lines.filter(|line| line["what"] == "profile_device").collect();
+    let of = |name: &str| kernels.iter().find(|line| line["kernel"] == name).expect("a kernel that ran");
+    for name in ["unit_forward", "unit_gradient", "unit_input", "sum_forward", "statistics"] {
+        assert!(of(name)["launches"].as_f64() > Some(1.0) && of(name)["seconds"].as_f64() > Some(0.0), "{name}");
+    }
+    let shares: f64 = kernels.iter().filter_map(|line| line["share"].as_f64()).sum();
+    assert!((shares - 1.0).abs() < 1e-3, "{shares}");
+}
+
+#[test]
 fn what_does_not_run_is_refused_by_name() {
     let Some(library) = driver() else { return };
     let images = "#{ channels: 1, size: 8, classes: 10 }";

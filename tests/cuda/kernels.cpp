@@ -5,7 +5,9 @@
 #include "norm.cu"
 #include "small.cu"
 #include "sum.cu"
-#include "unit.cu"
+#include "unit_forward.cu"
+#include "unit_gradient.cu"
+#include "unit_input.cu"
 #include "weights.cu"
 
 #define KERNEL(name) {#name, [](void** a) { name(*(Pass*)a[0], *(int*)a[1], *(int*)a[2]); }}

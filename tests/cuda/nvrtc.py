@@ -26,9 +26,11 @@ def library():
 def compile(nvrtc, path, arch):
     """The log and the PTX of a file."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    headers = (ctypes.c_char_p * 1)((KERNELS / "common.cuh").read_bytes())
-    names = (ctypes.c_char_p * 1)(b"common.cuh")
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), path.read_bytes(), path.name.encode(), 1, headers, names)
+    shared = sorted(KERNELS.glob("*.cuh"))
+    headers = (ctypes.c_char_p * len(shared))(*[header.read_bytes() for header in shared])
+    names = (ctypes.c_char_p * len(shared))(*[header.name.encode() for header in shared])
+    source, count = path.read_bytes(), len(shared)
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, path.name.encode(), count, headers, names)
     options = [b"--gpu-architecture=" + arch, b"--fmad=false", b"--std=c++17"]
     if arch.startswith(b"sm"):
         options.append(b"--ptxas-options=-v")

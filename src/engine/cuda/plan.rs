@@ -13,7 +13,7 @@ pub(super) const STRIP: usize = 256;
 /// Lanes that the threads of a block take side by side. As in the kernels.
 const TEAMS: usize = THREADS / LANES;
 
-/// Pixels of a row that a thread takes one after another, and pixels behind a tile. As in unit.cu.
+/// Pixels of a row that a thread takes one after another, and pixels behind a tile. As in unit.cuh.
 pub(super) const RUN: usize = 8;
 const BEHIND: usize = 16;
 

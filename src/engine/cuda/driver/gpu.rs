@@ -12,12 +12,14 @@ use std::ffi::{CString, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The kernels' files as PTX, by name.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("border", include_str!("../kernels/border.ptx")),
     ("norm", include_str!("../kernels/norm.ptx")),
     ("small", include_str!("../kernels/small.ptx")),
     ("sum", include_str!("../kernels/sum.ptx")),
-    ("unit", include_str!("../kernels/unit.ptx")),
+    ("unit_forward", include_str!("../kernels/unit_forward.ptx")),
+    ("unit_gradient", include_str!("../kernels/unit_gradient.ptx")),
+    ("unit_input", include_str!("../kernels/unit_input.ptx")),
     ("weights", include_str!("../kernels/weights.ptx")),
 ];
 

@@ -212,9 +212,9 @@ __device__ float4 slopes(int activation, float4 v) {
     return other_slope(activation, v);
 }
 
-// Coefficients of a stored gradient for the lanes of `blocks` blocks from `first` on, into shared memory: for each block
-// a row of sixteen for each term, one for the stored tensor itself and one of constants. Called by all threads; a
-// barrier must follow.
+// Coefficients of a stored gradient for the lanes of `blocks` blocks from `first` on, into shared memory: for each
+// block a row of sixteen for each term, one for the stored tensor itself and one of constants. Called by all threads;
+// a barrier must follow.
 __device__ void stored_coefficients(const Pass& pass, const Stored* stored, int first, int blocks, float* rows) {
     const Term* terms = (const Term*)(stored + 1);
     int each = (stored->count + 2) * LANES;
@@ -231,8 +231,8 @@ __device__ void stored_coefficients(const Pass& pass, const Stored* stored, int 
     }
 }
 
-// A stored gradient's quads of every pixel of a strip that is a thread's, from those coefficients: MOST of them, COLUMNS
-// apart, from pixel `first` of the tensor on; zero from the strip's end on.
+// A stored gradient's quads of every pixel of a strip that is a thread's, from those coefficients: MOST of them,
+// COLUMNS apart, from pixel `first` of the tensor on; zero from the strip's end on.
 __device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stored, const float* rows,
                                  const float* region, int first, int pixels) {
     const Term* terms = (const Term*)(stored + 1);

@@ -133,8 +133,8 @@ __device__ int last_window(const Small* s, int at, int windows) {
     return last < windows ? last : windows - 1;
 }
 
-// Which pixel of every window is its maximum, by lane: of all windows that pixels from row `from` to row `to` are in. Of
-// several equal ones it is the first, which takes the whole gradient.
+// Which pixel of every window is its maximum, by lane: of all windows that pixels from row `from` to row `to` are in.
+// Of several equal ones it is the first, which takes the whole gradient.
 __device__ void find_maxima(const Small* s, const float* plane, int from, int to, int4* maxima) {
     int quad = threadIdx.x % QUADS, first = first_window(s, from);
     int count = (last_window(s, to, s->out_height) - first + 1) * s->out_width;
@@ -209,8 +209,8 @@ __device__ void add_stored(const Pass& pass, const Stored* stored, const float* 
 
 // What one contribution gives to a pixel: `i`, at `at` in the buffer's block. GATHER's lanes are the other way round
 // here: by input lane where a list of output lanes begins in the table, and how many there are.
-__device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& from, const float* region, const Item& item, int i,
-                               int at, int quad, const int4* maxima) {
+__device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& from, const float* region,
+                                       const Item& item, int i, int at, int quad, const int4* maxima) {
     int lane = item.block * LANES + 4 * quad;
     const Small* s = TABLE(Small, from.what);
     int pixels = s->out_height * s->out_width;

@@ -17,9 +17,6 @@ const STORED: i32 = 6;
 const TAPPED: usize = 128;
 const TAPPED_IN_RUNS: usize = 256;
 
-/// Units whose planes a block of threads loads together. As in unit.cu.
-const TOGETHER: usize = 2;
-
 /// Weights' gradients that a block of threads adds up. As in weights.cu.
 const GRADIENTS: usize = 64;
 
@@ -374,7 +371,7 @@ impl Maker<'_> {
         self.launch("border", "seed", When::Always, &seeds, 0);
         self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
         self.count(&plain_reads);
-        self.launch("unit", "unit_gradient", When::Always, &units, unit_shared);
+        self.launch("unit_gradient", "unit_gradient", When::Always, &units, unit_shared);
         self.count(&unit_reads);
         let (mut through, mut shared) = (Vec::new(), 0);
         for (value, Gathered { pairs: readers, work, grids }) in readers {
@@ -390,9 +387,9 @@ impl Maker<'_> {
             let rows = rows.clamp(1, height);
             // Where outputs lie two pixels apart it is less.
             let floats = |grid: &TapGrid| grid.weights() + tile_floats(rows + grid.reach(), width + grid.reach());
-            let together = grids.chunks(TOGETHER).map(|grids| grids.iter().map(floats).sum());
-            shared = together.fold(shared, usize::max);
-            let head = [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
+            shared = grids.iter().map(floats).fold(shared, usize::max);
+            let head =
+                [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
@@ -404,7 +401,7 @@ impl Maker<'_> {
                 }
             }
         }
-        self.launch("unit", "unit_input", When::Always, &through, shared);
+        self.launch("unit_input", "unit_input", When::Always, &through, shared);
         self.count(&input_reads);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {

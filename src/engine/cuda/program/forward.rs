@@ -43,7 +43,7 @@ impl Maker<'_> {
                 self.launch("sum", "sum_forward", When::Always, &sums, sum_shared);
                 self.count(&sum_reads);
                 self.launch("small", "small_forward", When::Always, &small, 0);
-                self.launch("unit", "unit_forward", When::Always, &units, unit_shared);
+                self.launch("unit_forward", "unit_forward", When::Always, &units, unit_shared);
                 self.count(&unit_reads);
             }
             self.measure(&steps);
