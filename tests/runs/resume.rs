@@ -103,7 +103,7 @@ fn a_run_that_was_killed_anywhere_ends_as_if_it_never_had_been() {
 
 #[test]
 fn ctrl_c_says_how_to_go_on_and_settings_are_remembered() {
-    let arguments = ["--set", "epochs=2", "--seed", "5"];
+    let arguments = ["--set", "epochs=4", "--seed", "5"];
     let (folder, whole) = unbroken(&arguments);
     let folder = folder.path();
     let run = folder.join("runs/s");
@@ -121,7 +121,8 @@ fn ctrl_c_says_how_to_go_on_and_settings_are_remembered() {
 
     candlewick(folder, &["run", "s.rhai", "--resume", "--seed", "6"]).shows(2, &["has the seed 5, not 6"]);
     let ended = candlewick(folder, &["run", "s.rhai", "--resume", "--threads", "3"]);
-    ended.shows(0, &["runs/s goes on before epoch 1"]);
+    // Before an epoch or after one, as far as the run came meanwhile.
+    ended.shows(0, &["runs/s goes on "]);
     assert_eq!(ended.stdout, whole.stdout);
     same_journals(&folder.join("whole"), &run);
 }

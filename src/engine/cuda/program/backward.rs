@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 const TERM: i32 = 5;
 const STORED: i32 = 6;
 
-/// Pixels of an item that goes through a unit's taps: where they are grids, so many that two runs of eight are there for
-/// each lane and team of sixteen threads.
+/// Pixels of an item that goes through a unit's taps: where they are grids, so many that two runs of eight are there
+/// for each lane and team of sixteen threads.
 const TAPPED: usize = 128;
 const TAPPED_IN_RUNS: usize = 256;
 
