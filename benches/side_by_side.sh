@@ -15,10 +15,10 @@
 #   rnn-train   a training step of DARTS_V2's recurrent cell, width 850, 64 columns, windows of 35
 #   all       every one of them
 #
-# Options replace those of the rows. With --device cuda both sides run on the first NVIDIA GPU; candlewick's rows for
-# language models do not. --with-compile measures PyTorch with torch.compile as well; where that fails, the
-# row says so and the others go on. Needs python3 with pip once, to put PyTorch into a virtual environment (TORCH_VENV,
-# by default target/torch-venv).
+# Options replace those of the rows. With --device cuda both sides run on the first NVIDIA GPU, and the memory shown is
+# still the processor's; partial then goes without its limit, and language models are refused. --with-compile measures
+# PyTorch with torch.compile as well; where that fails, the row says so and the others go on. Needs python3 with pip
+# once, to put PyTorch into a virtual environment (TORCH_VENV, by default target/torch-venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +51,8 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#rows[@]} -gt 0 ] || rows=(first)
+[[ "${device[*]-} ${rows[*]}" != *cuda*rnn-* ]] ||
+    fail "language models do not run on CUDA yet; leave the rows rnn-* out"
 
 venv=${TORCH_VENV:-target/torch-venv}
 if [ ! -x "$venv/bin/python" ]; then
@@ -88,6 +90,7 @@ choose() {
     options=()
     for name in "${!set[@]}"; do options+=("$name" "${set[$name]}"); done
     options+=(${device[@]+"${device[@]}"})
+    [[ ${device[*]-} != *cuda ]] || ours=()
 }
 
 out=$(mktemp)

@@ -70,6 +70,20 @@ fn own() -> Graph {
     Supernet::build(&options).expect("a supernet").graph
 }
 
+/// Dense parts between so many blocks of sixteen channels: their products are shared out in another way for every pair.
+fn widths(blocks: &[usize]) -> Graph {
+    let mut graph = Graph::new(3, 4, 4);
+    let mut x = graph.input();
+    for (layer, blocks) in blocks.iter().enumerate() {
+        let y = graph.pointwise(&format!("dense{layer}"), x, 16 * blocks).expect("a layer");
+        x = graph.batch_norm(&format!("norm{layer}"), y, false).expect("a norm");
+    }
+    let pooled = graph.global_pool(x);
+    let output = graph.linear("output", pooled, 5).expect("an output");
+    graph.set_output(output);
+    graph
+}
+
 /// Every family, small.
 fn families() -> Vec<Case> {
     let dense = DenseNetOptions { growth: 6, depth: 10, ..DenseNetOptions::new(shape(), 10) };
@@ -80,6 +94,9 @@ fn families() -> Vec<Case> {
         Case::new("a script's own candidate", own()),
         discrete(),
         Case::new("DenseNet", densenet(&dense).expect("a network")),
+        Case::new("dense parts of 5 and 2 blocks", widths(&[5, 2, 5])),
+        Case::new("dense parts of 1 and 10 blocks", widths(&[1, 10, 1])),
+        Case::new("dense parts of 3, 4 and 6 blocks", widths(&[3, 3, 4, 6])),
     ]
 }
 

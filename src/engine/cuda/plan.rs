@@ -23,8 +23,9 @@ const SHARED: usize = 72 << 8;
 const MOST_SHARED: usize = 96 << 8;
 const FEW_PIXELS: usize = 64;
 
-/// Floats that kernels put partial sums into, beside a pivot for each lane.
-const SCRATCH: usize = 18 * LANES * LANES;
+/// Floats that kernels put partial sums into, beside a pivot for each lane: the most are those of products between ten
+/// pairs of blocks, which three parts of the threads share.
+const SCRATCH: usize = 20 * LANES * LANES;
 
 /// A plan with what its programs look up.
 pub(super) struct CudaPlan {

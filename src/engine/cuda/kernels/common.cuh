@@ -194,12 +194,15 @@ __device__ OUTLINE float4 other_slope(int activation, float4 v) {
     return make_float4(slope(activation, v.x), slope(activation, v.y), slope(activation, v.z), slope(activation, v.w));
 }
 
+__device__ float4 rectified(float4 v) {
+    return make_float4(v.x < 0.0f ? 0.0f : v.x, v.y < 0.0f ? 0.0f : v.y, v.z < 0.0f ? 0.0f : v.z,
+                       v.w < 0.0f ? 0.0f : v.w);
+}
+
 // Empty lanes stay zero: `filled` lanes of the block are not, from the quad's first on.
 __device__ float4 activated(int activation, float4 v, int filled) {
     if (activation == 0) return v;
-    if (activation == RELU)
-        return make_float4(v.x < 0.0f ? 0.0f : v.x, v.y < 0.0f ? 0.0f : v.y, v.z < 0.0f ? 0.0f : v.z,
-                           v.w < 0.0f ? 0.0f : v.w);
+    if (activation == RELU) return rectified(v);
     v = other_activation(activation, v);
     return make_float4(filled > 0 ? v.x : 0.0f, filled > 1 ? v.y : 0.0f, filled > 2 ? v.z : 0.0f,
                        filled > 3 ? v.w : 0.0f);
@@ -256,14 +259,20 @@ __device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stor
     }
 }
 
-// The sum over the 64 columns of a block of threads, by quad; thread q < 4 holds quad q's. `scratch`: 32 quads.
-__device__ float4 column_sum(float4 v, float* scratch) {
+// The sum over eight neighbouring columns, which are a warp's.
+__device__ float4 folded(float4 v) {
     for (int o = 4; o < 32; o *= 2) {
         v.x += __shfl_xor_sync(0xffffffffu, v.x, o);
         v.y += __shfl_xor_sync(0xffffffffu, v.y, o);
         v.z += __shfl_xor_sync(0xffffffffu, v.z, o);
         v.w += __shfl_xor_sync(0xffffffffu, v.w, o);
     }
+    return v;
+}
+
+// The sum over the 64 columns of a block of threads, by quad; thread q < 4 holds quad q's. `scratch`: 32 quads.
+__device__ float4 column_sum(float4 v, float* scratch) {
+    v = folded(v);
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     __syncthreads();
     if (lane < QUADS) store4(scratch + 4 * (warp * QUADS + lane), v);

@@ -82,12 +82,7 @@ struct Dots {
 
 // The sum of a quad over a warp's eight columns, into its place among the warps'.
 __device__ void leave(float4 v, int number, float4 (*sums)[THREADS / 32][QUADS]) {
-    for (int o = 4; o < 32; o *= 2) {
-        v.x += __shfl_xor_sync(0xffffffffu, v.x, o);
-        v.y += __shfl_xor_sync(0xffffffffu, v.y, o);
-        v.z += __shfl_xor_sync(0xffffffffu, v.z, o);
-        v.w += __shfl_xor_sync(0xffffffffu, v.w, o);
-    }
+    v = folded(v);
     int lane = threadIdx.x % 32;
     if (lane < QUADS) sums[number][threadIdx.x / 32][lane] = v;
 }

@@ -76,9 +76,7 @@ template <bool ANY>
 __device__ float4 see(const Seen& s, float4 v) {
     if (s.normed) v = fma4(v, s.scale, s.shift);
     if (ANY) return activated(s.activation, v, s.filled);
-    if (s.activation == 0) return v;
-    return make_float4(v.x < 0.0f ? 0.0f : v.x, v.y < 0.0f ? 0.0f : v.y, v.z < 0.0f ? 0.0f : v.z,
-                       v.w < 0.0f ? 0.0f : v.w);
+    return s.activation == RELU ? rectified(v) : v;
 }
 
 // Columns from one row of a tile to the next: an odd number, so that neighbouring rows lie in different banks.
@@ -155,8 +153,8 @@ __device__ void load_tile_seen(const Pass& pass, const Unit* u, const float* reg
                                float* tile) {
     Seen s = seen(pass, u, block, threadIdx.x % QUADS);
     load_rectangle<ANY>(region + u->raw + block * u->height * u->width * LANES, u->height, u->width,
-                   row * u->stride_r + u->least_r, u->least_c, (rows - 1) * u->stride_r + u->reach_r, tile_step(u), &s,
-                   tile);
+                        row * u->stride_r + u->least_r, u->least_c, (rows - 1) * u->stride_r + u->reach_r,
+                        tile_step(u), &s, tile);
 }
 
 __device__ OUTLINE void load_any_tile(const Pass& pass, const Unit* u, const float* region, int block, int row,

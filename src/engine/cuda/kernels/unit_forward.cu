@@ -2,20 +2,9 @@
 
 #include "unit.cuh"
 
-// The sum over eight neighbouring columns.
-__device__ float4 folded(float4 v) {
-    for (int o = 4; o < 32; o *= 2) {
-        v.x += __shfl_xor_sync(0xffffffffu, v.x, o);
-        v.y += __shfl_xor_sync(0xffffffffu, v.y, o);
-        v.z += __shfl_xor_sync(0xffffffffu, v.z, o);
-        v.w += __shfl_xor_sync(0xffffffffu, v.w, o);
-    }
-    return v;
-}
-
 // Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
-// off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats and all
-// lanes' pivots.
+// off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats
+// and all lanes' pivots.
 __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
                         int each, int pixels, float* scratch) {
     int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
@@ -93,7 +82,7 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, in
 }
 
 // One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
-// part, of a group), then tiles, whose place is scratch later.
+// part, of a group), then the depthwise weights of a group and its tiles, whose place is scratch later.
 extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);

@@ -87,8 +87,7 @@ __device__ OUTLINE void outer_products(float* gradient, const float* x, int bloc
 
 // Gradients of a grid's depthwise weights, of `blocks` blocks whose tiles are there: the products of the tiles' pixels
 // under each tap and the gradients of what the taps made. With `again`, that is made once more, in the gradients'
-// place.
-// The tiles' place is scratch at the end.
+// place. The tiles' place is scratch at the end.
 template <int K, int D, int S>
 __device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, float* behind, bool again,
                              float* gradient) {
@@ -212,7 +211,8 @@ __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, i
 // Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
 // weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
 // coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
-// (of several taps and a dense part, in one); tiles, whose place is scratch later.
+// (of several taps and a dense part, in one); the depthwise weights of a group and its tiles, whose place is scratch
+// later.
 extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
     SHARED(shared);
     Item item = ITEM(first);
