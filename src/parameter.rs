@@ -226,7 +226,7 @@ pub struct Momentum {
 }
 
 /// Values that one thread moves at a time.
-const CHUNK: usize = 1 << 16;
+pub(crate) const CHUNK: usize = 1 << 16;
 
 /// The values after a step, as a variable that owns the one vector written; none where the values are not plain ones
 /// in the processor's memory.
@@ -236,15 +236,12 @@ fn descended<T: WithDType>(w: &Tensor, g: &Tensor, by: Descent) -> Result<Option
         return Ok(None);
     };
     let [factor, decay, rate] = [by.factor, by.decay, by.rate].map(T::from_f64);
-    let mut moved = vec![T::zero(); from.len()];
-    let chunks = moved.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK).zip(g.par_chunks(CHUNK)));
-    chunks.for_each(|(moved, (from, g))| {
-        for (moved, (&w, &g)) in moved.iter_mut().zip(from.iter().zip(g)) {
-            // Without decay an infinite weight stays what it is.
-            let direction = if by.decay == 0.0 { g * factor } else { g * factor + w * decay };
-            *moved = w - direction * rate;
-        }
+    let mut moved = Vec::new();
+    let step = from.par_iter().zip(g).with_min_len(CHUNK).map(|(&w, &g)| {
+        // Without decay an infinite weight stays what it is.
+        w - (if by.decay == 0.0 { g * factor } else { g * factor + w * decay }) * rate
     });
+    step.collect_into_vec(&mut moved);
     Ok(Some(Var::from_vec(moved, w.dims(), w.device())?))
 }
 
@@ -275,45 +272,8 @@ fn carried<T: WithDType>(
     Ok(Some((moved, Tensor::from_vec(kept, w.dims(), w.device())?)))
 }
 
-/// Σ s·t of tensors of one shape and type, from the first to the last, in one pass over the values.
-///
-/// # Errors
-/// Tensors that do not fit each other.
-pub(crate) fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
-    let summed = match terms {
-        [(_, first), ..] if terms.iter().all(|(_, term)| term.dims() == first.dims()) => match first.dtype() {
-            DType::F32 => summed::<f32>(terms)?,
-            DType::F64 => summed::<f64>(terms)?,
-            _ => None,
-        },
-        _ => None,
-    };
-    if let Some(sum) = summed {
-        return Ok(sum);
-    }
-    let mut scaled = terms.iter().map(|(by, term)| term.detach().affine(*by, 0.0));
-    let first = scaled.next().ok_or_else(|| Error::run("a sum of nothing has no shape"))??;
-    Ok(scaled.try_fold(first, |sum, term| sum + term?)?)
-}
-
-fn summed<T: WithDType>(terms: &[(f64, &Tensor)]) -> Result<Option<Tensor>> {
-    let first = terms[0].1;
-    let stored: Vec<_> = terms.iter().map(|(_, term)| term.storage_and_layout()).collect();
-    let values: Option<Vec<&[T]>> = stored.iter().map(|(storage, layout)| plain::<T>(storage, layout)).collect();
-    let Some(values) = values else { return Ok(None) };
-    let mut sum = vec![T::zero(); first.elem_count()];
-    sum.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sum)| {
-        for ((by, _), values) in terms.iter().zip(&values) {
-            let by = T::from_f64(*by);
-            let own = &values[chunk * CHUNK..];
-            sum.iter_mut().zip(own).for_each(|(sum, &value)| *sum += value * by);
-        }
-    });
-    Ok(Some(Tensor::from_vec(sum, first.dims(), first.device())?))
-}
-
 /// A contiguous tensor's values, where they lie in the processor's memory.
-fn plain<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> Option<&'a [T]> {
+pub(crate) fn plain<'a, T: WithDType>(storage: &'a Storage, layout: &Layout) -> Option<&'a [T]> {
     let Storage::Cpu(storage) = storage else { return None };
     let (from, to) = layout.contiguous_offsets()?;
     CpuStorage::as_slice::<T>(storage).ok().map(|values| &values[from..to])

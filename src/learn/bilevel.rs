@@ -11,9 +11,8 @@
 //! serves all of its passes.
 
 use super::optimizer::clip_factor;
-use super::vector::{gradients, norm};
+use super::vector::{gradients, norm, weighted_sum};
 use crate::engine::Mode;
-use crate::parameter::weighted_sum;
 use crate::space::Alphas;
 use crate::{Error, Parameter, Result};
 use candle_core::{Tensor, Var};

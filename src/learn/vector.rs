@@ -1,7 +1,8 @@
-//! Norms and gradients of tensors: what optimisers and bilevel steps share.
+//! Norms, weighted sums and gradients of tensors: what optimisers and bilevel steps share.
 
-use crate::Result;
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use crate::parameter::{CHUNK, plain};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, DType, Storage, Tensor, WithDType};
 use rayon::prelude::*;
 
 /// Values that one thread sums at a time.
@@ -51,6 +52,43 @@ fn in_lanes<T: Copy>(values: &[T], wide: impl Fn(T) -> f64) -> f64 {
         }
     }
     lanes.iter().sum::<f64>() + rest.iter().map(|&x| wide(x) * wide(x)).sum::<f64>()
+}
+
+/// Σ s·t of tensors of one shape and type, from the first to the last, in one pass over the values.
+///
+/// # Errors
+/// Tensors that do not fit each other.
+pub fn weighted_sum(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
+    let summed = match terms {
+        [(_, first), ..] if terms.iter().all(|(_, term)| term.dims() == first.dims()) => match first.dtype() {
+            DType::F32 => summed::<f32>(terms)?,
+            DType::F64 => summed::<f64>(terms)?,
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(sum) = summed {
+        return Ok(sum);
+    }
+    let mut scaled = terms.iter().map(|(by, term)| term.detach().affine(*by, 0.0));
+    let first = scaled.next().ok_or_else(|| Error::run("a sum of nothing has no shape"))??;
+    Ok(scaled.try_fold(first, |sum, term| sum + term?)?)
+}
+
+fn summed<T: WithDType>(terms: &[(f64, &Tensor)]) -> Result<Option<Tensor>> {
+    let first = terms[0].1;
+    let stored: Vec<_> = terms.iter().map(|(_, term)| term.storage_and_layout()).collect();
+    let values: Option<Vec<&[T]>> = stored.iter().map(|(storage, layout)| plain::<T>(storage, layout)).collect();
+    let Some(values) = values else { return Ok(None) };
+    let mut sum = vec![T::zero(); first.elem_count()];
+    sum.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sum)| {
+        for ((by, _), values) in terms.iter().zip(&values) {
+            let by = T::from_f64(*by);
+            let own = &values[chunk * CHUNK..];
+            sum.iter_mut().zip(own).for_each(|(sum, &value)| *sum += value * by);
+        }
+    });
+    Ok(Some(Tensor::from_vec(sum, first.dims(), first.device())?))
 }
 
 /// The gradient of a scalar with respect to each tensor, detached; zeros where it does not depend on one.
