@@ -17,8 +17,10 @@ use plotters::backend::DrawingBackend;
 pub struct Curves {
     /// Empty for none.
     pub title: String,
-    /// What the x axis counts: "epoch" or "step".
+    /// What the x axis measures: "epoch", "step".
     pub x: String,
+    /// Whether x counts something, so that its ticks are whole numbers.
+    pub counts: bool,
     pub panels: Vec<Panel>,
 }
 
@@ -116,7 +118,7 @@ impl Curves {
         let xs = || self.panels.iter().flat_map(|p| &p.series).flat_map(|s| &s.points).map(|p| p.0);
         let (low, high) = bounds(xs());
         let low = if low > 0.0 && low < 0.2 * high { 0.0 } else { low };
-        Axis::exact(low, high, 8, true)
+        Axis::exact(low, high, 8, self.counts)
     }
 }
 

@@ -18,5 +18,5 @@ pub use data::{read_data, write_data};
 pub use folder::{Reopened, RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
 pub use live::{Epochs, Run, Steps, WeakRun};
-pub use plots::{MixingWeights, Plot, Results, cells_from_genotype, figures};
+pub use plots::{CurvesOver, MixingWeights, Plot, Results, cells_from_genotype, figures};
 pub use progress::Progress;

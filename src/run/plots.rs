@@ -21,10 +21,21 @@ pub enum Plot {
     Cells,
     /// The groups of results of this name.
     Groups(String),
+    /// The curves of this name over a quantity of their own.
+    Over(String),
 }
 
 /// Groups of results by name, as the journal's field `groups` holds them by what they measure.
 pub type Results = BTreeMap<String, Vec<f64>>;
+
+/// Curves over a quantity of their own, as the journal's field `curves` holds them by the chart's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CurvesOver {
+    /// What the x axis measures.
+    pub x: String,
+    /// Points (x, y) in ascending x by the curve's name.
+    pub curves: BTreeMap<String, Vec<(f64, f64)>>,
+}
 
 /// The mixing weights of one kind of cell, as the journal's field `alphas` holds them by kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +111,7 @@ pub fn figures(plot: &Plot, journal: &[Entry]) -> Result<Vec<(String, Figure)>> 
         Plot::Curves(names) => vec![(names.join("-"), Figure::Curves(curves(journal, names)))],
         Plot::Alphas => alphas(journal),
         Plot::Groups(name) => groups(journal, name).into_iter().map(|figure| (name.clone(), figure)).collect(),
+        Plot::Over(name) => over(journal, name).into_iter().map(|figure| (name.clone(), figure)).collect(),
         Plot::Cells => match journal.iter().rev().find_map(|entry| entry.get("genotype")) {
             Some(genotype) => vec![("cells".into(), Figure::Cells(cells_from_genotype(genotype)?))],
             None => vec![],
@@ -122,7 +134,7 @@ fn curves(journal: &[Entry], names: &[String]) -> Curves {
             None => panels.push(Panel { name: measure.to_string(), series: vec![series] }),
         }
     }
-    Curves { title: String::new(), x: clock.unit().into(), panels }
+    Curves { title: String::new(), x: clock.unit().into(), counts: true, panels }
 }
 
 /// Turns a line's epoch and step into one time.
@@ -232,6 +244,15 @@ fn groups(journal: &[Entry], name: &str) -> Option<Figure> {
     let group = |(name, values): (String, Vec<f64>)| Group { name, values };
     let groups = results.into_iter().map(group).collect();
     Some(Figure::Groups(Groups { title: String::new(), x: name.replace('_', " "), groups }))
+}
+
+/// The curves logged last under a name.
+fn over(journal: &[Entry], name: &str) -> Option<Figure> {
+    let logged = journal.iter().rev().find_map(|entry| entry.get("curves")?.get(name))?;
+    let CurvesOver { x, curves } = serde_json::from_value(logged.clone()).ok()?;
+    let series = curves.into_iter().map(|(name, points)| Series { name: name.replace('_', " "), points }).collect();
+    let panel = Panel { name: name.replace('_', " "), series };
+    Some(Figure::Curves(Curves { title: String::new(), x, counts: false, panels: vec![panel] }))
 }
 
 /// For each edge the op that the genotype's cell has there.

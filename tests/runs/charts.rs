@@ -55,7 +55,7 @@ fn heat_map(nodes: usize) -> Figure {
 fn curve(points: Vec<(f64, f64)>) -> Figure {
     let series = Series { name: "train_loss".into(), points };
     let panel = Panel { name: "loss".into(), series: vec![series] };
-    Figure::Curves(Curves { title: String::new(), x: "step".into(), panels: vec![panel] })
+    Figure::Curves(Curves { title: String::new(), x: "step".into(), counts: true, panels: vec![panel] })
 }
 
 fn cells() -> Figure {

@@ -138,6 +138,29 @@ fn requests_to_end_are_told_like_ctrl_c_and_the_way_on_is_quoted() {
 }
 
 #[test]
+fn curves_are_drawn_over_a_quantity_of_their_own() {
+    let folder = folder_with(
+        "let run = start_run([]);\n\
+         run.plot_curves(\"best\", \"cells trained\", #{ by_chance: [[1, 0.25], [2.5, 0.5]], ageing: [[2, 0.75]] });\n",
+    );
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "r"]).shows(0, &[]);
+    let chart = read_to_string(folder.path().join("r/plots/best.svg")).unwrap();
+    for text in ["cells trained", "by chance", "ageing", "1.2", "2.4"] {
+        assert!(chart.contains(&format!(">\n{text}\n<")), "{text} in {chart}");
+    }
+    let journal = read_to_string(folder.path().join("r/journal.jsonl")).unwrap();
+    assert!(journal.contains("\"by_chance\":[[1.0,0.25],[2.5,0.5]]"), "{journal}");
+    for (curves, error) in [
+        ("#{ a: [[1, 2], [0.5, 3]] }", "the curve \"a\" runs backwards: 0.5 follows 1"),
+        ("#{ a: [[1, 2, 3]] }", "`a` is not a list of points"),
+        ("#{ a: 3 }", "`a` is not a list of points"),
+    ] {
+        let folder = folder_with(&format!("start_run([]).plot_curves(\"best\", \"x\", {curves});"));
+        candlewick(folder.path(), &["run", "s.rhai", "--out", "r"]).shows(2, &[error]);
+    }
+}
+
+#[test]
 fn two_charts_never_share_a_file() {
     let folder = folder_with(
         "let run = start_run([]);\nfor step in run.steps(3) {\n  \

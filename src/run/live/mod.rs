@@ -1,25 +1,23 @@
 //! A run in progress: where the loop is, what it logs, which charts it wants, what it keeps.
 
+mod charts;
 mod loops;
 
 pub use loops::{Epochs, Steps};
 
 use super::checkpoint::{Header, Lasting};
 use super::folder::{Reopened, RunFolder};
-use super::journal::{Entry, Journal, read, value_of};
+use super::journal::{Entry, Journal, value_of};
 use super::keeper::Keeper;
-use super::plots::{MixingWeights, Plot, Results, figures};
+use super::plots::Plot;
 use super::progress::Progress;
 use crate::error::{Blame, tell};
-use crate::{Error, Result, chart, interrupt};
+use crate::{Error, Result, interrupt};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-/// The share of a run's time that drawing charts may take while it runs.
-const DRAWING_SHARE: f64 = 0.05;
 
 /// A handle on a run; clones are the same run. When the last one goes, charts that were put off are drawn.
 #[derive(Clone)]
@@ -202,72 +200,9 @@ impl Run {
         written
     }
 
-    /// Draws the fields `names` over time, and redraws them at the end of the run.
-    ///
-    /// # Errors
-    /// A field of that name was never logged.
-    pub fn plot(&self, names: &[String]) -> Result<()> {
-        let state = &mut *self.state();
-        for name in names {
-            check_chart_name(name)?;
-            if !state.journal.names().contains(name) {
-                let known: Vec<&str> = state.journal.names().iter().map(String::as_str).collect();
-                return Err(match known.is_empty() {
-                    true => Error::user(format!("there is no field \"{name}\" to plot")).hint("log it first"),
-                    false => Error::unknown("logged field", name, known),
-                });
-            }
-        }
-        state.want(Plot::Curves(names.to_vec()))
-    }
-
-    /// Logs mixing weights, by kind of cell, and draws their course and their state.
-    pub fn plot_alphas(&self, weights: &BTreeMap<String, MixingWeights>) -> Result<()> {
-        let value = serde_json::to_value(weights).map_err(|e| Error::run(format!("mixing weights: {e}")))?;
-        let state = &mut *self.state();
-        state.write(&Entry::from_iter([("alphas".to_string(), value)]))?;
-        state.want(Plot::Alphas)
-    }
-
-    /// Logs a genotype (unless it is the last one logged) and draws its cells.
-    ///
-    /// # Errors
-    /// It does not have the form of one, see [`super::cells_from_genotype`].
-    pub fn draw(&self, genotype: &Value) -> Result<()> {
-        super::plots::cells_from_genotype(genotype)?;
-        let state = &mut *self.state();
-        if state.genotype.as_ref() != Some(genotype) {
-            state.write(&Entry::from_iter([("genotype".to_string(), genotype.clone())]))?;
-        }
-        state.want(Plot::Cells)
-    }
-
-    /// Logs groups of results and draws them side by side.
-    ///
-    /// # Errors
-    /// A result that is not finite, which no chart could show.
-    pub fn plot_groups(&self, name: &str, groups: &Results) -> Result<()> {
-        if let Some((group, value)) = groups.iter().find_map(|(g, v)| Some((g, v.iter().find(|v| !v.is_finite())?))) {
-            return Err(Error::user(format!("the group \"{group}\" holds {value}, which no chart can show")));
-        }
-        check_chart_name(name)?;
-        let value = serde_json::json!({ name: groups });
-        let state = &mut *self.state();
-        state.write(&Entry::from_iter([("groups".to_string(), value)]))?;
-        state.want(Plot::Groups(name.to_string()))
-    }
-
     /// Ends the loop and draws every chart that was put off.
     pub fn finish(&self) -> Result<()> {
         self.state().finish()
-    }
-}
-
-/// A chart's name is that of its file in `plots/`, and must not lead out of there.
-fn check_chart_name(name: &str) -> Result<()> {
-    match name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-        true => Err(Error::user(format!("\"{name}\" is not a name for a chart's file"))),
-        false => Ok(()),
     }
 }
 
@@ -327,44 +262,6 @@ impl State {
         self.journal.log(self.epoch, self.step, fields)
     }
 
-    /// Draws a chart if drawing has been cheap so far, or else puts it off.
-    fn want(&mut self, plot: Plot) -> Result<()> {
-        self.put_off.insert(plot);
-        if self.keeper.waits() {
-            return Ok(());
-        }
-        match self.drawing.as_secs_f64() <= DRAWING_SHARE * self.started.elapsed().as_secs_f64() {
-            true => self.draw_all(),
-            false => Ok(()),
-        }
-    }
-
-    fn draw_all(&mut self) -> Result<()> {
-        if self.put_off.is_empty() {
-            return Ok(());
-        }
-        self.journal.check_there()?;
-        let begun = Instant::now();
-        let entries = read(self.journal.path())?;
-        for plot in std::mem::take(&mut self.put_off) {
-            for (name, figure) in figures(&plot, &entries)? {
-                let name = self.chart_file(name, &plot);
-                chart::save(&figure, &self.folder.plots().join(name))?;
-            }
-        }
-        self.drawing += begun.elapsed();
-        Ok(())
-    }
-
-    /// The name of a chart's file: its own, unless another chart has it.
-    fn chart_file(&mut self, name: String, plot: &Plot) -> String {
-        let numbered = |number: u64| if number == 1 { name.clone() } else { format!("{name}-{number}") };
-        let free = |name: &String| self.charts.get(name).is_none_or(|other| other == plot);
-        let name = (1..).map(numbered).find(free).unwrap_or(name);
-        self.charts.insert(name.clone(), plot.clone());
-        name
-    }
-
     fn finish(&mut self) -> Result<()> {
         self.end_step();
         self.progress.end_steps();
@@ -400,6 +297,7 @@ impl Drop for State {
 #[cfg(test)]
 mod tests {
     use super::super::checkpoint::Checkpoints;
+    use super::super::journal::read;
     use super::*;
     use crate::files::faults::{Stop, stopping};
     use crate::run::{RunInfo, number};

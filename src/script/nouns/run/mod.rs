@@ -1,6 +1,7 @@
 //! The noun `runs`: the run folder, the loops over epochs and steps, the journal and its charts, as scripts see them.
 //! The work is done in [`crate::run`].
 
+mod charts;
 mod lasting;
 mod sheet;
 mod start;
@@ -9,16 +10,12 @@ pub(super) use sheet::save_figure;
 
 use crate::data::Batches;
 use crate::data::text::Windows;
-use crate::run::{Entry, MixingWeights, Run};
-use crate::script::binding::{Argument, Library, List, Options, ScriptType, describe_value};
+use crate::run::{Entry, Run};
+use crate::script::binding::{Library, Options, ScriptType, describe_value};
 use crate::script::nouns::json::to_json;
-use crate::space::recurrent::LanguageModel;
-use crate::space::{NamedMixing, Network};
 use crate::{Error, Result};
 use lasting::{kept, restored};
 use rhai::{Array, Dynamic, Map};
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fmt;
 
 pub fn declare(library: &mut Library) {
@@ -26,7 +23,7 @@ pub fn declare(library: &mut Library) {
     library.kind::<Run>("A run: the folder `run.folder` with the script, `run.json`, `journal.jsonl` and `plots/`.");
     declare_start(library);
     declare_loops(library);
-    declare_charts(library);
+    charts::declare(library);
     sheet::declare(library);
 }
 
@@ -139,151 +136,8 @@ fn declare_loops(library: &mut Library) {
         .example(r#"start_run().log(#{ valid_loss: 0.7, valid_accuracy: 0.8, note: "good" });"#);
 }
 
-fn declare_charts(library: &mut Library) {
-    library
-        .method(
-            "plot",
-            &["run", "field", "second", "third", "fourth", "fifth"],
-            |run: Run, first: String, b: Option<String>, c: Option<String>, d: Option<String>, e: Option<String>| {
-                run.plot(&std::iter::once(first).chain([b, c, d, e].into_iter().flatten()).collect::<Vec<String>>())
-            },
-        )
-        .doc(
-            r#"
-            Draws logged fields over time into `plots/`, as SVG and PNG named after them. Fields whose names end in the
-            same word ("loss", "accuracy") share an axis. A chart is redrawn during the run, as long as that takes
-            little of its time, and at the end.
-            "#,
-        )
-        .example(
-            r#"
-            let run = start_run();
-            for step in run.steps(10) { run.log(#{ train_loss: 1.0 / (step + 1) }); }
-            run.plot("train_loss");
-            "#,
-        );
-    library
-        .method("plot_alphas", &["run", "alphas"], |run: Run, alphas: Dynamic| {
-            run.plot_alphas(&mixing_weights(&alphas)?)
-        })
-        .doc(
-            r#"
-            Logs mixing weights as they are and draws them: `alphas-normal` and `alphas-reduce` over time, a panel an
-            edge, and the heat map `alphas`. `alphas` is a supernet (then the softmax of its alphas, and its edge
-            weights), or a map with the weights of each kind of cell: `#{ normal: #{ ops: DARTS_OPS, values: p } }`,
-            `values` edges × ops, an array or a tensor, and `edges` as pairs of names where they are not those of a
-            DARTS cell.
-            "#,
-        )
-        .example(
-            r#"
-            let run = start_run();
-            let p = [[0.7, 0.3], [0.5, 0.5]];
-            run.plot_alphas(#{ normal: #{ ops: ["skip_connect", "sep_conv_3x3"], values: p } });
-            "#,
-        );
-    library
-        .method("plot_groups", &["run", "name", "groups"], |run: Run, name: String, groups: Map| {
-            let group = |(group, values): (&rhai::Identifier, &Dynamic)| {
-                let values = List::<f64>::read(values);
-                Ok((group.to_string(), values.map_err(|m| m.into_error(&format!("`{group}`"), "[float]"))?.0))
-            };
-            run.plot_groups(&name, &groups.iter().map(group).collect::<Result<_>>()?)
-        })
-        .doc(
-            r#"
-            Logs groups of results, a map of arrays of numbers, and draws them side by side as the chart `name`: every
-            result a dot, the mean a line, the standard deviation a band.
-            "#,
-        )
-        .example(
-            r#"
-            let run = start_run();
-            run.plot_groups("test_accuracy", #{ searched: [0.97, 0.96, 0.97], random: [0.95, 0.97, 0.94] });
-            "#,
-        );
-    library
-        .method("draw", &["run", "genotype"], |run: Run, genotype: Dynamic| run.draw(&to_json(&genotype)?))
-        .doc(
-            r#"
-            Draws the cells of a genotype as graphs into `plots/cells`, and marks their ops in the heat map. Logs the
-            genotype unless it was the last one logged. `genotype` is a genotype or a map of its fields.
-            "#,
-        )
-        .example(
-            r#"
-            start_run().draw(#{
-                normal: [["sep_conv_3x3", 0], ["skip_connect", 1], ["max_pool_3x3", 0], ["sep_conv_5x5", 2]],
-                normal_concat: [2, 3],
-            });
-            "#,
-        );
-}
-
 fn entry(fields: &Map) -> Result<Entry> {
     fields.iter().map(|(name, value)| Ok((name.to_string(), to_json(value)?))).collect()
-}
-
-/// The mixing weights of a supernet, or of a map as [`declare_charts`] documents it.
-fn mixing_weights(alphas: &Dynamic) -> Result<BTreeMap<String, MixingWeights>> {
-    if let Some(network) = alphas.read_lock::<Network>() {
-        return of_supernet(&network);
-    }
-    if let Some(model) = alphas.read_lock::<LanguageModel>() {
-        return of_recurrent_supernet(&model);
-    }
-    let kinds = alphas.as_map_ref().map_err(|_| {
-        Error::user(format!("plot_alphas takes a supernet or a map, not {}", describe_value(alphas)))
-            .hint("for example #{ normal: #{ ops: DARTS_OPS, values: softmax(net.alphas[\"normal\"], 1) } }")
-    })?;
-    let of_kind = |(kind, value): (&rhai::Identifier, &Dynamic)| {
-        let wrong =
-            |what: &str| Error::user(format!("plot_alphas: `{kind}` {what}")).hint("#{ ops: [...], values: [[...]] }");
-        let map = Map::read(value).map_err(|_| wrong("is not a map"))?;
-        if let Some(name) = map.keys().find(|name| !["edges", "ops", "values"].contains(&name.as_str())) {
-            return Err(Error::unknown("entry of mixing weights", name, ["edges", "ops", "values"]));
-        }
-        let read = |name: &str| map.get(name).map(to_json).transpose();
-        let ops = read("ops")?.and_then(|ops| serde_json::from_value(ops).ok());
-        let ops = ops.ok_or_else(|| wrong("has no list of names as `ops`"))?;
-        let values = read("values")?.as_ref().and_then(rows).ok_or_else(|| wrong("has no edges × ops as `values`"))?;
-        let weights = match read("edges")? {
-            Some(edges) => {
-                let edges =
-                    serde_json::from_value(edges).map_err(|_| wrong("has `edges` that are not pairs of names"))?;
-                MixingWeights::new(edges, ops, values)?
-            }
-            None => MixingWeights::of_cell(ops, values)?,
-        };
-        Ok((kind.to_string(), weights))
-    };
-    kinds.iter().map(of_kind).collect()
-}
-
-fn rows(values: &Value) -> Option<Vec<Vec<f64>>> {
-    let row = |row: &Value| row.as_array()?.iter().map(crate::run::value_of).collect::<Option<Vec<f64>>>();
-    values.as_array()?.iter().map(row).collect()
-}
-
-/// The softmax of the alphas of each kind of cell.
-fn of_supernet(network: &Network) -> Result<BTreeMap<String, MixingWeights>> {
-    if network.space().is_none() {
-        return Err(Error::user("plot_alphas: this network is not a supernet, so the names of its ops are not known")
-            .hint("give a map: #{ normal: #{ ops: [...], values: p } }"));
-    }
-    let weights =
-        |NamedMixing { name, columns, rows }| MixingWeights::of_cell(columns, rows).map(|weights| (name, weights));
-    network.mixing_by_name()?.into_iter().map(weights).collect()
-}
-
-/// The softmax of a recurrent supernet's alphas.
-fn of_recurrent_supernet(model: &LanguageModel) -> Result<BTreeMap<String, MixingWeights>> {
-    let (_, activations) = model.space()?;
-    let of = |p: candle_core::Tensor| -> Result<(String, MixingWeights)> {
-        let values = p.to_dtype(candle_core::DType::F64)?.to_vec2::<f64>()?;
-        Ok(("recurrent".to_string(), MixingWeights::of_recurrent_cell(activations.to_vec(), values)?))
-    };
-    model.relax(model.alphas())?.into_iter().map(of).collect()
 }
 
 /// A loop over a run's epochs, not yet begun.
