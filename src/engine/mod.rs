@@ -1,6 +1,7 @@
 //! The engine: runs a network as one differentiable candle operation on images, flat weights and flat mixing weights.
 
 mod bridge;
+mod budget;
 pub(crate) mod cpu;
 pub mod cuda;
 mod draws;

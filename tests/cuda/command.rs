@@ -120,10 +120,7 @@ fn a_profile_says_what_each_kernel_took() {
 #[test]
 fn what_does_not_run_is_refused_by_name() {
     let Some(library) = driver() else { return };
-    let images = "#{ channels: 1, size: 8, classes: 10 }";
-    let limited = format!("supernet({images}, #{{ channels: 2, layers: 3, memory: \"1GB\" }});");
-    let folder = folder_with(&limited);
-    on_device(folder.path(), &library, "cuda", &[], None).shows(2, &["`memory`", "CUDA yet"]);
+    let folder = folder_with("supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3 });");
     let ended = on_device(folder.path(), &library, "cuda", &["--precision", "f64"], None);
     ended.shows(2, &["double precision runs on the processor only"]);
 }

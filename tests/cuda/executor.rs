@@ -6,9 +6,6 @@ use candlewick::engine::Engine;
 use candlewick::graph::Graph;
 use std::sync::Arc;
 
-/// Whether it trains within a limit on memory.
-pub const LIMITS_MEMORY: bool = false;
-
 pub fn compile(graph: &Arc<Graph>) -> Result<Engine> {
     if let Some(gpu) = crate::gpu::asked_for() {
         return Engine::compile_on(graph.clone(), gpu);

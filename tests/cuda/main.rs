@@ -13,6 +13,7 @@ mod executor;
 mod gpu;
 #[path = "../engine/gradients.rs"]
 mod gradients;
+mod memory;
 mod networks;
 mod ptx;
 mod random_graphs;

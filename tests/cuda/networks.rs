@@ -13,8 +13,8 @@ use candlewick::space::{
 use std::sync::Arc;
 
 /// A network and how a pass over it runs.
-struct Case {
-    name: &'static str,
+pub struct Case {
+    pub name: &'static str,
     graph: Arc<Graph>,
     draws: Draws,
 }
@@ -85,7 +85,7 @@ fn widths(blocks: &[usize]) -> Graph {
 }
 
 /// Every family, small.
-fn families() -> Vec<Case> {
+pub fn families() -> Vec<Case> {
     let dense = DenseNetOptions { growth: 6, depth: 10, ..DenseNetOptions::new(shape(), 10) };
     vec![
         Case::new("supernet", supernet(4, 1)),
@@ -131,7 +131,7 @@ fn run(case: &Case, engine: &Engine, mode: Mode) -> Outcome {
     [flat(&output), statistics, x, w, p]
 }
 
-fn on_shim(case: &Case, shim: Shim) -> Engine {
+pub fn on_shim(case: &Case, shim: Shim) -> Engine {
     Engine::compile_on(case.graph.clone(), Arc::new(shim)).unwrap_or_else(|error| panic!("{}: {error}", case.name))
 }
 
@@ -161,16 +161,18 @@ fn every_family_computes_what_the_processor_computes() {
     }
 }
 
+/// The bits of everything that a pass makes.
+pub fn bits(case: &Case, engine: &Engine, mode: Mode) -> Vec<u32> {
+    run(case, engine, mode).into_iter().flatten().map(f32::to_bits).collect()
+}
+
 #[test]
 fn bits_are_the_same_in_every_order_of_threads() {
     for case in families() {
-        let bits = |order: u32| -> Option<Vec<u32>> {
-            let outcome = run(&case, &on_shim(&case, Shim::new(order)?), Mode::Training);
-            Some(outcome.into_iter().flatten().map(f32::to_bits).collect())
-        };
-        let Some(first) = bits(0) else { return };
+        let in_order = |order: u32| Some(bits(&case, &on_shim(&case, Shim::new(order)?), Mode::Training));
+        let Some(first) = in_order(0) else { return };
         for order in [1, 5] {
-            assert!(bits(order) == Some(first.clone()), "{}: order {order}", case.name);
+            assert!(in_order(order) == Some(first.clone()), "{}: order {order}", case.name);
         }
     }
 }
@@ -227,7 +229,7 @@ fn a_batch_that_does_not_fit_is_refused_with_the_one_that_would() {
     let message = &error.message;
     assert!(message.contains("batch of 1000") && message.contains("needed") && message.contains("free"), "{message}");
     let hint = error.hint.expect("a hint");
-    let most = hint.split_whitespace().rev().nth(1).and_then(|word| word.parse().ok()).expect("a number of images");
+    let most = hint.split_whitespace().find_map(|word| word.parse().ok()).expect("a number of images");
     assert!(most > 0, "{hint}");
     images(&engine, most).expect("what it names fits");
     images(&engine, most + 1).expect_err("and no more");

@@ -268,7 +268,7 @@ pub fn run(case: &Case, expected: &Expected) -> Result<f64, String> {
     if !outcome.is(&pass(case, &engine, &values, NOTHING)?, false) {
         return Err("run without gradients it has other bits".into());
     }
-    if case.tight && executor::LIMITS_MEMORY {
+    if case.tight {
         let tight = within_the_least(case, &engine, &values)?;
         if !outcome.is(&pass(case, &tight, &values, case.wanted)?, true) {
             return Err("run within less memory it has other bits".into());

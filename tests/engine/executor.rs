@@ -5,9 +5,6 @@ use candlewick::engine::{Engine, Target};
 use candlewick::graph::Graph;
 use std::sync::Arc;
 
-/// Whether it trains within a limit on memory.
-pub const LIMITS_MEMORY: bool = true;
-
 pub fn compile(graph: &Arc<Graph>) -> Result<Engine> {
     Engine::compile_for(graph.clone(), Target::best()?)
 }

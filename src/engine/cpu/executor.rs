@@ -1,17 +1,17 @@
 //! The executor on the processor: the fused plan in single precision.
 
-use super::budget::Budget;
 use super::kernels::lanes::Isa;
 use super::memory::{Tape, Tapes};
 use super::pass::Run;
 use super::pass::agenda::Agenda;
 use super::plan::CpuPlan;
 use super::profile;
+use crate::engine::budget::{Budget, Trained};
 use crate::engine::executor::{
     Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
 };
 use crate::graph::Graph;
-use crate::graph::plan::{Placement, Plan, Training};
+use crate::graph::plan::{Placement, Plan, StageOrder, Training};
 use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -74,10 +74,9 @@ impl CpuExecutor {
     /// # Errors
     /// A batch that does not fit within the limit.
     fn training(&self, batch: usize) -> Result<Arc<Training>> {
-        let Shared { cpu, graph, .. } = &*self.shared;
         match &self.budget {
-            Some(budget) => budget.training(cpu, graph, batch),
-            None => Ok(cpu.plan.training.clone()),
+            Some(budget) => budget.training(&*self.shared, batch),
+            None => Ok(self.shared.usual()),
         }
     }
 }
@@ -98,6 +97,33 @@ impl Shared {
             agendas.push((Arc::downgrade(training), Arc::new(agenda)));
         }
         agendas[agendas.len() - 1].1.clone()
+    }
+}
+
+/// Vectors as long as the weights: weights, gradient, and what optimisers and their steps hold.
+const WEIGHT_VECTORS: u64 = 8;
+
+/// The program itself.
+const PROGRAM: u64 = 32_000_000;
+
+impl Trained for Shared {
+    /// One pass's activations and gradients, the engine's tables and scratch, the batch's images, eight vectors as long
+    /// as the weights, and the program itself.
+    fn bytes(&self, training: &Arc<Training>, batch: usize) -> u64 {
+        let Self { cpu, graph, .. } = self;
+        let shape = graph.shape(graph.input());
+        let images = (batch * shape.channels * shape.pixels() * size_of::<f32>()) as u64;
+        let weights = (graph.parameters() * size_of::<f32>()) as u64;
+        let regions = (batch * training.placement.forward.len * size_of::<f32>()) as u64;
+        PROGRAM + cpu.table_bytes(batch) as u64 + images + WEIGHT_VECTORS * weights + regions
+    }
+
+    fn usual(&self) -> Arc<Training> {
+        self.cpu.plan.training.clone()
+    }
+
+    fn within(&self, floats: usize) -> Result<Training, usize> {
+        self.cpu.plan.training_within(floats, StageOrder::OneByOne)
     }
 }
 
@@ -157,8 +183,7 @@ impl ImageExecutor for CpuExecutor {
     }
 
     fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn ImageExecutor>> {
-        let Shared { cpu, graph, .. } = &*self.shared;
-        let budget = Some(Arc::new(Budget::new(cpu, graph, bytes, report)?));
+        let budget = Some(Arc::new(Budget::new(&*self.shared, bytes, report)?));
         Ok(Arc::new(Self { shared: self.shared.clone(), budget }))
     }
 }

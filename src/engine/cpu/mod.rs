@@ -9,7 +9,6 @@
 
 #[cfg(test)]
 mod allocations;
-mod budget;
 mod executor;
 pub(crate) mod kernels;
 pub(crate) mod memory;

@@ -8,26 +8,29 @@ use super::plan::{CudaPlan, THREADS};
 use super::program::{Program, Step, When, Work};
 use super::statistics;
 use crate::engine::Mode;
+use crate::engine::budget::{Budget, Trained};
 use crate::engine::cpu::floats;
 use crate::engine::executor::{
     Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
 };
 use crate::graph::Graph;
+use crate::graph::plan::Training;
 use crate::{Error, Result, interrupt};
 use candle_core::{DType, Device, Tensor};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A plan on a GPU, with its programs and its memory. Clones share everything.
+/// A plan on a GPU, with its programs and its memory. Clones share everything except the memory limit.
 #[derive(Clone)]
 pub(in crate::engine) struct CudaExecutor {
     shared: Arc<Shared>,
+    budget: Option<Arc<Budget>>,
 }
 
-struct Shared {
-    graph: Arc<Graph>,
-    cuda: CudaPlan,
-    launcher: Arc<dyn Launcher>,
+pub(super) struct Shared {
+    pub graph: Arc<Graph>,
+    pub cuda: CudaPlan,
+    pub launcher: Arc<dyn Launcher>,
     packing: Buffer,
     /// Programs of recent passes, the latest last: a search alternates between a few kinds of passes.
     programs: Mutex<Vec<Arc<Loaded>>>,
@@ -38,6 +41,7 @@ struct Shared {
 struct Loaded {
     /// No two programs of a process have the same.
     number: u64,
+    training: Arc<Training>,
     active: Option<Vec<bool>>,
     program: Program,
     table: Buffer,
@@ -92,30 +96,46 @@ impl CudaExecutor {
         let cuda = CudaPlan::new(&graph)?;
         let packing = Buffer::of(&launcher, &cuda.packing)?;
         let shared = Shared { graph, cuda, launcher, packing, programs: Mutex::default(), idle: Mutex::default() };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), budget: None })
+    }
+
+    /// How a batch of this many images is trained.
+    ///
+    /// # Errors
+    /// A batch that does not fit within the limit.
+    fn training(&self, batch: usize) -> Result<Arc<Training>> {
+        match &self.budget {
+            Some(budget) => budget.training(&*self.shared, batch),
+            None => Ok(self.shared.cuda.training.clone()),
+        }
     }
 }
 
 impl Shared {
-    fn program(&self, active: Option<&[bool]>, wanted: Wanted) -> Result<Arc<Loaded>> {
+    fn program(&self, training: &Arc<Training>, active: Option<&[bool]>, wanted: Wanted) -> Result<Arc<Loaded>> {
         let mut programs = locked(&self.programs);
-        let is = |loaded: &Arc<Loaded>| loaded.active.as_deref() == active && loaded.program.agenda.wanted == wanted;
+        let is = |loaded: &Arc<Loaded>| {
+            loaded.active.as_deref() == active
+                && loaded.program.agenda.wanted == wanted
+                && Arc::ptr_eq(&loaded.training, training)
+        };
         if let Some(known) = programs.iter().position(is) {
             programs[known..].rotate_left(1);
         } else {
             if programs.len() >= KINDS {
                 programs.remove(0);
             }
-            let program = Program::new(&self.cuda, &self.graph, active, wanted);
+            let program = Program::new(&self.cuda, &self.graph, training, active, wanted);
             let table = Buffer::of(&self.launcher, &program.table)?;
             static NEXT: AtomicU64 = AtomicU64::new(0);
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            programs.push(Arc::new(Loaded { number, active: active.map(<[bool]>::to_vec), program, table }));
+            let (training, active) = (training.clone(), active.map(<[bool]>::to_vec));
+            programs.push(Arc::new(Loaded { number, training, active, program, table }));
         }
         Ok(programs[programs.len() - 1].clone())
     }
 
-    fn size(&self, program: &Program, batch: usize) -> PassSize {
+    pub fn size(&self, program: &Program, batch: usize) -> PassSize {
         let graph = &self.graph;
         let input = graph.shape(graph.input());
         PassSize {
@@ -203,7 +223,7 @@ impl Shared {
     ) -> Result<(Vec<f32>, PassArguments)> {
         let batch = inputs.x.dims()[0];
         let size = self.size(&loaded.program, batch);
-        memory.fit(&self.launcher, &self.cuda, &size)?;
+        memory.fit(&self.launcher, &self.cuda, &size, |free| self.too_little(&size, free))?;
         send(memory, Use::Images, inputs.x)?;
         send(memory, Use::Mixing, inputs.p)?;
         let factors = pass.draws.path_factors(size.factors, batch);
@@ -275,7 +295,9 @@ impl Executor for CudaExecutor {
 
     fn forward(&self, inputs: Inputs<'_>, pass: &Pass, wanted: Wanted) -> Result<Forward> {
         let shared = &self.shared;
-        let loaded = shared.program(pass.active.as_deref(), wanted)?;
+        let batch = inputs.x.dims()[0];
+        let training = if wanted.any() { self.training(batch)? } else { shared.cuda.training.clone() };
+        let loaded = shared.program(&training, pass.active.as_deref(), wanted)?;
         let mut memory = locked(&shared.idle).pop().unwrap_or_default();
         let ran = shared.forward(&mut memory, &loaded, inputs, pass);
         let (output, arguments) = match ran {
@@ -285,7 +307,6 @@ impl Executor for CudaExecutor {
                 return Err(error);
             }
         };
-        let batch = inputs.x.dims()[0];
         let output = Tensor::from_vec(output.clone(), (batch, output.len() / batch), inputs.x.device())?;
         if !wanted.any() {
             locked(&shared.idle).push(memory);
@@ -298,13 +319,12 @@ impl Executor for CudaExecutor {
 
 impl ImageExecutor for CudaExecutor {
     fn memory(&self, batch: usize) -> Result<u64> {
-        let loaded = self.shared.program(None, Wanted { x: false, w: true, p: true })?;
-        Ok(self.shared.size(&loaded.program, batch).total(&self.shared.cuda))
+        Ok(self.shared.bytes(&self.training(batch)?, batch))
     }
 
-    fn within(&self, _: u64, _: Report) -> Result<Arc<dyn ImageExecutor>> {
-        Err(Error::user("the option `memory` does not work on CUDA yet")
-            .hint("take smaller batches, or run with --device cpu"))
+    fn within(&self, bytes: u64, report: Report) -> Result<Arc<dyn ImageExecutor>> {
+        let budget = Some(Arc::new(Budget::new(&*self.shared, bytes, report)?));
+        Ok(Arc::new(Self { shared: self.shared.clone(), budget }))
     }
 }
 

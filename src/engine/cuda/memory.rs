@@ -3,7 +3,6 @@
 
 use super::plan::CudaPlan;
 use super::{Address, Launcher};
-use crate::bytes::show_bytes;
 use crate::{Error, Result};
 use candle_core::TensorId;
 use std::sync::Arc;
@@ -143,8 +142,14 @@ impl PassMemory {
     /// Makes every buffer large enough.
     ///
     /// # Errors
-    /// Too little memory, with the batch that would fit.
-    pub fn fit(&mut self, launcher: &Arc<dyn Launcher>, cuda: &CudaPlan, size: &PassSize) -> Result<()> {
+    /// Too little memory: what `too_little` makes of the bytes that are free.
+    pub fn fit(
+        &mut self,
+        launcher: &Arc<dyn Launcher>,
+        cuda: &CudaPlan,
+        size: &PassSize,
+        too_little: impl FnOnce(u64) -> Error,
+    ) -> Result<()> {
         let wanted = size.bytes(cuda);
         let too_small = |buffer: &Option<Buffer>, bytes: usize| buffer.as_ref().is_none_or(|own| own.bytes < bytes);
         let growing = |(buffer, bytes): &(&Option<Buffer>, usize)| too_small(buffer, *bytes);
@@ -154,7 +159,7 @@ impl PassMemory {
         if grown > 0 {
             let free = launcher.room()?.free + freed as u64;
             if grown as u64 > free {
-                return Err(too_little(launcher.as_ref(), cuda, size, free));
+                return Err(too_little(free));
             }
         }
         for (at, bytes) in wanted.into_iter().enumerate() {
@@ -179,20 +184,5 @@ impl PassMemory {
 
     pub fn address(&self, of: Use) -> u64 {
         self.buffers[of as usize].as_ref().map_or(0, Buffer::address)
-    }
-}
-
-fn too_little(launcher: &dyn Launcher, cuda: &CudaPlan, size: &PassSize, free: u64) -> Error {
-    let error = Error::user(format!(
-        "{} has too little memory for a batch of {}: {} are needed, {} are free",
-        launcher.name(),
-        size.batch,
-        show_bytes(size.total(cuda)),
-        show_bytes(free)
-    ));
-    let fits = |batch: &usize| PassSize { batch: *batch, ..*size }.total(cuda) <= free;
-    match (1..size.batch).rev().find(fits) {
-        Some(batch) => error.hint(format!("take batches of at most {batch} images")),
-        None => error.hint("not even one image fits; --device cpu runs the network"),
     }
 }

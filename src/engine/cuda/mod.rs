@@ -8,6 +8,7 @@
 mod driver;
 mod executor;
 mod launcher;
+mod limits;
 mod memory;
 mod plan;
 mod prediction;

@@ -2,9 +2,12 @@
 
 use crate::engine::cpu::memory::pack::UnitMap;
 use crate::engine::cpu::memory::tables::Tables;
-use crate::graph::plan::{LANES, NormId, Placement, Plan, RawId, StageId, Table, Unit, UnitId, ValueId, View};
+use crate::graph::plan::{
+    LANES, NormId, Placement, Plan, RawId, StageId, StageOrder, Table, Training, Unit, UnitId, ValueId, View,
+};
 use crate::graph::{Activation, Graph, PoolKind};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// Threads of a block, and the most pixels of a strip. As in the kernels' common.cuh.
 pub(super) const THREADS: usize = 256;
@@ -31,7 +34,8 @@ const SCRATCH: usize = 20 * LANES * LANES;
 pub(super) struct CudaPlan {
     pub plan: Plan,
     pub tables: Tables,
-    pub training: Placement,
+    /// The pass with gradients that keeps every tensor.
+    pub training: Arc<Training>,
     pub inference: Placement,
     /// By raw tensor: whether a norm needs its statistics.
     pub measured: Table<RawId, bool>,
@@ -164,8 +168,8 @@ impl CudaPlan {
         }
         let mut this = Self {
             tables: Tables::new(&plan),
-            training: plan.placed_by_stage(true),
-            inference: plan.placed_by_stage(false),
+            training: Arc::new(plan.training_that_keeps_all(StageOrder::SideBySide)),
+            inference: plan.inference_placed(StageOrder::SideBySide),
             measured,
             plain,
             parts,

@@ -43,7 +43,7 @@ pub fn predict(graph: &Graph, batch: usize, passes: &[Wanted], card: Card) -> Re
     let cuda = CudaPlan::new(graph)?;
     let mut kernels: BTreeMap<&'static str, Predicted> = BTreeMap::new();
     for wanted in passes {
-        let program = Program::new(&cuda, graph, None, *wanted);
+        let program = Program::new(&cuda, graph, &cuda.training, None, *wanted);
         let steps = program.forward.iter().chain(&program.backward).filter(|step| step.when != When::Running);
         for step in steps {
             let (bytes, flops) = (step.work.bytes * batch as u64, step.work.flops * batch as u64);

@@ -1,13 +1,39 @@
 //! When each buffer is written and read: the time slots in which it must keep its place.
 //!
-//! Every step has two slots: it reads in the first and writes gradients in the second, so a gradient may lie where the
-//! step's own stored output lay.
+//! Where the steps of a stage run one by one, every step has two slots: it reads in the first and writes gradients in
+//! the second, so a gradient may lie where the step's own stored output lay. Where they run side by side, a stage is one
+//! slot: whatever is needed in it lies apart.
 
 use super::{BackStep, Gradient, Plan, RawId, Step, StepId, Table, ValueId};
 use crate::graph::PoolKind;
 
 /// The first and the last slot in which a buffer is needed.
 pub(super) type Span = (usize, usize);
+
+/// How the steps of a stage run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageOrder {
+    OneByOne,
+    SideBySide,
+}
+
+impl StageOrder {
+    /// Slots from a step to the next one, and from a step's reading to its writing of gradients.
+    fn slots(self) -> (usize, usize) {
+        match self {
+            Self::OneByOne => (2, 1),
+            Self::SideBySide => (0, 0),
+        }
+    }
+
+    /// Slots from a stage's last step to the next stage.
+    fn pause(self) -> usize {
+        match self {
+            Self::OneByOne => 0,
+            Self::SideBySide => 1,
+        }
+    }
+}
 
 /// A reading of a raw tensor in the backward pass.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +51,9 @@ pub(super) struct Lives {
     /// By owner (see [`Lives::owner`]).
     pub gradients: Table<ValueId, Option<Span>>,
     /// By backward stage: the slot of its first step.
-    pub stages: Vec<usize>,
+    stages: Vec<usize>,
     pub slots: usize,
+    order: StageOrder,
     /// By raw tensor: its value without a norm.
     plain: Table<RawId, Option<ValueId>>,
 }
@@ -43,7 +70,7 @@ pub(super) enum Touch {
 }
 
 impl Lives {
-    pub fn of(plan: &Plan, training: bool) -> Self {
+    pub fn of(plan: &Plan, training: bool, order: StageOrder) -> Self {
         let mut plain = plan.raws.beside(None);
         for (id, value) in plan.values.pairs().filter(|(_, value)| value.norm.is_none()).rev() {
             plain[value.raw] = Some(id);
@@ -54,14 +81,18 @@ impl Lives {
             gradients: plan.values.beside(None),
             stages: Vec::new(),
             slots: 0,
+            order,
             plain,
         };
         let mut now = 1;
-        for &step in plan.forward.iter().flat_map(|stage| &stage.steps) {
-            for raw in plan.raws_read(step).into_iter().chain([plan.output_of(step)]) {
-                widen(&mut lives.forward[plan.root(raw).0], now);
+        for stage in &plan.forward {
+            for &step in &stage.steps {
+                for raw in plan.raws_read(step).into_iter().chain([plan.output_of(step)]) {
+                    widen(&mut lives.forward[plan.root(raw).0], now);
+                }
+                now += order.slots().0;
             }
-            now += 2;
+            now += order.pause();
         }
         widen(&mut lives.forward[plan.root(plan.values[plan.output].raw).0], now);
         if training {
@@ -69,12 +100,18 @@ impl Lives {
                 lives.stages.push(now);
                 for step in &steps.steps {
                     touches(plan, step, &mut |touch| lives.note(plan, touch, now, stage));
-                    now += 2;
+                    now += order.slots().0;
                 }
+                now += order.pause();
             }
         }
         lives.slots = now + 2;
         lives
+    }
+
+    /// The slot in which a backward step reads.
+    pub fn slot(&self, stage: usize, index: usize) -> usize {
+        self.stages[stage] + index * self.order.slots().0
     }
 
     /// The value whose gradient buffer holds a value's gradient, and the offset there: a part's lies within the
@@ -88,16 +125,17 @@ impl Lives {
     }
 
     fn note(&mut self, plan: &Plan, touch: Touch, now: usize, stage: usize) {
+        let late = now + self.order.slots().1;
         match touch {
             Touch::Reads(raw) => self.readings[plan.root(raw).0].push(Reading { slot: now, stage }),
-            Touch::ReadsLate(raw) => self.readings[plan.root(raw).0].push(Reading { slot: now + 1, stage }),
+            Touch::ReadsLate(raw) => self.readings[plan.root(raw).0].push(Reading { slot: late, stage }),
             Touch::ReadsGradient(value) => {
                 let owner = self.owner(plan, value).0;
                 widen(&mut self.gradients[owner], now);
             }
             Touch::WritesGradient(value) | Touch::ReadsGradientLate(value) => {
                 let owner = self.owner(plan, value).0;
-                widen(&mut self.gradients[owner], now + 1);
+                widen(&mut self.gradients[owner], late);
             }
         }
     }

@@ -44,6 +44,7 @@ pub use ids::{
     ComponentId, FactorsId, Id, NormId, PoolId, RawId, StageId, StepId, SumId, Table, UnitId, ValueId, ViewId,
 };
 pub use layout::{LANES, Layout};
+pub use lives::StageOrder;
 pub use placement::{Place, Placement};
 pub use recompute::{Recomputed, Training};
 pub use steps::{BackStage, BackStep, Dense, PoolStep, Stage, Step, Sum, SumTerm, Unit};
@@ -94,7 +95,7 @@ impl Plan {
         }
         let mut plan = lower::lower(graph, output)?;
         schedule::schedule(&mut plan);
-        plan.inference = placement::place_inference(&plan);
+        plan.inference = plan.inference_placed(StageOrder::OneByOne);
         plan.training = Arc::new(recompute::cheap(&plan));
         Ok(plan)
     }
@@ -103,14 +104,18 @@ impl Plan {
     ///
     /// # Errors
     /// The shortest region that would do, in floats, where none is that short.
-    pub fn training_within(&self, len: usize) -> Result<Training, usize> {
-        recompute::within(self, len)
+    pub fn training_within(&self, len: usize, order: StageOrder) -> Result<Training, usize> {
+        recompute::within(self, len, order)
     }
 
-    /// The places of a pass in which the steps of a stage run side by side, and every tensor is kept until its last
-    /// reading.
-    pub fn placed_by_stage(&self, training: bool) -> Placement {
-        placement::place_by_stage(self, training)
+    /// A pass with gradients in which every tensor is kept until its last reading.
+    pub fn training_that_keeps_all(&self, order: StageOrder) -> Training {
+        recompute::nothing(self, order)
+    }
+
+    /// The places of a pass without gradients.
+    pub fn inference_placed(&self, order: StageOrder) -> Placement {
+        placement::place_inference(self, order)
     }
 
     /// The tensor that holds `raw`'s floats, and the offset (floats) within it.

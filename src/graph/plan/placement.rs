@@ -1,6 +1,6 @@
 //! Where each buffer lies: in one region per image, where buffers that are never needed at the same time overlap.
 
-use super::lives::{Lives, Span};
+use super::lives::{Lives, Span, StageOrder};
 use super::{Id, Plan, RawId, Table, ValueId, Ways};
 
 /// One buffer's offset in floats within an image's region.
@@ -24,8 +24,8 @@ pub(super) struct Buffer {
 }
 
 /// The places of a forward pass without gradients.
-pub(super) fn place_inference(plan: &Plan) -> Placement {
-    let lives = Lives::of(plan, false);
+pub(super) fn place_inference(plan: &Plan, order: StageOrder) -> Placement {
+    let lives = Lives::of(plan, false, order);
     let spans = plan.raws.pairs().map(|(id, raw)| (raw.len(), lives.forward[id].into_iter().collect()));
     let buffers: Vec<Buffer> = spans.map(|(len, spans)| Buffer { len, spans }).collect();
     let (places, len) = pack(&buffers);
@@ -65,42 +65,6 @@ pub(super) fn place_training(
         forward: Placement { raws: raws_at(plan, |root| kept[root.index()]), gradients: gradients.clone(), len },
         backward: Placement { raws: raws_at(plan, back), gradients, len },
     }
-}
-
-/// The places of a pass in which the steps of a stage run side by side: whatever is needed in one stage lies apart.
-/// Every tensor is kept until its last reading.
-pub(super) fn place_by_stage(plan: &Plan, training: bool) -> Placement {
-    let lives = Lives::of(plan, training);
-    // The first slot of each stage, forward and backward; a step has two.
-    let mut firsts = Vec::new();
-    let mut now = 1;
-    for stage in &plan.forward {
-        firsts.push(now);
-        now += 2 * stage.steps.len();
-    }
-    firsts.extend(&lives.stages);
-    let stage = |slot: usize| firsts.partition_point(|first| *first <= slot);
-    let widened = |(from, to): Span| (stage(from), stage(to));
-    let mut buffers: Vec<Buffer> = plan
-        .raws
-        .pairs()
-        .map(|(id, raw)| {
-            let last = lives.readings[id].iter().map(|reading| reading.slot).max();
-            let span = lives.forward[id].map(|(from, to)| widened((from, last.map_or(to, |last| last.max(to)))));
-            Buffer { len: raw.len(), spans: span.into_iter().collect() }
-        })
-        .collect();
-    buffers.extend(plan.values.pairs().map(|(id, value)| {
-        let span = lives.gradients[id].map(widened);
-        Buffer { len: plan.raws[value.raw].len(), spans: span.into_iter().collect() }
-    }));
-    let (places, len) = pack(&buffers);
-    let (raws, of_gradients) = places.split_at(plan.raws.len());
-    let gradients = plan.values.map(|(value, _)| {
-        let (owner, offset) = lives.owner(plan, value);
-        of_gradients[owner.index()] + offset
-    });
-    Placement { raws: raws_at(plan, |root| raws[root.index()]), gradients, len }
 }
 
 /// By raw tensor, given the places of roots.

@@ -6,7 +6,7 @@
 //! still too long, be recomputed in every stage that reads it. Recomputing takes the same floats through the same
 //! kernels, so no bit changes.
 
-use super::lives::{Lives, Reading, Span};
+use super::lives::{Lives, Reading, Span, StageOrder};
 use super::placement::{Placement, place_training};
 use super::{BackStage, BackStep, Plan, RawId, Step, StepId, Table, Ways};
 use std::collections::BTreeMap;
@@ -53,16 +53,21 @@ impl Recomputed {
 /// The share of a training step's multiply-adds that may be spent where no memory limit is set.
 pub(super) const CHEAP: f64 = 0.0175;
 
+/// A training pass that keeps every tensor.
+pub(super) fn nothing(plan: &Plan, order: StageOrder) -> Training {
+    Chooser::new(plan, order).training()
+}
+
 /// A training pass that recomputes only what is nearly free.
 pub(super) fn cheap(plan: &Plan) -> Training {
-    let mut chooser = Chooser::new(plan);
+    let mut chooser = Chooser::new(plan, StageOrder::OneByOne);
     chooser.descend(0, CHEAP);
     chooser.training()
 }
 
 /// A pass in which one image's region is at most `len` floats; else the length of the shortest region.
-pub(super) fn within(plan: &Plan, len: usize) -> Result<Training, usize> {
-    let mut chooser = Chooser::new(plan);
+pub(super) fn within(plan: &Plan, len: usize, order: StageOrder) -> Result<Training, usize> {
+    let mut chooser = Chooser::new(plan, order);
     let mut goal = len;
     loop {
         let reached = chooser.descend(goal, f64::INFINITY);
@@ -94,8 +99,8 @@ pub(super) struct Chooser<'p> {
 }
 
 impl<'p> Chooser<'p> {
-    pub fn new(plan: &'p Plan) -> Self {
-        let lives = Lives::of(plan, true);
+    pub fn new(plan: &'p Plan, order: StageOrder) -> Self {
+        let lives = Lives::of(plan, true, order);
         let mut needed = vec![0; lives.slots];
         for (value, span) in lives.gradients.pairs() {
             let len = plan.raws[plan.values[value].raw].len();
@@ -293,10 +298,11 @@ impl<'p> Chooser<'p> {
             }
         }
         let mut backward = Vec::new();
-        for (stage, &first) in self.plan.backward.iter().zip(&self.lives.stages) {
+        for (number, stage) in self.plan.backward.iter().enumerate() {
             let mut steps = Vec::new();
             for (index, step) in stage.steps.iter().enumerate() {
-                if let Some(made) = before.get_mut(&(first + 2 * index)) {
+                // Of steps that share a slot the first has them before it.
+                if let Some(mut made) = before.remove(&self.lives.slot(number, index)) {
                     // Steps are in an order in which inputs come first.
                     made.sort_unstable();
                     steps.extend(made.iter().map(|&step| BackStep::Recompute { step }));

@@ -1,8 +1,8 @@
 //! Replays passes on paper: whatever a step reads must still lie where it was written, within any budget.
 
-use super::lives::{Lives, Touch, touches};
+use super::lives::{Lives, StageOrder, Touch, touches};
 use super::placement::Placement;
-use super::recompute::{CHEAP, Chooser, Training};
+use super::recompute::{CHEAP, Training};
 use super::{BackStep, Plan, RawId, ValueId, Ways};
 use crate::graph::{Conv, Graph, Node, SlotBlock};
 
@@ -23,7 +23,7 @@ impl Region {
 
 /// Goes through a pass and checks that everything that is read is still where it was written.
 fn replay(plan: &Plan, training: &Training) {
-    let lives = Lives::of(plan, true);
+    let lives = Lives::of(plan, true, StageOrder::OneByOne);
     let Ways { forward, backward } = &training.placement;
     let mut region = Region::default();
     let root = |raw: RawId| plan.root(raw).0;
@@ -63,6 +63,52 @@ fn replay(plan: &Plan, training: &Training) {
             Touch::ReadsGradientLate(value) => gradient_at(&mut region, value, false),
             _ => {}
         });
+    }
+}
+
+type Replay = fn(&Plan, &Training);
+
+/// The same where a stage's steps run side by side, after what is recomputed for them: whatever a stage touches lies
+/// apart, and what it reads without having made it is still there.
+fn replay_side_by_side(plan: &Plan, training: &Training) {
+    let lives = Lives::of(plan, true, StageOrder::SideBySide);
+    let Ways { forward, backward } = &training.placement;
+    let mut region = Region::default();
+    let of_raw = |placement: &Placement, raw: RawId| {
+        let root = plan.root(raw).0;
+        (placement.raws[root], plan.raws[root].len(), format!("{root:?}"))
+    };
+    let of_gradient = |value: ValueId| {
+        let owner = lives.owner(plan, value).0;
+        (backward.gradients[owner], plan.raws[plan.values[owner].raw].len(), format!("gradient of {owner:?}"))
+    };
+    let mut stage = |reads: Vec<(usize, usize, String)>, writes: Vec<(usize, usize, String)>| {
+        let touched: Vec<&(usize, usize, String)> = reads.iter().chain(&writes).collect();
+        for (one, other) in touched.iter().flat_map(|one| touched.iter().map(move |other| (one, other))) {
+            let apart = one.0 + one.1 <= other.0 || other.0 + other.1 <= one.0;
+            assert!(one.2 == other.2 || one.1 == 0 || other.1 == 0 || apart, "{one:?} lies on {other:?}");
+        }
+        let own = |buffer: &&(usize, usize, String)| writes.iter().all(|written| written.2 != buffer.2);
+        reads.iter().filter(own).for_each(|(place, _, tag)| region.read(*place, tag));
+        writes.into_iter().for_each(|(place, len, tag)| region.write(place, len, tag));
+    };
+    for steps in plan.forward.iter().map(|stage| &stage.steps) {
+        let reads = steps.iter().flat_map(|&step| plan.raws_read(step)).map(|raw| of_raw(forward, raw)).collect();
+        stage(reads, steps.iter().map(|&step| of_raw(forward, plan.output_of(step))).collect());
+    }
+    for steps in training.backward.iter().map(|stage| &stage.steps) {
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for step in steps {
+            touches(plan, step, &mut |touch| match touch {
+                Touch::Reads(raw) | Touch::ReadsLate(raw) => reads.push(of_raw(backward, raw)),
+                Touch::ReadsGradient(value) | Touch::ReadsGradientLate(value) => reads.push(of_gradient(value)),
+                Touch::WritesGradient(value) => writes.push(of_gradient(value)),
+            });
+            if let BackStep::Recompute { step } = step {
+                writes.push(of_raw(backward, plan.output_of(*step)));
+            }
+        }
+        stage(reads, writes);
     }
 }
 
@@ -157,29 +203,38 @@ fn network(channels: usize, cells: usize, mixed: bool) -> Graph {
 fn whatever_is_read_is_still_there_within_any_budget() {
     for graph in [network(16, 3, true), network(6, 16, false)] {
         let plan = Plan::new(&graph).unwrap();
-        let everything = Chooser::new(&plan).training();
-        let least = plan.training_within(0).unwrap_err();
-        let most = everything.placement.forward.len;
-        assert!(least < most / 2 && plan.training.placement.forward.len < most, "{least} {most}");
-        replay(&plan, &everything);
         replay(&plan, &plan.training);
-        for part in 0..=8 {
-            let len = least + (most - least) * part / 8;
-            let training = plan.training_within(len).unwrap();
-            assert!(training.placement.forward.len <= len);
-            replay(&plan, &training);
+        let replays: [(StageOrder, Replay); 2] =
+            [(StageOrder::OneByOne, replay), (StageOrder::SideBySide, replay_side_by_side)];
+        for (order, replay) in replays {
+            let everything = plan.training_that_keeps_all(order);
+            let least = plan.training_within(0, order).unwrap_err();
+            let most = everything.placement.forward.len;
+            assert!(least < most * 3 / 5, "{order:?}: {least} {most}");
+            replay(&plan, &everything);
+            for part in 0..=8 {
+                let len = least + (most - least) * part / 8;
+                let training = plan.training_within(len, order).unwrap();
+                assert!(training.placement.forward.len <= len);
+                replay(&plan, &training);
+            }
+            assert_eq!(plan.training_within(least - 1, order).unwrap_err(), least);
         }
-        assert_eq!(plan.training_within(least - 1).unwrap_err(), least);
     }
 }
 
 #[test]
 fn less_memory_costs_more_work_and_none_what_was_not_asked_for() {
     let plan = Plan::new(&network(16, 12, true)).unwrap();
-    let most = Chooser::new(&plan).training().placement.forward.len;
-    let shares: Vec<f64> =
-        [100, 80, 60, 40, 20].map(|part| plan.training_within(most * part / 100).unwrap().recomputed.share()).into();
-    assert_eq!(shares[0], 0.0);
-    assert!(shares.is_sorted() && shares[4] < 0.35, "{shares:?}");
+    for order in [StageOrder::OneByOne, StageOrder::SideBySide] {
+        let most = plan.training_that_keeps_all(order).placement.forward.len;
+        let share = |part: usize| plan.training_within(most * part / 100, order).unwrap().recomputed.share();
+        let shares: Vec<f64> = [100, 80, 60, 40, 25].map(share).into();
+        assert_eq!(shares[0], 0.0);
+        assert!(shares.is_sorted() && shares[4] < 0.35, "{order:?}: {shares:?}");
+    }
+    assert!(
+        plan.training.placement.forward.len < plan.training_that_keeps_all(StageOrder::OneByOne).placement.forward.len
+    );
     assert!(plan.training.recomputed.share() <= CHEAP);
 }

@@ -66,6 +66,12 @@ impl Maker<'_> {
         self.parts = 0;
         let agenda = self.agenda;
         for stage in &agenda.backward {
+            let again = stage.steps.iter().filter_map(|step| match step {
+                BackStep::Recompute { step } => Some(*step),
+                _ => None,
+            });
+            let again: Vec<StepId> = again.collect();
+            self.make_outputs(&again, false);
             let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
             self.prepare(&steps);
             let effects: Vec<Effects> = steps.iter().map(|step| Effects::of(self.cuda, step)).collect();
@@ -108,6 +114,7 @@ impl Maker<'_> {
                     false => clear(*first, input),
                 }
             }
+            BackStep::Recompute { .. } => None,
             step => Some(step.clone()),
         }
     }
@@ -150,7 +157,7 @@ impl Maker<'_> {
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
             BackStep::Step { step, .. } => self.back_of(*step, items, weights),
-            BackStep::Recompute { .. } => unreachable!("every tensor is kept"),
+            BackStep::Recompute { .. } => unreachable!("outputs are recomputed before a stage's steps run"),
             BackStep::Export => {
                 if let Some(value) = self.cuda.plain[plan.input] {
                     let raw = &plan.raws[plan.input];

@@ -32,20 +32,7 @@ impl Maker<'_> {
         self.keep_statistics_of_parts();
         let stages: Vec<_> = self.agenda.forward.pairs().map(|(stage, steps)| (stage, steps.clone())).collect();
         for (stage, steps) in stages {
-            let levels = forward_levels(self.cuda, &steps);
-            for level in 0..=levels.iter().copied().max().unwrap_or(0) {
-                let mut items = Level::default();
-                for (&step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
-                    self.forward_step(step, &mut items);
-                }
-                let Level { imports, units, unit_shared, unit_reads, small, sums, sum_shared, sum_reads } = items;
-                self.launch("border", "import_images", When::Always, &imports, 0);
-                self.launch("sum", "sum_forward", When::Always, &sums, sum_shared);
-                self.count(&sum_reads);
-                self.launch("small", "small_forward", When::Always, &small, 0);
-                self.launch("unit_forward", "unit_forward", When::Always, &units, unit_shared);
-                self.count(&unit_reads);
-            }
+            self.make_outputs(&steps, true);
             self.measure(&steps);
             let norms = self.cuda.norms_of_stage[stage].clone();
             let live = |norm: &NormId| self.agenda.live.raw(&self.cuda.plan, self.cuda.plan.norms[*norm].raw);
@@ -59,7 +46,25 @@ impl Maker<'_> {
         self.launch("border", "read_output", When::Always, &[item], 0);
     }
 
-    fn forward_step(&mut self, step: StepId, items: &mut Level) {
+    /// The outputs of a stage's steps, level by level; `measure`: with what their makers take for statistics.
+    pub(super) fn make_outputs(&mut self, steps: &[StepId], measure: bool) {
+        let levels = forward_levels(self.cuda, steps);
+        for level in 0..=levels.iter().copied().max().unwrap_or(0) {
+            let mut items = Level::default();
+            for (&step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
+                self.forward_step(step, measure, &mut items);
+            }
+            let Level { imports, units, unit_shared, unit_reads, small, sums, sum_shared, sum_reads } = items;
+            self.launch("border", "import_images", When::Always, &imports, 0);
+            self.launch("sum", "sum_forward", When::Always, &sums, sum_shared);
+            self.count(&sum_reads);
+            self.launch("small", "small_forward", When::Always, &small, 0);
+            self.launch("unit_forward", "unit_forward", When::Always, &units, unit_shared);
+            self.count(&unit_reads);
+        }
+    }
+
+    fn forward_step(&mut self, step: StepId, measure: bool, items: &mut Level) {
         let plan = &self.cuda.plan;
         let output = plan.output_of(step);
         let (blocks, pixels) = (plan.raws[output].layout.blocks(), plan.raws[output].pixels());
@@ -72,7 +77,7 @@ impl Maker<'_> {
             PlanStep::Unit(id) => {
                 let (id, unit) = (*id, &plan.units[*id]);
                 let strips = self.cuda.strips[id];
-                let takes = unit.dense.is_some() && self.cuda.measured[unit.output];
+                let takes = measure && unit.dense.is_some() && self.cuda.measured[unit.output];
                 let measured = takes.then(|| self.measured(unit.output));
                 let descriptor = self.unit(id, UnitPlaces { measured, ..UnitPlaces::default() });
                 items.units.extend(self.over_strips(id, descriptor));

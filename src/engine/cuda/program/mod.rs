@@ -13,7 +13,7 @@ use super::plan::{CudaPlan, THREADS};
 use crate::engine::Wanted;
 use crate::engine::cpu::pass::agenda::Agenda;
 use crate::graph::Graph;
-use crate::graph::plan::{Id, LANES, Placement, RawId, Table, ValueId};
+use crate::graph::plan::{Id, LANES, Placement, RawId, Table, Training, ValueId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// When a launch belongs to a pass.
@@ -112,6 +112,7 @@ struct Maker<'a> {
     cuda: &'a CudaPlan,
     graph: &'a Graph,
     agenda: &'a Agenda,
+    /// Of the direction at work.
     placement: &'a Placement,
     table: Vec<i32>,
     steps: Vec<Step>,
@@ -144,10 +145,11 @@ struct Measured {
 }
 
 impl Program {
-    pub fn new(cuda: &CudaPlan, graph: &Graph, active: Option<&[bool]>, wanted: Wanted) -> Self {
+    /// `training`: what a pass with gradients keeps, and where.
+    pub fn new(cuda: &CudaPlan, graph: &Graph, training: &Training, active: Option<&[bool]>, wanted: Wanted) -> Self {
         let plan = &cuda.plan;
-        let agenda = Agenda::new(plan, graph, &plan.backward, active, wanted);
-        let placement = if wanted.any() { &cuda.training } else { &cuda.inference };
+        let agenda = Agenda::new(plan, graph, &training.backward, active, wanted);
+        let placement = if wanted.any() { &training.placement.forward } else { &cuda.inference };
         let mut maker = Maker {
             cuda,
             graph,
@@ -172,6 +174,7 @@ impl Program {
         maker.forward();
         let forward = std::mem::take(&mut maker.steps);
         if wanted.any() {
+            maker.placement = &training.placement.backward;
             maker.backward();
         }
         let Maker { table, steps: backward, most_parts, most_beside, noises, .. } = maker;
