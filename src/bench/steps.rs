@@ -57,6 +57,14 @@ impl Place {
             Some(gpu) => Self::Gpu { gpu, profiler: None },
         }
     }
+
+    /// "cpu", or the GPU's name.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Cpu { .. } => "cpu".into(),
+            Self::Gpu { gpu, .. } => gpu.name().to_string(),
+        }
+    }
 }
 
 /// The part of a measurement's line that all have; the fields of the PyTorch side.
@@ -66,7 +74,10 @@ pub struct Timed {
     pub channels: usize,
     pub layers: usize,
     pub seconds: Vec<f64>,
+    /// Of the process, without what lies on a GPU.
     pub peak_rss_mb: u64,
+    /// "cpu", or the GPU's name.
+    pub device: String,
     #[serde(flatten)]
     pub arithmetic: Arithmetic,
 }
@@ -78,7 +89,7 @@ impl Timed {
             Cell::count("channels", self.channels),
             Cell::count("layers", self.layers),
             Cell::count("threads", self.arithmetic.threads),
-            Cell::word("simd", self.arithmetic.simd),
+            Cell::word("on", if self.device == "cpu" { self.arithmetic.simd } else { &self.device }),
             Cell::number("median s", median(&self.seconds), 4),
             Cell::number("ms per image", 1e3 * median(&self.seconds) / self.batch as f64, 2),
             Cell::number("GFLOP/s", self.arithmetic.gflops, 1),
@@ -147,7 +158,8 @@ impl Steps {
         };
         let arithmetic = Arithmetic::new(network, self.batch, units, &seconds)?;
         let Self { batch, channels, layers, .. } = *self;
-        Ok((Timed { batch, channels, layers, seconds, peak_rss_mb, arithmetic }, profile))
+        let device = place.name();
+        Ok((Timed { batch, channels, layers, seconds, peak_rss_mb, device, arithmetic }, profile))
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Grid {
     /// Steps to time, after one that warms up.
     pub steps: usize,
     pub seed: u64,
+    /// As the command line names it. On a GPU the number of threads is not varied.
+    pub device: String,
 }
 
 /// A row's sizes.
@@ -48,19 +50,21 @@ pub struct Row {
     pub channels: usize,
     pub layers: usize,
     pub threads: usize,
+    /// "cpu", or the GPU's name.
+    pub device: String,
     pub simd: String,
     pub seconds: Vec<f64>,
     pub peak_rss_mb: u64,
     pub ms_per_image: f64,
     pub gflop_per_step: f64,
     pub gflops: f64,
-    /// Of the multiply-adds in registers of one thread or of all.
+    /// Of the multiply-adds in registers of one thread or of all; none on a GPU.
     pub share_of_peak: Option<f64>,
     /// Seconds over arithmetic, against the row of this group with the least arithmetic: 1 if time grows as arithmetic
     /// does.
     pub time_to_arithmetic: f64,
     pub training_mb: f64,
-    /// Peak memory over activations.
+    /// Peak memory over activations; on a GPU both lie apart.
     pub memory_to_training: f64,
 }
 
@@ -135,6 +139,7 @@ struct Measurement {
     gflop_per_step: f64,
     gflops: f64,
     training_mb: f64,
+    device: String,
     simd: String,
 }
 
@@ -148,9 +153,7 @@ impl Grid {
         mut tell: impl FnMut(&str),
         mut done: impl FnMut(&[Row]) -> Result<(), E>,
     ) -> Result<Growth, E> {
-        let isa = Isa::choose()?;
-        let peaks =
-            HashMap::from([Crew::OneThread, Crew::AllThreads].map(|c| (c.threads(), multiply_add_peak(isa, c))));
+        let peaks = if self.on_gpu() { HashMap::new() } else { peaks()? };
         let mut known: HashMap<Sizes, Measurement> = HashMap::new();
         let mut all = Vec::new();
         for (varied, rows) in self.groups() {
@@ -183,12 +186,19 @@ impl Grid {
             }
             rows
         };
-        vec![
+        let mut groups = vec![
             ("batch", vary(&self.batches, |sizes, batch| sizes.batch = batch)),
             ("channels", vary(&self.channels, |sizes, channels| sizes.channels = channels)),
             ("layers", vary(&self.layers, |sizes, layers| sizes.layers = layers)),
-            ("threads", vary(&self.threads, |sizes, threads| sizes.threads = threads)),
-        ]
+        ];
+        if !self.on_gpu() {
+            groups.push(("threads", vary(&self.threads, |sizes, threads| sizes.threads = threads)));
+        }
+        groups
+    }
+
+    fn on_gpu(&self) -> bool {
+        self.device != "cpu"
     }
 
     /// One row, by this program in a process of its own.
@@ -203,7 +213,8 @@ impl Grid {
             ("--steps", self.steps),
         ];
         let mut command = Command::new(own);
-        command.args(["bench", "step", "--seed", &self.seed.to_string()]).stdin(Stdio::null());
+        command.args(["bench", "step", "--device", &self.device, "--seed", &self.seed.to_string()]);
+        command.stdin(Stdio::null());
         for (name, value) in options {
             command.args([name, &value.to_string()]);
         }
@@ -226,6 +237,12 @@ impl Grid {
     }
 }
 
+/// The multiply-adds a second of one thread and of all, by threads.
+fn peaks() -> Result<HashMap<usize, f64>> {
+    let isa = Isa::choose()?;
+    Ok([Crew::OneThread, Crew::AllThreads].map(|crew| (crew.threads(), multiply_add_peak(isa, crew))).into())
+}
+
 fn group(varied: &'static str, rows: &[(Sizes, &Measurement)], peaks: &HashMap<usize, f64>) -> Vec<Row> {
     let cost = |row: &Measurement| median(&row.seconds) / row.gflop_per_step;
     let smallest = rows.iter().map(|(_, row)| *row).min_by(|a, b| a.gflop_per_step.total_cmp(&b.gflop_per_step));
@@ -238,6 +255,7 @@ fn group(varied: &'static str, rows: &[(Sizes, &Measurement)], peaks: &HashMap<u
             channels,
             layers,
             threads,
+            device: row.device.clone(),
             simd: row.simd.clone(),
             seconds: row.seconds.clone(),
             peak_rss_mb: row.peak_rss_mb,
@@ -259,7 +277,15 @@ mod tests {
     fn measurement(seconds: f64, gflop_per_step: f64) -> Measurement {
         let gflops = gflop_per_step / seconds;
         let seconds = vec![seconds];
-        Measurement { seconds, peak_rss_mb: 300, gflop_per_step, gflops, training_mb: 200.0, simd: "avx2".into() }
+        Measurement {
+            seconds,
+            peak_rss_mb: 300,
+            gflop_per_step,
+            gflops,
+            training_mb: 200.0,
+            device: "cpu".into(),
+            simd: "avx2".into(),
+        }
     }
 
     fn sizes(batch: usize, threads: usize) -> Sizes {

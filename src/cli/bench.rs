@@ -33,7 +33,7 @@ enum What {
     RnnEval(RnnEval),
     /// The engine's kernels one at a time, on one thread, beside what this machine can do at most.
     Primitives(Primitives),
-    /// First-order search steps by size: batch, channels, layers and threads, one varied at a time.
+    /// First-order search steps by size: batch, channels, layers and threads (on a processor), one varied at a time.
     Table(Table),
 }
 
@@ -214,6 +214,9 @@ struct Table {
     steps: usize,
     #[arg(long, default_value_t = 2)]
     seed: u64,
+    /// Where networks run: cpu, cuda, cuda:N, or auto for the first GPU that can be used
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -312,7 +315,7 @@ fn measure_primitives(options: &Primitives) -> Outcome {
 
 fn measure_table(options: Table) -> Outcome {
     let all = start_workers(None)?;
-    let Table { batches, channels, layers, threads, centre, size, steps, seed } = options;
+    let Table { batches, channels, layers, threads, centre, size, steps, seed, device } = options;
     let &[batch, centre_channels, centre_layers] = centre.as_slice() else {
         bail!(
             Error::user(format!("--centre is batch, channels and layers, not {} numbers", centre.len()))
@@ -324,7 +327,8 @@ fn measure_table(options: Table) -> Outcome {
         None => vec![1, all],
     };
     let centre = Sizes { batch, channels: centre_channels, layers: centre_layers, threads: all };
-    let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed };
+    let device = device.open()?.name;
+    let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed, device };
     let growth = grid.run(crate::error::tell, print_lines)?;
     print_lines(&[growth])
 }

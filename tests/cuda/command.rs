@@ -118,6 +118,33 @@ fn a_profile_says_what_each_kernel_took() {
 }
 
 #[test]
+fn a_table_of_sizes_is_measured_on_the_gpu() {
+    let Some(library) = driver() else { return };
+    let mut command = command(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    command.env("LD_LIBRARY_PATH", library.parent().expect("a folder"));
+    let sizes = ["--batches", "2,4", "--channels", "4", "--layers", "3", "--centre", "2,4,3", "--size", "8"];
+    command.args(["bench", "table", "--device", "cuda", "--steps", "1"]).args(sizes);
+    let ended = finish(&mut command);
+    ended.shows(0, &[]);
+    let lines = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is an object"));
+    let rows: Vec<Value> = lines.filter(|line| line["what"] == "table_row").collect();
+    assert_eq!(rows.len(), 4, "{}", ended.stdout);
+    assert!(rows.iter().all(|row| row["device"] == "Shim" && row["varied"] != "threads"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_limit_on_memory_changes_no_bit_of_a_search() {
+    let Some(library) = driver() else { return };
+    let losses_within = |memory: &str, told: &[&str]| {
+        let options = format!("#{{ channels: 4, layers: 3, nodes: 1{memory} }}");
+        let folder = folder_with(&SEARCH.replace("#{ channels: 4, layers: 3, nodes: 1 }", &options));
+        on_device(folder.path(), &library, "cuda", &[], None).shows(0, told);
+        losses(folder.path()).into_iter().map(f64::to_bits).collect::<Vec<_>>()
+    };
+    assert_eq!(losses_within("", &[]), losses_within(", memory: \"3MB\"", &["are recomputed"]));
+}
+
+#[test]
 fn what_does_not_run_is_refused_by_name() {
     let Some(library) = driver() else { return };
     let folder = folder_with("supernet(#{ channels: 1, size: 8, classes: 10 }, #{ channels: 2, layers: 3 });");

@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub const DOC: &str = "the most that training may take, \"2GB\" or \"800MiB\": outputs that do not fit are \
                        recomputed in the backward pass, and no bit of a result changes. Counted are activations and \
                        gradients of one pass, the engine's tables, the batch's images, eight vectors as long as the \
-                       weights, and 32 MB for the program; \
-                       a data set that `images` holds is not";
+                       weights, and 32 MB for the program, or on a GPU all that a pass takes there; a data set that \
+                       `images` holds is not";
 pub const DEFAULT: &str = "only what costs next to nothing is recomputed";
 
 /// The network where the host wants it, and in the host's precision.
