@@ -85,6 +85,7 @@ impl<'a> Writer<'a> {
                 Value::Map(self.sheet.node("RandomNormalLike", &[&zeros], &name, vec![]))
             }
             Op::Sum { terms } => self.sum(node, terms),
+            Op::Product { inputs } => self.product(node, *inputs),
             Op::Concat { inputs } => {
                 let name = self.name_of(node, "concat");
                 let all_flat = inputs.iter().all(|&input| matches!(self.values[&input], Value::Flat(_)));
@@ -119,6 +120,15 @@ impl<'a> Writer<'a> {
                 self.sheet.node("AveragePool", &[&x], &name, attributes)
             }
         }
+    }
+
+    /// A factor of one pixel is repeated by the rules of broadcasting.
+    fn product(&mut self, node: Node, inputs: [Node; 2]) -> Value {
+        let name = self.name_of(node, "product");
+        let all_flat = inputs.iter().all(|input| matches!(self.values[input], Value::Flat(_)));
+        let factors = inputs.map(|input| if all_flat { self.flat(input) } else { self.map(input) });
+        let product = self.sheet.node("Mul", &factors.each_ref().map(String::as_str), &name, vec![]);
+        if all_flat { Value::Flat(product) } else { Value::Map(product) }
     }
 
     /// Slots are constants, paths are never dropped, and zeros add nothing.

@@ -97,6 +97,22 @@ impl Graph {
         Ok(self.push(Op::Sum { terms }, shape))
     }
 
+    /// The product of two nodes, element by element; one of one pixel is repeated over the pixels of the other.
+    ///
+    /// # Errors
+    /// Different numbers of channels, or sizes of which neither is one pixel.
+    pub fn multiply(&mut self, a: Node, b: Node) -> Result<Node> {
+        let [one, other] = [a, b].map(|node| self.shape(node));
+        let same = (one.height, one.width) == (other.height, other.width);
+        if one.channels != other.channels || !(same || one.pixels() == 1 || other.pixels() == 1) {
+            return Err(self
+                .misfit(format!("cannot multiply {one} by {other}"))
+                .hint("equal channels, and equal sizes or one pixel, which is repeated"));
+        }
+        let (inputs, shape) = if one.pixels() >= other.pixels() { ([a, b], one) } else { ([b, a], other) };
+        Ok(self.share(Op::Product { inputs }, shape))
+    }
+
     /// Puts the inputs' channels one after another. One input alone is returned as it is.
     ///
     /// # Errors

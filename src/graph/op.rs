@@ -268,6 +268,8 @@ pub enum Op {
     Noise { id: usize },
     /// Σ factor · node over terms of one shape.
     Sum { terms: Vec<Term> },
+    /// The product of two inputs, element by element. The second may have one pixel, which is repeated.
+    Product { inputs: [Node; 2] },
     /// The inputs' channels one after another.
     Concat { inputs: Vec<Node> },
     /// Output channel c is input channel `channels[c]`: slices and shuffles.
@@ -292,6 +294,7 @@ impl Op {
             | Op::Select { .. }
             | Op::GlobalPool { .. }
             | Op::Sum { .. }
+            | Op::Product { .. }
             | Op::Concat { .. } => vec![],
         }
     }
@@ -310,6 +313,7 @@ impl Op {
             | Op::Select { input, .. }
             | Op::GlobalPool { input } => vec![*input],
             Op::Sum { terms } => terms.iter().map(|t| t.node).collect(),
+            Op::Product { inputs } => inputs.to_vec(),
             Op::Concat { inputs } => inputs.clone(),
         }
     }

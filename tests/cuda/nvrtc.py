@@ -43,7 +43,13 @@ def compile(nvrtc, path, arch):
     nvrtc.nvrtcGetPTXSize(program, ctypes.byref(size))
     ptx = ctypes.create_string_buffer(size.value)
     nvrtc.nvrtcGetPTX(program, ptx)
-    return log.value.decode(), ptx.raw.rstrip(b"\0")
+    return log.value.decode(), renumbered(ptx.raw.rstrip(b"\0"))
+
+
+def renumbered(ptx):
+    """The compiler numbers calls through all files that a process compiles: here each file counts from 0."""
+    numbers = {}
+    return re.sub(rb"(?<=callseq )\d+", lambda at: b"%d" % numbers.setdefault(at.group(), len(numbers)), ptx)
 
 
 def main(arguments):

@@ -270,6 +270,31 @@ fn pools_have_right_gradients() {
     }
 }
 
+#[test]
+fn products_have_right_gradients() {
+    for mode in MODES {
+        let gated = |g: &mut Graph, x: Node| {
+            let y = g.pointwise("a", x, 3).unwrap();
+            let y = g.batch_norm("n", y, true).unwrap();
+            let pooled = g.global_pool(y);
+            let gate = g.linear("b", pooled, 3).unwrap();
+            let gate = g.activate(gate, Activation::Sigmoid);
+            let z = g.multiply(gate, y).unwrap();
+            let z = g.batch_norm("m", z, true).unwrap();
+            let squared = g.multiply(z, z).unwrap();
+            g.multiply(squared, x).unwrap()
+        };
+        differences("products", graph(3, (4, 3), gated), 3, mode, None, Draws::default());
+    }
+    let mut g = Graph::new(3, 4, 4);
+    let x = g.input();
+    let halved = g.max_pool_3x3(x, 2).unwrap();
+    let error = g.multiply(x, halved).unwrap_err();
+    assert_eq!(error.message, "cannot multiply 3 channels of 4×4 by 3 channels of 2×2");
+    let (two, pooled) = (g.slice(x, 0, 2).unwrap(), g.global_pool(x));
+    g.multiply(pooled, two).unwrap_err();
+}
+
 /// Sums with slots, shared slots, masks, dropped paths and noise; concatenations, slices and shuffles.
 fn cell(g: &mut Graph, x: Node) -> Node {
     let slots = g.slots("normal", 2, 3).unwrap();

@@ -216,6 +216,20 @@ fn every_primitive_has_the_engine_s_values() {
             g.concat(&[again, halved, bent, zero]).unwrap()
         })
     }));
+    cases.push(case("products", {
+        network_of(shape, |g, x| {
+            let y = g.pointwise("conv", x, 4).unwrap();
+            let pooled = g.global_pool(y);
+            let gate = g.linear("gate", pooled, 4).unwrap();
+            let gate = g.activate(gate, Activation::Sigmoid);
+            let flat = g.multiply(gate, pooled).unwrap();
+            let gated = g.multiply(flat, y).unwrap();
+            let zero = g.zero(x, 1).unwrap();
+            let nothing = g.multiply(x, zero).unwrap();
+            let squared = g.multiply(x, x).unwrap();
+            g.concat(&[gated, nothing, squared]).unwrap()
+        })
+    }));
     cases.push(case("slots", {
         network_of(shape, |g, x| {
             let slots = g.slots("mine", 1, 3).unwrap();

@@ -29,6 +29,7 @@ mod maps;
 mod margin;
 mod norm;
 mod pool;
+mod product;
 mod record;
 mod rows;
 mod sum;
@@ -273,6 +274,7 @@ impl Exact {
                     terms.iter().filter(|term| record.mixing.runs(term)).map(|term| (term, x(&term.node))).collect();
                 sum::forward(&terms, &record.mixing, batch, to)
             }
+            Op::Product { inputs } => product::forward(inputs.each_ref().map(x), to),
             Op::Concat { inputs } => channels::forward_concat(&inputs.iter().map(x).collect::<Vec<_>>(), batch, to),
             Op::Select { input, channels } => channels::forward_select(x(input), channels, to),
         }
@@ -343,6 +345,11 @@ impl Back<'_> {
                         self.p[slot.0 as usize] += sum::backward_p(term, x(&term.node), dy, &record.mixing);
                     }
                     self.pass(term.node, sum::backward_x(term, dy, &record.mixing));
+                }
+            }
+            Op::Product { inputs } => {
+                for (input, other) in [(inputs[0], inputs[1]), (inputs[1], inputs[0])] {
+                    self.pass(input, product::backward(x(&other), dy, graph.shape(input)));
                 }
             }
             Op::Concat { inputs } => {

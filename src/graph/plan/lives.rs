@@ -190,11 +190,14 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
         BackStep::Recompute { step } => {
             plan.raws_read(*step).into_iter().for_each(|raw| note(Touch::Reads(raw)));
         }
-        BackStep::Step { step, .. } => {
+        BackStep::Step { step, input, .. } => {
             let value = match &plan.steps[*step] {
                 Step::Unit(unit) => plan.units[*unit].value,
                 Step::Pool(pool) => plan.pools[*pool].value,
-                Step::Apply { value, .. } | Step::Gather { value, .. } | Step::GlobalPool { value, .. } => *value,
+                Step::Apply { value, .. }
+                | Step::Gather { value, .. }
+                | Step::Product { value, .. }
+                | Step::GlobalPool { value, .. } => *value,
                 Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {
                     unreachable!("these have backward steps of their own")
                 }
@@ -204,19 +207,20 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
             if plan.values[value].norm.is_some() {
                 note(Touch::Reads(plan.output_of(*step)));
             }
-            for input in plan.inputs_of(*step) {
-                let raw = plan.values[input].raw;
-                match &plan.steps[*step] {
-                    Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raw)),
-                    // The maximum is found again while the gradient is being written.
-                    Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => {
-                        note(Touch::Reads(raw));
-                        note(Touch::ReadsLate(raw));
-                    }
-                    _ => {}
-                }
-                note(Touch::WritesGradient(input));
+            let inputs = plan.inputs_of(*step);
+            let raws: Vec<RawId> = inputs.iter().map(|input| plan.values[*input].raw).collect();
+            let mut reads_throughout = |raw: RawId| {
+                note(Touch::Reads(raw));
+                note(Touch::ReadsLate(raw));
+            };
+            match &plan.steps[*step] {
+                Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raws[0])),
+                // The maximum is found again while the gradient is being written.
+                Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => reads_throughout(raws[0]),
+                Step::Product { .. } => reads_throughout(raws[1 - input]),
+                _ => {}
             }
+            note(Touch::WritesGradient(inputs[*input]));
         }
         BackStep::Export => {
             if let Some(value) = plan.values.position(|v| v.raw == plan.input && v.norm.is_none()) {

@@ -145,6 +145,7 @@ impl Lowering<'_> {
                 let value = self.sum(node, &terms);
                 self.plain_view(value)
             }
+            Op::Product { inputs } => self.product(*inputs),
             Op::Concat { inputs } => {
                 let values: Vec<ValueId> = inputs.iter().map(|&input| self.plain(input)).collect();
                 let value = self.concat(&values);
@@ -235,7 +236,20 @@ impl Lowering<'_> {
         self.made(Step::Sum(sum), output)
     }
 
-    /// The same value in another layout.
+    fn product(&mut self, inputs: [Node; 2]) -> Seen {
+        let inputs = inputs.map(|input| self.plain(input));
+        let raw = &self.plan.raws[self.plan.values[inputs[0]].raw];
+        let (height, width, channels) = (raw.height, raw.width, raw.layout.channels());
+        let [one, other] = inputs.map(|input| self.layout(input));
+        let layout = if one == other { one } else { Layout::dense(channels) };
+        let inputs = inputs.map(|input| self.conform(input, &layout));
+        let output = self.raw(layout, height, width);
+        let value = self.value(output, None);
+        let value = self.made(Step::Product { inputs, output, value }, output);
+        self.plain_view(value)
+    }
+
+    /// The same value in another layout: one without empty lanes between channels.
     fn conform(&mut self, value: ValueId, layout: &Layout) -> ValueId {
         if self.layout(value) == *layout {
             return value;
@@ -343,6 +357,7 @@ impl Lowering<'_> {
             Step::Noise { value, .. }
             | Step::Apply { value, .. }
             | Step::Gather { value, .. }
+            | Step::Product { value, .. }
             | Step::GlobalPool { value, .. } => *value,
         };
         self.plan.raws[output].made_by = Some(self.plan.steps.push(step));

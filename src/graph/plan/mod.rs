@@ -153,6 +153,7 @@ impl Plan {
             | Step::Noise { output, .. }
             | Step::Apply { output, .. }
             | Step::Gather { output, .. }
+            | Step::Product { output, .. }
             | Step::GlobalPool { output, .. } => *output,
             Step::Unit(unit) => self.units[*unit].output,
             Step::Pool(pool) => self.pools[*pool].output,
@@ -170,6 +171,7 @@ impl Plan {
             Step::Noise { value, .. }
             | Step::Apply { value, .. }
             | Step::Gather { value, .. }
+            | Step::Product { value, .. }
             | Step::GlobalPool { value, .. } => *value,
         }
     }
@@ -180,6 +182,7 @@ impl Plan {
             Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],
             Step::Gather { input, .. } | Step::GlobalPool { input, .. } => vec![*input],
+            Step::Product { inputs, .. } => inputs.to_vec(),
             Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],
             Step::Pool(pool) => vec![self.pools[*pool].input],
             Step::Sum(sum) => self.sums[*sum].terms.iter().map(|t| t.value).collect(),

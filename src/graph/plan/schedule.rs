@@ -259,10 +259,10 @@ impl Backward {
             }
             Step::Import { .. } => self.out.push(BackStep::Export),
             _ => {
-                for input in plan.inputs_of(step) {
-                    let first = self.adds(plan, input);
-                    self.out.push(BackStep::Step { step, first });
-                    self.finish(plan, input);
+                for (input, value) in plan.inputs_of(step).into_iter().enumerate() {
+                    let first = self.adds(plan, value);
+                    self.out.push(BackStep::Step { step, input, first });
+                    self.finish(plan, value);
                 }
             }
         }

@@ -85,6 +85,12 @@ pub enum Step {
         value: ValueId,
         lanes: Vec<Option<u32>>,
     },
+    /// The product of two values; the second may have one pixel, which is repeated.
+    Product {
+        inputs: [ValueId; 2],
+        output: RawId,
+        value: ValueId,
+    },
     /// The mean over all pixels.
     GlobalPool {
         input: ValueId,
@@ -109,8 +115,9 @@ pub enum BackStep {
     SumTerm { sum: SumId, term: usize, first: bool },
     /// Through a norm of a tensor that has other readers too, into the tensor's own gradient.
     Norm { value: ValueId, into: ValueId, first: bool },
-    /// The gradient of what a forward step made into its input (and weights).
-    Step { step: StepId, first: bool },
+    /// The gradient of what a forward step made into one of its inputs (and the weights): the `input`-th of
+    /// [`Plan::inputs_of`](super::Plan::inputs_of).
+    Step { step: StepId, input: usize, first: bool },
     /// A forward step again, for readers that follow: its output was not kept.
     Recompute { step: StepId },
     /// The images' gradient, back to channels first.

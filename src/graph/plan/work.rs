@@ -17,7 +17,11 @@ impl Plan {
     pub(super) fn work_of(&self, step: StepId) -> usize {
         let output = &self.raws[self.output_of(step)];
         match &self.steps[step] {
-            Step::Import { .. } | Step::Noise { .. } | Step::Apply { .. } | Step::Gather { .. } => output.len(),
+            Step::Import { .. }
+            | Step::Noise { .. }
+            | Step::Apply { .. }
+            | Step::Gather { .. }
+            | Step::Product { .. } => output.len(),
             Step::Sum(sum) => output.len() * self.sums[*sum].terms.len(),
             Step::GlobalPool { input, .. } => self.raws[self.values[*input].raw].len(),
             Step::Pool(pool) => output.len() * self.pools[*pool].pool.kernel.pow(2),

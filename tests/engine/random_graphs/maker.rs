@@ -3,7 +3,7 @@
 use crate::compare::Case;
 use candlewick::Result;
 use candlewick::engine::{Draws, Mode, Wanted};
-use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Slot};
+use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape, Slot};
 use candlewick::random::{Rng, Seed};
 use candlewick::space::cell::{CellKind, SearchCell, edge_count};
 use candlewick::space::{Operation, Operations};
@@ -109,7 +109,7 @@ impl Maker {
     fn choose(&mut self, node: Node) -> Result<Option<Node>> {
         let shape = self.graph.shape(node);
         let normed = self.mode == Mode::Evaluation || shape.pixels() * self.batch >= FEWEST;
-        match self.rng.random_range(0..22) {
+        match self.rng.random_range(0..24) {
             0 | 1 => self.conv(node).map(Some),
             2 => self.depthwise(node).map(Some),
             3 | 4 => self.unit(node).map(Some),
@@ -181,8 +181,25 @@ impl Maker {
             21 if self.mode == Mode::Evaluation || shape.pixels() * self.batch >= 4 * FEWEST => {
                 self.cell(node).map(Some)
             }
+            22 => {
+                let other = self.node();
+                let fits = |of: Shape| (of.height, of.width) == (shape.height, shape.width) || of.pixels() == 1;
+                let fits = fits(self.graph.shape(other)) && self.graph.shape(other).channels == shape.channels;
+                if fits { self.graph.multiply(other, node).map(Some) } else { Ok(None) }
+            }
+            23 => self.gated(node).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// A node times one number a channel, made of any node.
+    fn gated(&mut self, node: Node) -> Result<Node> {
+        let (name, from) = (self.name(), self.node());
+        let pooled = self.graph.global_pool(from);
+        let gate = self.graph.linear(&name, pooled, self.graph.shape(node).channels)?;
+        let (_, activation) = pick(&mut self.rng, &Activation::ALL);
+        let gate = if self.rng.random() { self.graph.activate(gate, activation) } else { gate };
+        self.graph.multiply(node, gate)
     }
 
     fn divisor(&mut self, of: usize) -> usize {

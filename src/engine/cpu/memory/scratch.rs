@@ -50,7 +50,11 @@ impl ScratchSizes {
         }
         for (id, step) in plan.steps.pairs() {
             match step {
-                Step::Pool(_) | Step::Apply { .. } | Step::Gather { .. } | Step::GlobalPool { .. } => {
+                Step::Pool(_)
+                | Step::Apply { .. }
+                | Step::Gather { .. }
+                | Step::Product { .. }
+                | Step::GlobalPool { .. } => {
                     sizes.strip = sizes.strip.max(plan.raws[plan.output_of(id)].len());
                 }
                 Step::Sum(sum) => sizes.terms = sizes.terms.max(plan.sums[*sum].terms.len()),

@@ -1,10 +1,18 @@
-//! Pools, applied activations, gathers and global pools: each kind of step forward and backward.
+//! Pools, applied activations, gathers, products and global pools: each kind of step forward and backward.
 
-use super::{Image, Run, write};
+use super::{Image, Run, shifted, write};
 use crate::engine::cpu::kernels::pool::{PoolPlane, pool, pool_backward};
-use crate::engine::cpu::kernels::sums::{Slope, dots, through_activation, weighted_sum};
+use crate::engine::cpu::kernels::sums::{Slope, Write, dots, through_activation, weighted_sum};
 use crate::engine::cpu::memory::Scratch;
-use crate::graph::plan::{LANES, RawId, Step, StepId, ValueId, ViewId};
+use crate::graph::plan::{LANES, RawId, Step, StepId, ViewId};
+use std::ptr::{null, null_mut};
+
+/// A factor of a product: a tensor of as many pixels, or of one, which is repeated.
+#[derive(Clone, Copy)]
+struct Factor {
+    at: *mut f32,
+    pixels: usize,
+}
 
 impl Run<'_> {
     pub(super) fn small_forward(&self, step: StepId, image: &Image, scratch: &mut Scratch) {
@@ -31,6 +39,13 @@ impl Run<'_> {
                 // SAFETY: both are whole tensors of the moves' block counts within the image's region.
                 unsafe { moves.forward(self.isa, target, source, self.plane(from) / LANES) };
             }
+            Step::Product { inputs, output, .. } => {
+                let [one, other] = inputs.map(|input| self.raw(image, plan.values[input].raw));
+                let other = Factor { at: other, pixels: plan.raws[plan.values[inputs[1]].raw].pixels() };
+                let target = self.raw(image, *output);
+                // SAFETY: whole tensors of one layout within the image's region.
+                unsafe { self.times(target, one, other, *output, Write::Over) };
+            }
             Step::GlobalPool { input, output, .. } => {
                 let from = plan.values[*input].raw;
                 let pixels = plan.raws[from].pixels();
@@ -52,12 +67,13 @@ impl Run<'_> {
     pub(super) fn small_backward(
         &self,
         step: StepId,
-        input: ValueId,
+        number: usize,
         image: &Image,
         scratch: &mut Scratch,
         first: bool,
     ) {
         let plan = self.plan();
+        let input = self.cpu.inputs[step][number];
         let (from, output) = (plan.values[input].raw, plan.output_of(step));
         let (plane, from_plane) = (self.plane(output), self.plane(from));
         let dy = scratch.strip.at(0, plan.raws[output].len());
@@ -100,6 +116,25 @@ impl Run<'_> {
                 // SAFETY: whole tensors of the moves' block counts.
                 unsafe { moves.backward(self.isa, dx, dy, plane / LANES, write(first)) };
             }
+            Step::Product { inputs, .. } => {
+                let other = plan.values[inputs[1 - number]].raw;
+                let factor = Factor { at: self.raw(image, other), pixels: plan.raws[other].pixels() };
+                if plan.raws[from].pixels() == plan.raws[output].pixels() {
+                    // SAFETY: whole tensors of one layout; the gradient lies apart from what is read.
+                    unsafe { self.times(dx, dy, factor, output, write(first)) };
+                    return;
+                }
+                // A repeated pixel's gradient is a sum over all that it met.
+                self.clear_if(first, input, image);
+                for block in 0..plan.raws[from].layout.blocks() {
+                    // SAFETY: planes of two tensors of one size, and one pixel of the gradient.
+                    unsafe {
+                        let (dy, other) = (dy.add(block * plane), factor.at.add(block * plane));
+                        let dx = dx.add(block * LANES);
+                        dots(self.isa, dy, plane / LANES, &[other.cast_const()], null_mut(), &[dx]);
+                    }
+                }
+            }
             Step::GlobalPool { .. } => {
                 let pixels = plan.raws[from].pixels();
                 for block in 0..plan.raws[from].layout.blocks() {
@@ -113,6 +148,26 @@ impl Run<'_> {
                 }
             }
             Step::Import { .. } | Step::Noise { .. } | Step::Unit(_) | Step::Sum(_) => {}
+        }
+    }
+
+    /// to = or += x · factor, over a tensor of the layout and size of `like`.
+    ///
+    /// # Safety
+    /// All must be whole tensors of that layout; `to` overlaps nothing that is read.
+    unsafe fn times(&self, to: *mut f32, x: *const f32, factor: Factor, like: RawId, write: Write) {
+        let (plane, blocks) = (self.plane(like), self.plan().raws[like].layout.blocks());
+        for block in 0..blocks {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let (to, x, n) = (to.add(block * plane), x.add(block * plane), plane / LANES);
+                let by = factor.at.add(block * factor.pixels * LANES).cast_const();
+                if factor.pixels * LANES == plane {
+                    through_activation(self.isa, to, x, Slope::Times(by), n, write);
+                } else {
+                    weighted_sum(self.isa, to, LANES, x, &[shifted(0, by)], LANES, n, null(), Slope::One, write);
+                }
+            }
         }
     }
 

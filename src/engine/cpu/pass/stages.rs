@@ -91,7 +91,11 @@ impl Run<'_> {
                 }
             }
             Step::Sum(sum) => self.sum(*sum, image, scratch),
-            Step::Pool(_) | Step::Apply { .. } | Step::Gather { .. } | Step::GlobalPool { .. } => {
+            Step::Pool(_)
+            | Step::Apply { .. }
+            | Step::Gather { .. }
+            | Step::Product { .. }
+            | Step::GlobalPool { .. } => {
                 self.small_forward(step, image, scratch);
             }
         }
@@ -132,7 +136,8 @@ impl Run<'_> {
                 turned = !turned;
             }
             for step in &stage.steps {
-                if let BackStep::Step { step, .. } = step
+                // Once for a step, however many inputs it has.
+                if let BackStep::Step { step, input: 0, .. } = step
                     && self.agenda.runs(self.plan(), *step)
                 {
                     self.prepare_norm(self.plan().value_made_by(*step), dw);
@@ -163,16 +168,20 @@ impl Run<'_> {
             BackStep::Dots { sum } => self.sum_dots(*sum, image, scratch),
             BackStep::SumTerm { sum, term, first } => self.sum_term(*sum, *term, image, scratch, *first),
             BackStep::Norm { value, into, first } => self.norm_backward(*value, *into, image, scratch, *first),
-            BackStep::Step { step, first } => {
-                let input = self.cpu.inputs[*step][0];
+            BackStep::Step { step, input: number, first } => {
+                let input = self.cpu.inputs[*step][*number];
                 if !self.agenda.runs(plan, *step) {
                     return self.clear_if(*first, input, image);
                 }
                 match &plan.steps[*step] {
                     Step::Unit(unit) => self.unit_backward(self.unit(*unit), image, scratch, *first),
                     Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {}
-                    Step::Pool(_) | Step::Apply { .. } | Step::Gather { .. } | Step::GlobalPool { .. } => {
-                        self.small_backward(*step, input, image, scratch, *first);
+                    Step::Pool(_)
+                    | Step::Apply { .. }
+                    | Step::Gather { .. }
+                    | Step::Product { .. }
+                    | Step::GlobalPool { .. } => {
+                        self.small_backward(*step, *number, image, scratch, *first);
                     }
                 }
             }

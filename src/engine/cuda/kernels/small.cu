@@ -1,4 +1,4 @@
-// Pools, applied activations, gathers and global pools forward; and every light contribution to a gradient buffer.
+// Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient buffer.
 
 #include "common.cuh"
 
@@ -8,13 +8,16 @@
 #define APPLY 2
 #define GATHER 3
 #define GLOBAL 4
-// Contributions only: a sum's gradient times a factor, and a stored gradient.
-#define TERM 5
-#define STORED 6
+#define PRODUCT 5
+// Contributions only: a sum's gradient times a factor, a stored gradient, and what a factor of one pixel gets from all
+// pixels that it was repeated for.
+#define TERM 6
+#define STORED 7
+#define REPEATED 8
 
 struct Small {
     int kind;
-    int raw;                // the input: stored tensor, height, width, the norm that it is seen through or -1
+    int raw;                // the input (a factor): stored tensor, height, width, the norm that it is seen through or -1
     int height;
     int width;
     int norm;
@@ -22,11 +25,12 @@ struct Small {
     int out_height;
     int out_width;
     int kernel;             // a pool's window
-    int stride;
+    int stride;             // of PRODUCT: 0 where the other factor has one pixel, which is repeated, or 1
     int padding;
     int counts_padding;
     int activation;         // of APPLY
-    int lanes;              // of GATHER, in the table; see below. Of APPLY, by block: how many lanes are filled
+    int lanes;              // of GATHER, in the table; see below. Of APPLY, by block: how many lanes are filled. Of
+                            // PRODUCT the other factor
 };
 
 // The pixels of a pool's window along one axis.
@@ -71,6 +75,13 @@ __device__ float4 pooled(const Small* s, const float* plane, int r, int c, int q
     return make_float4(v.x * by, v.y * by, v.z * by, v.w * by);
 }
 
+// Where a pixel of the product finds the other factor. `pixels`: the product's.
+__device__ const float* other_factor(const Small* s, const float* region, const Item& item, int pixels, int i,
+                                     int quad) {
+    int own = s->stride ? pixels : 1;
+    return region + s->lanes + (item.block * own + i * s->stride) * LANES + 4 * quad;
+}
+
 // GATHER's lanes: by output lane the input's, or -1.
 extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int count) {
     __shared__ float scratch[128];
@@ -102,6 +113,8 @@ extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int c
                 each[l] = from < 0 ? 0.0f : region[s->raw + (from / LANES * pixels + i) * LANES + from % LANES];
             }
             v = make_float4(each[0], each[1], each[2], each[3]);
+        } else if (s->kind == PRODUCT) {
+            v = mul4(load4(plane + i * LANES + 4 * quad), load4(other_factor(s, region, item, pixels, i, quad)));
         } else {
             v = pooled(s, plane, i / s->out_width, i % s->out_width, quad);
         }
@@ -232,6 +245,8 @@ __device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& fro
         }
         return make_float4(each[0], each[1], each[2], each[3]);
     }
+    if (s->kind == PRODUCT)
+        return mul4(load4(dy + i * LANES + 4 * quad), load4(other_factor(s, region, item, pixels, i, quad)));
     if (s->kind == GLOBAL) {
         float n = (float)(s->height * s->width);
         float4 g = load4(dy + 4 * quad);
@@ -240,8 +255,19 @@ __device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& fro
     return pool_gradient(s, maxima, item.at / s->width, dy, i / s->width, i % s->width, quad);
 }
 
-// Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows, or the
-// coefficients of a stored gradient.
+// The gradient of a factor of one pixel that was repeated: a sum over all pixels that it met. Thread q < 4 holds quad
+// q's.
+__device__ float4 repeated_gradient(const Small* s, const float* region, const Item& item, float* scratch) {
+    int quad = threadIdx.x % QUADS, pixels = s->out_height * s->out_width;
+    const float* dy = region + s->out + item.block * pixels * LANES + 4 * quad;
+    float4 sum = zero4();
+    for (int i = threadIdx.x / QUADS; i < pixels; i += COLUMNS)
+        sum = fma4(load4(dy + i * LANES), load4(other_factor(s, region, item, pixels, i, quad)), sum);
+    return column_sum(sum, scratch);
+}
+
+// Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows, the
+// coefficients of a stored gradient, or a sum's scratch.
 extern "C" __global__ void AT_LEAST(2) contribute(Pass pass, int first, int count) {
     SHARED(found);
     Item item = ITEM(first);
@@ -264,6 +290,11 @@ extern "C" __global__ void AT_LEAST(2) contribute(Pass pass, int first, int coun
         }
         if (from[n].kind == STORED) {
             add_stored(pass, TABLE(Stored, from[n].what), region, item, first_pixel, found, all);
+            continue;
+        }
+        if (from[n].kind == REPEATED) {
+            float4 sum = repeated_gradient(TABLE(Small, from[n].what), region, item, found);
+            if (column == 0) all[0] = add4(all[0], sum);
             continue;
         }
         if (from[n].kind == MAXIMUM) {

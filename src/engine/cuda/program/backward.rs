@@ -9,8 +9,12 @@ use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId
 use std::collections::BTreeMap;
 
 /// Kinds of contributions beside those of small steps.
-const TERM: i32 = 5;
-const STORED: i32 = 6;
+const TERM: i32 = 6;
+const STORED: i32 = 7;
+const REPEATED: i32 = 8;
+
+/// Floats that a sum over a block's threads takes: common.cuh's `column_sum`.
+const SUMMING: usize = 128;
 
 /// Pixels of an item that goes through a unit's taps: where they are grids, so many that two runs of eight are there
 /// for each lane and team of sixteen threads.
@@ -107,8 +111,8 @@ impl Maker<'_> {
                     false => clear(*first, of.value),
                 }
             }
-            BackStep::Step { step: forward, first } => {
-                let input = plan.inputs_of(*forward)[0];
+            BackStep::Step { step: forward, input, first } => {
+                let input = plan.inputs_of(*forward)[*input];
                 match agenda.runs(plan, *forward) {
                     true => Some(step.clone()),
                     false => clear(*first, input),
@@ -156,7 +160,7 @@ impl Maker<'_> {
                 let work = self.stored_work(at);
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
-            BackStep::Step { step, .. } => self.back_of(*step, items, weights),
+            BackStep::Step { step, input, .. } => self.back_of(*step, *input, items, weights),
             BackStep::Recompute { .. } => unreachable!("outputs are recomputed before a stage's steps run"),
             BackStep::Export => {
                 if let Some(value) = self.cuda.plain[plan.input] {
@@ -207,9 +211,9 @@ impl Maker<'_> {
         totals.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
     }
 
-    fn back_of(&mut self, step: StepId, items: &mut Level, weights: &mut Vec<Item>) {
+    fn back_of(&mut self, step: StepId, number: usize, items: &mut Level, weights: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
-        let (input, value) = (plan.inputs_of(step)[0], plan.value_made_by(step));
+        let (input, value) = (plan.inputs_of(step)[number], plan.value_made_by(step));
         let needed = self.agenda.needs_value(plan, input);
         let output = &plan.raws[plan.output_of(step)];
         if let PlanStep::Unit(unit) = &plan.steps[step] {
@@ -229,8 +233,8 @@ impl Maker<'_> {
         self.stored_reads(value, &mut items.plain_reads);
         items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
-        let small = self.small(step, out, true);
-        let kind = self.table[small as usize];
+        let small = self.small(step, number, out, true);
+        let mut kind = self.table[small as usize];
         // Maxima are looked for again.
         let work = match &plan.steps[step] {
             PlanStep::Pool(id) if kind == 0 => {
@@ -238,6 +242,14 @@ impl Maker<'_> {
                 Work::new(2 * PIXEL, 2 * LANES * plan.pools[*id].pool.kernel.pow(2))
             }
             PlanStep::Pool(id) => Work::new(PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
+            PlanStep::Product { .. } => {
+                let met = output.pixels() / plan.raws[plan.values[input].raw].pixels();
+                if met > 1 {
+                    kind = REPEATED;
+                    items.found = items.found.max(SUMMING);
+                }
+                Work::new(2 * PIXEL * met, 2 * LANES * met)
+            }
             _ => Work::new(PIXEL, LANES),
         };
         items.contributions.entry(input).or_default().add([kind, small], work);

@@ -11,6 +11,7 @@ use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId};
 pub(super) const APPLY: i32 = 2;
 pub(super) const GATHER: i32 = 3;
 pub(super) const GLOBAL: i32 = 4;
+pub(super) const PRODUCT: i32 = 5;
 
 /// The items of one level, by family.
 #[derive(Default)]
@@ -95,12 +96,17 @@ impl Maker<'_> {
                 items.sums.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
                 items.sum_shared = items.sum_shared.max((1 + plan.sums[*id].terms.len()) * LANES);
             }
-            PlanStep::Pool(_) | PlanStep::Apply { .. } | PlanStep::Gather { .. } | PlanStep::GlobalPool { .. } => {
-                let descriptor = self.small(step, self.placement.raws[output] as i32, false);
+            PlanStep::Pool(_)
+            | PlanStep::Apply { .. }
+            | PlanStep::Gather { .. }
+            | PlanStep::Product { .. }
+            | PlanStep::GlobalPool { .. } => {
+                let descriptor = self.small(step, 0, self.placement.raws[output] as i32, false);
                 let from = plan.raws[plan.values[plan.inputs_of(step)[0]].raw].pixels();
                 let work = match &plan.steps[step] {
                     PlanStep::Pool(id) => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
                     PlanStep::GlobalPool { .. } => Work::new(PIXEL * from, LANES * from),
+                    PlanStep::Product { .. } => Work::new(3 * PIXEL, LANES),
                     _ => copied,
                 };
                 items.small.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
@@ -128,11 +134,11 @@ impl Maker<'_> {
         self.put(&words)
     }
 
-    /// A small step's descriptor; `out`: where its output, or its output's gradient, lies. A gather's lanes differ by
-    /// direction.
-    pub(super) fn small(&mut self, step: StepId, out: i32, back: bool) -> i32 {
+    /// A small step's descriptor, as its `number`-th input meets it; `out`: where its output, or its output's gradient,
+    /// lies. A gather's lanes differ by direction.
+    pub(super) fn small(&mut self, step: StepId, number: usize, out: i32, back: bool) -> i32 {
         let plan = &self.cuda.plan;
-        let from = plan.values[plan.inputs_of(step)[0]].raw;
+        let from = plan.values[plan.inputs_of(step)[number]].raw;
         let (input, output) = (&plan.raws[from], &plan.raws[plan.output_of(step)]);
         let (mut kind, mut norm, mut pool, mut activation, mut lanes) = (GLOBAL, -1, [1, 1, 0, 0], 0, 0);
         match &plan.steps[step] {
@@ -156,6 +162,13 @@ impl Maker<'_> {
                     }
                     true => self.gathered_back(of, input.layout.len()),
                 };
+            }
+            PlanStep::Product { inputs, .. } => {
+                let other = plan.values[inputs[1 - number]].raw;
+                kind = PRODUCT;
+                // As the stride: pixels of the other factor for each of the output.
+                pool[1] = i32::from(plan.raws[other].pixels() == output.pixels());
+                lanes = self.placement.raws[other] as i32;
             }
             _ => {}
         }

@@ -49,9 +49,9 @@ impl Effects {
                 stored(cuda, *value, &mut reads);
                 writes = Some(*into);
             }
-            BackStep::Step { step, .. } => {
+            BackStep::Step { step, input, .. } => {
                 stored(cuda, plan.value_made_by(*step), &mut reads);
-                writes = plan.inputs_of(*step).first().copied();
+                writes = Some(plan.inputs_of(*step)[*input]);
             }
             BackStep::Recompute { .. } => {}
             BackStep::Export => reads.extend(cuda.plain[plan.input]),

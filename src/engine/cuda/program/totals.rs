@@ -11,7 +11,8 @@ impl Maker<'_> {
         for step in steps {
             let plan = &self.cuda.plan;
             let value = match step {
-                BackStep::Step { step, .. } => plan.value_made_by(*step),
+                // Once for a step, however many inputs it has.
+                BackStep::Step { step, input: 0, .. } => plan.value_made_by(*step),
                 BackStep::Norm { value, .. } => *value,
                 _ => continue,
             };

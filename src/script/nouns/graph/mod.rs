@@ -94,6 +94,32 @@ fn declare_structure(library: &mut Library) {
             "#,
         );
     library
+        .method("multiply", &["g", "nodes"], |g: GraphBuilder, nodes: List<Node>| {
+            let nodes = g.own_all(&nodes.0)?;
+            let Some((&first, rest)) = nodes.split_first() else {
+                return Err(Error::user("multiply: there is nothing to multiply").hint("g.multiply([x, gate])"));
+            };
+            g.add(|graph| rest.iter().try_fold(first, |product, &node| graph.multiply(product, node)))
+        })
+        .doc(
+            r#"
+            The product of nodes with equally many channels, element by element. A node of one pixel is repeated over
+            all pixels of the others, so it gates channels, as in squeeze-and-excitation (Hu et al. 2018).
+            "#,
+        )
+        .example(
+            r#"
+            define_op("squeezed_conv", |g, x, channels, stride| {
+                let y = g.batch_norm(g.conv(g.relu(x), channels, #{ stride: stride }));
+                let squeezed = g.relu(g.linear(g.global_pool(y), max(channels / 4, 1)));
+                g.multiply([y, g.activate(g.linear(squeezed, channels), "sigmoid")])
+            });
+            let net = supernet(#{ channels: 1, size: 8, classes: 10 },
+                #{ channels: 4, layers: 3, nodes: 1, ops: ["none", "skip_connect", "squeezed_conv"] });
+            assert_equal(net.forward(normal([2, 1, 8, 8])).shape, [2, 10]);
+            "#,
+        );
+    library
         .method("concat", &["g", "nodes"], |g: GraphBuilder, nodes: List<Node>| {
             let nodes = g.own_all(&nodes.0)?;
             g.add(|graph| graph.concat(&nodes))
