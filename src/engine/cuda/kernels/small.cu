@@ -1,4 +1,5 @@
-// Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient buffer.
+// Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient
+// buffer.
 
 #include "common.cuh"
 
@@ -17,7 +18,8 @@
 
 struct Small {
     int kind;
-    int raw;                // the input (a factor): stored tensor, height, width, the norm that it is seen through or -1
+    int raw;                // the input, or a factor: stored tensor, height, width, the norm that it is seen through or
+                            // -1
     int height;
     int width;
     int norm;
