@@ -1,8 +1,9 @@
-//! What a pass draws at random: drop path's factors, noise, the masks of recurrent networks.
+//! What a pass draws at random: drop path's factors, noise, dropout, the masks of recurrent networks.
 //!
 //! Every number is keyed by the seed, the pass and its use (which drop path, which noise, which image, which mask), so
 //! the forward and the backward pass see the same ones for any number of threads.
 
+use crate::graph::NoiseKind;
 use crate::random::Seed;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -16,11 +17,13 @@ pub struct Draws {
     pub pass: u64,
     /// The probability with which a path is dropped, from 0 to below 1.
     pub drop_path: f64,
+    /// Whether dropout within a network drops.
+    pub dropout: bool,
 }
 
 impl Default for Draws {
     fn default() -> Self {
-        Self { seed: Seed(0), pass: 0, drop_path: 0.0 }
+        Self { seed: Seed(0), pass: 0, drop_path: 0.0, dropout: true }
     }
 }
 
@@ -36,13 +39,19 @@ impl Draws {
         (0..paths * images).map(|_| if rng.random::<f64>() < self.drop_path { 0.0 } else { kept }).collect()
     }
 
-    /// The standard normal numbers of one noise in one image: an endless iterator.
-    pub fn noise(&self, id: usize, image: usize) -> impl Iterator<Item = f32> {
+    /// The numbers of one noise in one image: an endless iterator.
+    pub fn noise(&self, kind: NoiseKind, id: usize, image: usize) -> impl Iterator<Item = f32> {
         let mut keys = self.seed.rng("noise", self.pass);
         // Eight words of the pass's stream are one image's key, far from the next image's and the next noise's.
         keys.set_word_pos((((id as u128) << 32) + image as u128) << 3);
         let mut rng = Seed(keys.next_u64()).rng("noise", image as u64);
-        std::iter::repeat_with(move || StandardNormal.sample(&mut rng))
+        let drops = self.dropout;
+        std::iter::repeat_with(move || match kind {
+            NoiseKind::Normal => StandardNormal.sample(&mut rng),
+            NoiseKind::Kept { .. } if !drops => 1.0,
+            NoiseKind::Kept { dropped } if rng.random::<f64>() < dropped.value() => 0.0,
+            NoiseKind::Kept { dropped } => (1.0 / (1.0 - dropped.value())) as f32,
+        })
     }
 
     /// Writes a mask of inverted dropout into `out`: 0 with probability q, 1/(1 − q) otherwise. `stream`: the mask's.

@@ -6,7 +6,7 @@
 use super::activation::activate;
 use super::sheet::{Sheet, int, ints};
 use super::source::{INPUT, OUTPUT, Source};
-use crate::graph::{Activation, Node, Op, Pool, PoolKind, Shape, Term};
+use crate::graph::{Activation, Node, NoiseKind, Op, Pool, PoolKind, Shape, Term};
 use std::collections::HashMap;
 
 /// What stands for a node of the graph.
@@ -14,6 +14,8 @@ use std::collections::HashMap;
 pub(super) enum Value {
     /// Zeros that no node has made yet.
     Zero,
+    /// What dropout multiplies by in a pass that scores: nothing but products reads it, and they leave it out.
+    Kept,
     /// The name of a value of four dimensions.
     Map(String),
     /// The name of a value of two dimensions.
@@ -79,7 +81,8 @@ impl<'a> Writer<'a> {
             }
             Op::Pool { input, pool } => Value::Map(self.pool(node, *input, pool)),
             Op::Zero { .. } => Value::Zero,
-            Op::Noise { .. } => {
+            Op::Noise { kind: NoiseKind::Kept { .. }, .. } => Value::Kept,
+            Op::Noise { kind: NoiseKind::Normal, .. } => {
                 let zeros = self.zeros(graph.shape(node));
                 let name = self.name_of(node, "noise");
                 Value::Map(self.sheet.node("RandomNormalLike", &[&zeros], &name, vec![]))
@@ -124,6 +127,10 @@ impl<'a> Writer<'a> {
 
     /// A factor of one pixel is repeated by the rules of broadcasting.
     fn product(&mut self, node: Node, inputs: [Node; 2]) -> Value {
+        let [one, other] = inputs;
+        if matches!(self.values[&other], Value::Kept) {
+            return self.written(one);
+        }
         let name = self.name_of(node, "product");
         let all_flat = inputs.iter().all(|input| matches!(self.values[input], Value::Flat(_)));
         let factors = inputs.map(|input| if all_flat { self.flat(input) } else { self.map(input) });
@@ -199,7 +206,7 @@ impl<'a> Writer<'a> {
                 sheet.node("Unsqueeze", &[&name, &axes], &format!("{name}.map"), vec![])
             }),
             Value::Map(name) => name,
-            Value::Zero => unreachable!("zeros were spelt out"),
+            Value::Zero | Value::Kept => unreachable!("zeros were spelt out, and dropout left out"),
         }
     }
 
@@ -210,7 +217,7 @@ impl<'a> Writer<'a> {
                 sheet.node("Flatten", &[&name], &format!("{name}.flatten"), vec![int("axis", 1)])
             }),
             Value::Flat(name) => name,
-            Value::Zero => unreachable!("zeros were spelt out"),
+            Value::Zero | Value::Kept => unreachable!("zeros were spelt out, and dropout left out"),
         }
     }
 

@@ -1,8 +1,8 @@
-//! The builder's primitives that have no weights and do no arithmetic within a plane: sums, concatenations, selections,
-//! zeros, noise. Their shapes are in the table of `builder.rs`.
+//! The builder's primitives that have no weights and do no arithmetic within a plane: sums, products, concatenations,
+//! selections, zeros, noise, dropout. Their shapes are in the table of `builder.rs`.
 
 use super::bounds::{self, MOST};
-use super::{Graph, Node, Op, Shape, Slot, Term};
+use super::{Graph, Node, NoiseKind, Op, Probability, Shape, Slot, Term};
 use crate::Result;
 
 impl Graph {
@@ -26,8 +26,25 @@ impl Graph {
         let from = self.shape(input);
         bounds::at_least_one("stride", stride, MOST).map_err(|error| self.within_scope(error))?;
         let shape = Shape::new(from.channels, from.height.div_ceil(stride), from.width.div_ceil(stride));
+        Ok(self.drawn(NoiseKind::Normal, shape))
+    }
+
+    /// Dropout (Srivastava et al. 2014), inverted: in training each number is zero with probability `q`, and divided by
+    /// 1 − q otherwise. Passes that score drop nothing.
+    ///
+    /// # Errors
+    /// A probability that is not from 0 to below 1.
+    pub fn dropout(&mut self, input: Node, q: f64) -> Result<Node> {
+        let Some(dropped) = Probability::new(q) else {
+            return Err(self.misfit(format!("dropout drops with a probability from 0 to below 1, not {q}")));
+        };
+        let kept = self.drawn(NoiseKind::Kept { dropped }, self.shape(input));
+        self.multiply(input, kept)
+    }
+
+    fn drawn(&mut self, kind: NoiseKind, shape: Shape) -> Node {
         self.noises += 1;
-        Ok(self.push(Op::Noise { id: self.noises - 1 }, shape))
+        self.push(Op::Noise { id: self.noises - 1, kind }, shape)
     }
 
     /// How many noises there are.

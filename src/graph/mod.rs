@@ -18,5 +18,5 @@ mod weights;
 
 pub use crate::shape::Shape;
 pub use builder::Graph;
-pub use op::{Activation, Conv, Node, Op, Pool, PoolKind, Slot, SlotBlock, Term};
+pub use op::{Activation, Conv, Node, NoiseKind, Op, Pool, PoolKind, Probability, Slot, SlotBlock, Term};
 pub use weights::{Init, NormInfo, WeightInfo};

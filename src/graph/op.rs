@@ -235,6 +235,31 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// How random numbers are distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NoiseKind {
+    /// Standard normal.
+    Normal,
+    /// What inverted dropout multiplies by: 0 with a probability q, and 1/(1 − q) otherwise. In a pass that scores it
+    /// is 1.
+    Kept { dropped: Probability },
+}
+
+/// A probability from 0 to below 1, by its bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Probability(u64);
+
+impl Probability {
+    /// None where it is not from 0 to below 1.
+    pub fn new(value: f64) -> Option<Self> {
+        (0.0..1.0).contains(&value).then_some(Self(value.to_bits()))
+    }
+
+    pub fn value(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
 /// One summand of a weighted sum: `p[slot] · node`, or the node itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
@@ -264,8 +289,8 @@ pub enum Op {
     Pool { input: Node, pool: Pool },
     /// Zeros of the input's shape, each side divided by the stride and rounded up.
     Zero { input: Node, stride: usize },
-    /// Standard normal noise, the `id`-th of its graph.
-    Noise { id: usize },
+    /// Random numbers, the `id`-th of their graph, for every channel and pixel of every image.
+    Noise { id: usize, kind: NoiseKind },
     /// Σ factor · node over terms of one shape.
     Sum { terms: Vec<Term> },
     /// The product of two inputs, element by element. The second may have one pixel, which is repeated.

@@ -45,17 +45,17 @@ impl Chance {
             Mode::Evaluation => self.scoring(),
             Mode::Training | Mode::Trial => self.with(|next| {
                 next.passes += 1;
-                Draws { seed: self.seed, pass: next.passes - 1, drop_path: next.drop_path }
+                Draws { seed: self.seed, pass: next.passes - 1, drop_path: next.drop_path, dropout: true }
             }),
         }
     }
 
-    /// The draws of the next pass that scores: no path is dropped, noise is redrawn in every pass, and what training
+    /// The draws of the next pass that scores: nothing is dropped, noise is redrawn in every pass, and what training
     /// draws is not shifted.
     pub fn scoring(&self) -> Draws {
         self.with(|next| {
             next.scored += 1;
-            Draws { seed: self.seed, pass: SCORING + next.scored - 1, drop_path: 0.0 }
+            Draws { seed: self.seed, pass: SCORING + next.scored - 1, drop_path: 0.0, dropout: false }
         })
     }
 

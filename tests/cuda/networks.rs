@@ -49,7 +49,7 @@ fn discrete() -> Case {
     };
     let genotype = catalogue::genotype("DARTS_V2").expect("it is published");
     let graph = Discrete::build(&genotype, &options).expect("a network").graph;
-    let draws = Draws { seed: Seed(5), pass: 3, drop_path: 0.3 };
+    let draws = Draws { seed: Seed(5), pass: 3, drop_path: 0.3, ..Draws::default() };
     Case { draws, ..Case::new("discrete", graph) }
 }
 

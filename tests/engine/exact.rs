@@ -280,6 +280,7 @@ fn products_have_right_gradients() {
             let gate = g.linear("b", pooled, 3).unwrap();
             let gate = g.activate(gate, Activation::Sigmoid);
             let z = g.multiply(gate, y).unwrap();
+            let z = g.dropout(z, 0.3).unwrap();
             let z = g.batch_norm("m", z, true).unwrap();
             let squared = g.multiply(z, z).unwrap();
             g.multiply(squared, x).unwrap()
@@ -291,6 +292,7 @@ fn products_have_right_gradients() {
     let halved = g.max_pool_3x3(x, 2).unwrap();
     let error = g.multiply(x, halved).unwrap_err();
     assert_eq!(error.message, "cannot multiply 3 channels of 4×4 by 3 channels of 2×2");
+    assert!(g.dropout(x, 1.0).unwrap_err().message.contains("from 0 to below 1, not 1"));
     let (two, pooled) = (g.slice(x, 0, 2).unwrap(), g.global_pool(x));
     g.multiply(pooled, two).unwrap_err();
 }
@@ -319,7 +321,7 @@ fn cell(g: &mut Graph, x: Node) -> Node {
 fn sums_and_moved_channels_have_right_gradients_in_every_mode() {
     for mode in MODES {
         for drop_path in [0.0, 0.5] {
-            let draws = Draws { seed: Seed(3), pass: 2, drop_path };
+            let draws = Draws { seed: Seed(3), pass: 2, drop_path, ..Draws::default() };
             differences("cell", graph(4, (3, 3), cell), 4, mode, None, draws);
         }
     }
@@ -327,7 +329,7 @@ fn sums_and_moved_channels_have_right_gradients_in_every_mode() {
 
 #[test]
 fn what_is_masked_off_does_not_run() {
-    let draws = Draws { seed: Seed(3), pass: 2, drop_path: 0.5 };
+    let draws = Draws { seed: Seed(3), pass: 2, drop_path: 0.5, ..Draws::default() };
     for mask in [[true, false, true, true, false, true], [false, true, true, false, true, true], [false; 6]] {
         for mode in MODES {
             differences(&format!("{mask:?}"), graph(4, (3, 3), cell), 3, mode, Some(&mask), draws);

@@ -3,7 +3,7 @@
 
 use crate::check::{check, check_with};
 use candlewick::engine::Draws;
-use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Slot};
+use candlewick::graph::{Activation, Conv, Graph, Node, NoiseKind, Pool, PoolKind, Probability, Slot};
 use candlewick::random::Seed;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -279,7 +279,7 @@ fn masked_candidates_are_left_out() {
 
 /// Half of all paths dropped, in a pass of its own number.
 fn draws(pass: u64) -> Draws {
-    Draws { seed: Seed(5), pass, drop_path: 0.5 }
+    Draws { seed: Seed(5), pass, drop_path: 0.5, ..Draws::default() }
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn noise_is_added_and_has_no_gradient() {
 
 #[test]
 fn every_pass_draws_its_own_and_equal_keys_draw_alike() {
-    let draws = |pass, seed| Draws { seed: Seed(seed), pass, drop_path: 0.25 };
+    let draws = |pass, seed| Draws { seed: Seed(seed), pass, drop_path: 0.25, ..Draws::default() };
     let factors = draws(3, 1).path_factors(50, 100);
     assert_eq!(factors, draws(3, 1).path_factors(50, 100));
     assert_ne!(factors, draws(4, 1).path_factors(50, 100));
@@ -373,13 +373,20 @@ fn every_pass_draws_its_own_and_equal_keys_draw_alike() {
     let dropped = factors.iter().filter(|&&f| f == 0.0).count();
     assert!((1100..1400).contains(&dropped), "{dropped} of 5000");
     assert!(Draws::default().path_factors(50, 100).is_empty());
-    let noise = |pass, id, image| draws(pass, 1).noise(id, image).take(2000).collect::<Vec<f32>>();
+    let noise = |pass, id, image| draws(pass, 1).noise(NoiseKind::Normal, id, image).take(2000).collect::<Vec<f32>>();
     assert_eq!(noise(0, 0, 0), noise(0, 0, 0));
     for other in [noise(1, 0, 0), noise(0, 1, 0), noise(0, 0, 1)] {
         assert_ne!(noise(0, 0, 0), other);
     }
     let (sum, square) = noise(0, 0, 0).iter().fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
     assert!((sum / 2000.0).abs() < 0.1 && (square / 2000.0 - 1.0).abs() < 0.15, "{sum} {square}");
+    let kind = NoiseKind::Kept { dropped: Probability::new(0.75).unwrap() };
+    let kept: Vec<f32> = draws(0, 1).noise(kind, 0, 0).take(2000).collect();
+    assert!(kept.iter().all(|&kept| kept == 0.0 || kept == 4.0));
+    let dropped = kept.iter().filter(|&&kept| kept == 0.0).count();
+    assert!((1400..1600).contains(&dropped), "{dropped} of 2000");
+    let scoring = Draws { dropout: false, ..draws(0, 1) };
+    assert!(scoring.noise(kind, 0, 0).take(2000).all(|kept| kept == 1.0));
 }
 
 #[test]
@@ -390,8 +397,8 @@ fn no_two_noises_share_numbers() {
     for pass in 0..3 {
         for id in 0..5 {
             for image in 0..20 {
-                let draws = Draws { seed: Seed(1), pass, drop_path: 0.0 };
-                let numbers: Vec<u32> = draws.noise(id, image).take(65).map(f32::to_bits).collect();
+                let draws = Draws { seed: Seed(1), pass, ..Draws::default() };
+                let numbers: Vec<u32> = draws.noise(NoiseKind::Normal, id, image).take(65).map(f32::to_bits).collect();
                 seen.extend(numbers.windows(2).map(|pair| (pair[0], pair[1])));
                 drawn += 64;
             }
@@ -410,10 +417,14 @@ fn noise_has_the_keys_that_it_always_had() {
         ((7, 1, 0, 1), 0x7c88_8434_5d37_ec0d),
     ];
     for ((seed, pass, id, image), key) in keys {
-        let draws = Draws { seed: Seed(seed), pass, drop_path: 0.0 };
+        let draws = Draws { seed: Seed(seed), pass, ..Draws::default() };
         let mut own = Seed(key).rng("noise", image as u64);
         let expected: Vec<f32> = (0..20).map(|_| StandardNormal.sample(&mut own)).collect();
-        assert_eq!(draws.noise(id, image).take(20).collect::<Vec<f32>>(), expected, "noise {id} of image {image}");
+        assert_eq!(
+            draws.noise(NoiseKind::Normal, id, image).take(20).collect::<Vec<f32>>(),
+            expected,
+            "noise {id} of image {image}"
+        );
     }
 }
 

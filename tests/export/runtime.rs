@@ -227,6 +227,7 @@ fn every_primitive_has_the_engine_s_values() {
             let zero = g.zero(x, 1).unwrap();
             let nothing = g.multiply(x, zero).unwrap();
             let squared = g.multiply(x, x).unwrap();
+            let squared = g.dropout(squared, 0.4).unwrap();
             g.concat(&[gated, nothing, squared]).unwrap()
         })
     }));

@@ -147,7 +147,7 @@ impl Shared {
             weights: graph.parameters(),
             mixing: graph.slot_count().max(1),
             factors: graph.drop_count(),
-            noise: program.noises.iter().map(|(_, len)| len).sum(),
+            noise: program.noises.iter().map(|(.., len)| len).sum(),
             output: graph.output().map_or(0, |output| graph.shape(output).channels),
         }
     }
@@ -229,8 +229,8 @@ impl Shared {
         let factors = pass.draws.path_factors(size.factors, batch);
         memory.buffer(Use::Factors).write(&factors)?;
         let mut noise = Vec::with_capacity(batch * size.noise);
-        for (id, len) in &loaded.program.noises {
-            (0..batch).for_each(|image| noise.extend(pass.draws.noise(*id, image).take(*len)));
+        for (kind, id, len) in &loaded.program.noises {
+            (0..batch).for_each(|image| noise.extend(pass.draws.noise(*kind, *id, image).take(*len)));
         }
         memory.buffer(Use::Noise).write(&noise)?;
         if pass.mode == Mode::Evaluation {

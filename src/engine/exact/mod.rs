@@ -268,7 +268,7 @@ impl Exact {
             Op::Pool { input, pool } => pool::forward(x(input), pool, to),
             Op::GlobalPool { input } => pool::forward_global(x(input), to),
             Op::Zero { .. } => constant::zero(batch, to),
-            Op::Noise { id } => constant::noise(*id, draws, batch, to),
+            Op::Noise { id, kind } => constant::noise(*kind, *id, draws, batch, to),
             Op::Sum { terms } => {
                 let terms: Vec<(&Term, &Maps)> =
                     terms.iter().filter(|term| record.mixing.runs(term)).map(|term| (term, x(&term.node))).collect();

@@ -130,10 +130,10 @@ impl Lowering<'_> {
                 self.plain_view(value)
             }
             Op::Zero { .. } => Seen::Zero,
-            Op::Noise { id } => {
+            Op::Noise { id, kind } => {
                 let output = self.raw(Layout::dense(shape.channels), shape.height, shape.width);
                 let value = self.value(output, None);
-                let value = self.made(Step::Noise { output, value, id: *id }, output);
+                let value = self.made(Step::Noise { output, value, id: *id, kind: *kind }, output);
                 self.plain_view(value)
             }
             Op::Sum { .. } if self.siblings.share_of.contains_key(&node) => {

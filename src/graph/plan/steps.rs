@@ -1,7 +1,7 @@
 //! What a plan runs: forward steps, backward steps, and the stages that they run in.
 
 use super::{Geometry, Mixing, PoolId, RawId, StepId, SumId, UnitId, ValueId, ViewId, Weights};
-use crate::graph::Pool;
+use crate::graph::{NoiseKind, Pool};
 
 /// Activation → (depthwise) → (dense convolution), stored before the norm.
 #[derive(Clone, Debug)]
@@ -63,11 +63,12 @@ pub enum Step {
     Import {
         output: RawId,
     },
-    /// Standard normal noise, the `id`-th of the graph.
+    /// Random numbers, the `id`-th of the graph.
     Noise {
         output: RawId,
         value: ValueId,
         id: usize,
+        kind: NoiseKind,
     },
     Unit(UnitId),
     Pool(PoolId),

@@ -37,7 +37,7 @@ pub fn draw(seed: u64) -> Case {
     let Maker { graph, mut rng, .. } = maker;
     let active = rng.random_bool(0.3).then(|| (0..graph.slot_count()).map(|_| rng.random_bool(0.7)).collect());
     let drop_path = if rng.random_bool(0.5) { pick(&mut rng, &[0.2, 0.5]) } else { 0.0 };
-    let draws = Draws { seed: Seed(seed), pass: rng.random_range(0..3), drop_path };
+    let draws = Draws { seed: Seed(seed), pass: rng.random_range(0..3), drop_path, dropout: rng.random() };
     let wanted = match rng.random_bool(0.6) {
         true => Wanted { x: true, w: true, p: true },
         // One of the seven kinds that want something.
@@ -109,7 +109,7 @@ impl Maker {
     fn choose(&mut self, node: Node) -> Result<Option<Node>> {
         let shape = self.graph.shape(node);
         let normed = self.mode == Mode::Evaluation || shape.pixels() * self.batch >= FEWEST;
-        match self.rng.random_range(0..24) {
+        match self.rng.random_range(0..25) {
             0 | 1 => self.conv(node).map(Some),
             2 => self.depthwise(node).map(Some),
             3 | 4 => self.unit(node).map(Some),
@@ -188,6 +188,10 @@ impl Maker {
                 if fits { self.graph.multiply(other, node).map(Some) } else { Ok(None) }
             }
             23 => self.gated(node).map(Some),
+            24 => {
+                let q = pick(&mut self.rng, &[0.0, 0.1, 0.6]);
+                self.graph.dropout(node, q).map(Some)
+            }
             _ => Ok(None),
         }
     }

@@ -8,6 +8,7 @@ use super::{Image, Run, locked};
 use crate::Result;
 use crate::engine::cpu::memory::Scratch;
 use crate::engine::{Mode, Wanted};
+use crate::graph::NoiseKind;
 use crate::graph::plan::{BackStep, RawId, Step, StepId, ValueId};
 use std::sync::Mutex;
 
@@ -82,7 +83,7 @@ impl Run<'_> {
         let gathers = x.is_some() && self.batch_norms();
         match &self.plan().steps[step] {
             Step::Import { output } => self.import(*output, image, x.unwrap_or_default()),
-            Step::Noise { output, id, .. } => self.noise(*output, *id, image),
+            Step::Noise { output, id, kind, .. } => self.noise(*output, *kind, *id, image),
             Step::Unit(unit) => {
                 let store = self.unit_store(*unit, image, gathers);
                 self.unit_forward(self.unit(*unit), store, image, scratch);
@@ -247,15 +248,14 @@ impl Run<'_> {
         }
     }
 
-    /// Standard normal noise.
-    fn noise(&self, output: RawId, id: usize, image: &Image) {
+    fn noise(&self, output: RawId, kind: NoiseKind, id: usize, image: &Image) {
         let raw = &self.plan().raws[output];
         let pixels = raw.pixels();
         // SAFETY: the tensor is `raw.len()` floats within the image's region.
         let to = unsafe { std::slice::from_raw_parts_mut(self.raw(image, output), raw.len()) };
         to.fill(0.0);
         let lanes = raw.layout.positions().iter().flat_map(|&lane| (0..pixels).map(move |pixel| (lane, pixel)));
-        for ((lane, pixel), value) in lanes.zip(self.draws.noise(id, image.index)) {
+        for ((lane, pixel), value) in lanes.zip(self.draws.noise(kind, id, image.index)) {
             to[super::lane_at(lane, pixel, pixels)] = value;
         }
     }

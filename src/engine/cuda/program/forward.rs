@@ -111,10 +111,10 @@ impl Maker<'_> {
                 };
                 items.small.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
             }
-            PlanStep::Noise { output, id, .. } => {
+            PlanStep::Noise { output, id, kind, .. } => {
                 let at = self.noise_len;
                 self.noise_len += self.cuda.noise_len(*output);
-                self.noises.push((*id, self.cuda.noise_len(*output)));
+                self.noises.push((*kind, *id, self.cuda.noise_len(*output)));
                 let border = self.border(*output, self.placement.raws[*output], Some(at));
                 items.imports.extend(over_pixels(border, blocks, pixels, STRIP, copied));
             }

@@ -12,8 +12,8 @@ mod totals;
 use super::plan::{CudaPlan, THREADS};
 use crate::engine::Wanted;
 use crate::engine::cpu::pass::agenda::Agenda;
-use crate::graph::Graph;
 use crate::graph::plan::{Id, LANES, Placement, RawId, Table, Training, ValueId};
+use crate::graph::{Graph, NoiseKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// When a launch belongs to a pass.
@@ -95,8 +95,8 @@ pub(super) struct Program {
     pub region: usize,
     /// Partial sums, in floats per image.
     pub parts: usize,
-    /// The noises that are drawn, each with its floats per image, one after another.
-    pub noises: Vec<(usize, usize)>,
+    /// The noises that are drawn, each with its number and its floats per image, one after another.
+    pub noises: Vec<(NoiseKind, usize, usize)>,
 }
 
 /// An item of a launch.
@@ -125,7 +125,7 @@ struct Maker<'a> {
     /// Floats beside the plan's buffers, likewise.
     beside: usize,
     most_beside: usize,
-    noises: Vec<(usize, usize)>,
+    noises: Vec<(NoiseKind, usize, usize)>,
     noise_len: usize,
     affine: HashMap<crate::graph::plan::NormId, i32>,
     lanes: HashMap<crate::graph::plan::FactorsId, i32>,

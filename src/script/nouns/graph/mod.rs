@@ -174,6 +174,27 @@ fn declare_structure(library: &mut Library) {
             "#,
         );
     library
+        .method("dropout", &["g", "x", "q"], |g: GraphBuilder, x: Node, q: f64| {
+            let x = g.own(&x)?;
+            g.add(|graph| graph.dropout(x, q))
+        })
+        .doc(
+            r#"
+            Dropout (Srivastava et al. 2014): in training every number is 0 with probability `q`, and divided by 1 − q
+            otherwise. Evaluation and exported files drop nothing.
+            "#,
+        )
+        .example(
+            r#"
+            let net = network(#{ channels: 4, size: 8, classes: 2 }, |g, x| {
+                g.linear(g.dropout(g.global_pool(x), 0.5), 2)
+            });
+            let x = ones([1, 4, 8, 8]);
+            assert(!all_close(net.forward(x), net.forward(x)));
+            assert(all_close(net.forward(x, #{ training: false }), net.forward(x, #{ training: false })));
+            "#,
+        );
+    library
         .method("drop_path", &["g", "x"], |g: GraphBuilder, x: Node| {
             let x = g.own(&x)?;
             g.add(|graph| graph.drop_path(x))
