@@ -36,7 +36,12 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
         }
         EvalAltResult::ErrorMismatchDataType(expected, found, _)
         | EvalAltResult::ErrorMismatchOutputType(expected, found, _) => {
-            plain(format!("expected {}, found {}", simple_type_name(expected), simple_type_name(found)))
+            let (expected, found) = (simple_type_name(expected), simple_type_name(found));
+            let error = plain(format!("expected {expected}, found {found}"));
+            match (expected.as_str(), found.as_str()) {
+                ("int", "range") => error.hint("a part of an array is `a.extract(1..3)`; a tensor takes `t[1..3]`"),
+                _ => error,
+            }
         }
         EvalAltResult::ErrorDataRace(text, _) => {
             let name = text.rsplit('\'').nth(1).unwrap_or("f");

@@ -4,6 +4,7 @@
 //! shape. How alphas become mixing weights is the caller's choice; without one it is the softmax over the candidates
 //! that an edge carries.
 
+mod latency;
 mod masks;
 mod mixing;
 mod moving;

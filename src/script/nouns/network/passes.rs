@@ -13,6 +13,7 @@ use rhai::{Dynamic, Map};
 pub fn declare(library: &mut Library) {
     declare_forward(library);
     declare_paths(library);
+    declare_latency(library);
 }
 
 fn declare_forward(library: &mut Library) {
@@ -94,6 +95,36 @@ fn declare_paths(library: &mut Library) {
             r#"
             assert(net.running_macs() == net.macs);
             assert(net.running_macs(#{ path: derive(net) }) < net.macs);
+            "#,
+        );
+}
+
+fn declare_latency(library: &mut Library) {
+    library
+        .method("latency", &["net", "options"], |call: &Call<'_>, net: Network, options: Options| {
+            let given = Given::read(call, &net, &options)?;
+            let p = match options.given("path") {
+                true => given.mixing(&net)?,
+                false => Blocks::complete(&net, &Map::new(), given.active.as_deref())?,
+            };
+            net.latency(options.get("images")?, options.get("passes")?, &p, given.active.clone())
+        })
+        .doc(
+            r#"
+            Seconds that a forward pass takes here and now, on this machine's device and threads: the median of some
+            passes without gradients, after one that warms up. With `path` or `mask` only what runs is measured. It is
+            the one number of a network that no seed repeats.
+            "#,
+        )
+        .option("images", 1_usize, "images of a pass")
+        .option("passes", 10_usize, "passes that are timed")
+        .optional::<Map>("mask", MASK.0, MASK.1)
+        .optional::<Genotype>("path", PATH.0, PATH.1)
+        .example_after(
+            SMALL,
+            r#"
+            assert(net.latency() > 0.0);
+            let path = net.latency(#{ path: derive(net), images: 4, passes: 5 });
             "#,
         );
 }
