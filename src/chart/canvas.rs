@@ -4,6 +4,7 @@
 //! declares the logical size over the large view box, the PNG is averaged down. Text is placed by its baseline, which
 //! the two backends put at different heights below their anchor; [`Surface`] knows both.
 
+use super::fallback::{self, Piece};
 use super::palette::Color;
 use super::text::{self, Align, Weight};
 use crate::{Error, Result};
@@ -25,14 +26,19 @@ pub struct Surface {
     baseline: f64,
     /// Units of font size per em.
     units_per_em: f64,
+    /// Whether whoever looks at it has fonts of their own.
+    has_fonts: bool,
 }
 
 impl Surface {
     /// plotters' SVG backend writes `dy="0.76em"` and divides the font size by 1.24.
-    pub const SVG: Self = Self { baseline: 0.76, units_per_em: 1.24 };
+    pub const SVG: Self = Self { baseline: 0.76, units_per_em: 1.24, has_fonts: true };
     /// plotters with ab_glyph puts the baseline half a font size down.
-    pub const BITMAP: Self =
-        Self { baseline: text::BITMAP_UNITS_PER_EM / 2.0, units_per_em: text::BITMAP_UNITS_PER_EM };
+    pub const BITMAP: Self = Self {
+        baseline: text::BITMAP_UNITS_PER_EM / 2.0,
+        units_per_em: text::BITMAP_UNITS_PER_EM,
+        has_fonts: false,
+    };
 }
 
 /// An upright rectangle in logical pixels.
@@ -240,6 +246,55 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 
     fn run(&mut self, text: &str, (x, y): Point, align: Align, letters: Letters, turn: FontTransform) -> Result<()> {
+        let pieces = fallback::pieces(text);
+        if self.surface.has_fonts || pieces.iter().all(|piece| matches!(piece, Piece::Letters(_))) {
+            return self.letters(text, (x, y), align, letters, turn);
+        }
+        let upwards = matches!(turn, FontTransform::Rotate270);
+        // Along the text, and towards its top.
+        let at = |along: f64, up: f64| if upwards { (x - up, y - along) } else { (x + along, y - up) };
+        let width = |text: &str| letters.width(text);
+        let mut along = match align {
+            Align::Left => 0.0,
+            Align::Center => -width(text) / 2.0,
+            Align::Right => -width(text),
+        };
+        for piece in pieces {
+            match piece {
+                Piece::Letters(text) => {
+                    self.letters(text, at(along, 0.0), Align::Left, letters, turn.clone())?;
+                    along += width(text);
+                }
+                Piece::Pixels(glyph) => {
+                    for [left, right, top, bottom] in glyph.map(fallback::runs).unwrap_or_default() {
+                        let (a, b) = (
+                            at(along + left * letters.em, top * letters.em),
+                            at(along + right * letters.em, bottom * letters.em),
+                        );
+                        let run = Rect {
+                            left: a.0.min(b.0),
+                            top: a.1.min(b.1),
+                            right: a.0.max(b.0),
+                            bottom: a.1.max(b.1),
+                        };
+                        self.fill(run, letters.color)?;
+                    }
+                    along += fallback::advance(glyph) * letters.em;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A run in one font.
+    fn letters(
+        &mut self,
+        text: &str,
+        (x, y): Point,
+        align: Align,
+        letters: Letters,
+        turn: FontTransform,
+    ) -> Result<()> {
         let drop = self.surface.baseline * letters.em;
         let anchor = match turn {
             FontTransform::Rotate270 => (x - drop, y),

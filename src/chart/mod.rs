@@ -10,6 +10,7 @@ mod cell;
 mod cells;
 mod confusion;
 mod curves;
+mod fallback;
 mod groups;
 mod heatmap;
 mod layout;

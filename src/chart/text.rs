@@ -3,12 +3,13 @@
 //!
 //! The font travels inside the binary because a machine may have none, and a chart must look the same everywhere. An
 //! SVG names the family and leaves the drawing to the viewer; where Inter is absent the fallbacks are slightly
-//! narrower, so what was laid out for Inter still fits.
+//! narrower, so what was laid out for Inter still fits. What Inter lacks, [`fallback`] may have.
 
+use super::fallback::{self, Piece};
 use ab_glyph::{Font, FontRef};
 use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 use std::collections::BTreeSet;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 
 /// The family as SVG files name it, and the key under which plotters knows the embedded font.
 const FAMILY: &str = "Inter, Helvetica Neue, Helvetica, Arial, sans-serif";
@@ -41,11 +42,20 @@ impl Weight {
 
 const REGULAR: &[u8] = include_bytes!("font/Inter-Regular.otf");
 
-/// The characters of a text that the embedded font has no glyph for.
+/// Whether the embedded font has a glyph for a character, or it needs none.
+pub fn is_embedded(c: char) -> bool {
+    static FONT: OnceLock<Option<FontRef<'static>>> = OnceLock::new();
+    let font = FONT.get_or_init(|| FontRef::try_from_slice(REGULAR).ok());
+    c.is_ascii() || c.is_whitespace() || font.as_ref().is_none_or(|font| font.glyph_id(c).0 != 0)
+}
+
+/// The characters of a text that can only be drawn as boxes.
 pub fn missing(text: &str) -> BTreeSet<char> {
-    let Ok(font) = FontRef::try_from_slice(REGULAR) else { return BTreeSet::new() };
-    let lacks = |c: &char| !c.is_ascii() && !c.is_whitespace() && font.glyph_id(*c).0 == 0;
-    text.chars().filter(lacks).collect()
+    let letters = |piece: Piece<'_>| match piece {
+        Piece::Letters(text) => text.chars().filter(|&c| !is_embedded(c)).collect(),
+        Piece::Pixels(_) => Vec::new(),
+    };
+    fallback::pieces(text).into_iter().flat_map(letters).collect()
 }
 
 /// plotters' description of the embedded font at `size` of its own units.
@@ -72,8 +82,12 @@ pub fn run_width(run: &Run, em: f64, weight: Weight) -> f64 {
     // plotters rounds widths down to whole units: measure large, scale down.
     const LARGE: f64 = 1000.0;
     let em = if run.subscript { em * SUBSCRIPT_SIZE } else { em };
-    let units = font(LARGE * BITMAP_UNITS_PER_EM, weight).layout_box(&run.text).map_or(0, |(_, (right, _))| right);
-    f64::from(units) / LARGE * em
+    let letters = font(LARGE * BITMAP_UNITS_PER_EM, weight);
+    let width = |piece: Piece<'_>| match piece {
+        Piece::Letters(text) => letters.layout_box(text).map_or(0.0, |(_, (right, _))| f64::from(right) / LARGE),
+        Piece::Pixels(glyph) => fallback::advance(glyph),
+    };
+    em * fallback::pieces(&run.text).into_iter().map(width).sum::<f64>()
 }
 
 /// Size of a subscript relative to its text.
@@ -141,7 +155,7 @@ mod tests {
     #[test]
     fn what_the_font_lacks_is_known() {
         assert!(missing("Café, Überlauf, 3×3 → c_{k−2} …").is_empty());
-        assert_eq!(missing("cat 猫 🐈"), BTreeSet::from(['猫', '🐈']));
+        assert_eq!(missing("cat 猫 🐈 حصان"), BTreeSet::from(['🐈', 'ا', 'ح', 'ص', 'ن']));
     }
 
     #[test]
