@@ -34,11 +34,8 @@ impl Surface {
     /// plotters' SVG backend writes `dy="0.76em"` and divides the font size by 1.24.
     pub const SVG: Self = Self { baseline: 0.76, units_per_em: 1.24, has_fonts: true };
     /// plotters with ab_glyph puts the baseline half a font size down.
-    pub const BITMAP: Self = Self {
-        baseline: text::BITMAP_UNITS_PER_EM / 2.0,
-        units_per_em: text::BITMAP_UNITS_PER_EM,
-        has_fonts: false,
-    };
+    pub const BITMAP: Self =
+        Self { baseline: text::BITMAP_UNITS_PER_EM / 2.0, units_per_em: text::BITMAP_UNITS_PER_EM, has_fonts: false };
 }
 
 /// An upright rectangle in logical pixels.
@@ -271,12 +268,8 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
                             at(along + left * letters.em, top * letters.em),
                             at(along + right * letters.em, bottom * letters.em),
                         );
-                        let run = Rect {
-                            left: a.0.min(b.0),
-                            top: a.1.min(b.1),
-                            right: a.0.max(b.0),
-                            bottom: a.1.max(b.1),
-                        };
+                        let run =
+                            Rect { left: a.0.min(b.0), top: a.1.min(b.1), right: a.0.max(b.0), bottom: a.1.max(b.1) };
                         self.fill(run, letters.color)?;
                     }
                     along += fallback::advance(glyph) * letters.em;

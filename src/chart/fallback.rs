@@ -92,7 +92,10 @@ mod tests {
         assert_eq!(shown("Größe Ελλάδα Россия"), "Größe Ελλάδα Россия");
         assert_eq!(shown("cat 猫ネコ 2"), "cat <1><1><1> 2");
         // A heart and the selector of its colour; a cat beyond the plane stays with the font, as a box.
-        assert_eq!(shown("♥\u{fe0f}"), shown("♥").to_string() + if is_embedded('\u{fe0f}') { "\u{fe0f}" } else { "<0>" });
+        assert_eq!(
+            shown("♥\u{fe0f}"),
+            shown("♥").to_string() + if is_embedded('\u{fe0f}') { "\u{fe0f}" } else { "<0>" }
+        );
         assert_eq!(shown("🐈"), "🐈");
         assert_eq!(shown("خط"), "خط");
         assert_eq!(shown(""), "");

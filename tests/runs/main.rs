@@ -1,5 +1,6 @@
 //! Runs: what they leave on disk, how they go on after an interruption, and the charts they draw.
 
+mod answers;
 mod charts;
 mod in_scripts;
 mod journal;
