@@ -128,7 +128,8 @@ fn declare_charts(library: &mut Library) {
         .method("draw_confusion", &["examination", "file"], move |examined: Examined, file: String| {
             let Answers { found, set, classes } = &*examined.0;
             let title = format!("{}: what is taken for what", set.name());
-            let chart = Confusion { title, classes: classes.clone(), counts: found.confusion() };
+            let classes = classes.iter().map(|name| cell(name)).collect();
+            let chart = Confusion { title, classes, counts: found.confusion() };
             save_figure(&host, &Figure::Confusion(chart.legible()), &file)
         })
         .doc(
