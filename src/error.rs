@@ -4,7 +4,7 @@
 //! the script host adds a position in a script.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 /// Who can fix it; decides the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +59,15 @@ impl Error {
         }
     }
 
-    /// A file or folder that could not be read or written.
+    /// A file or folder that could not be read or written. A disk that is full is nobody's mistake.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::user(format!("{}: {error}", path.display()))
+        let path = path.display();
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Self::run(format!("{path}: {error}: make room on this disk first"))
+            }
+            _ => Self::user(format!("{path}: {error}")),
+        }
     }
 
     pub fn exit_code(&self) -> i32 {
@@ -138,6 +144,18 @@ mod tests {
         // What candle says by itself is not taken for an interruption, whatever else goes on.
         let other = candle_core::Error::WrappedContext { wrapped: Box::new(fmt::Error), context: "there".into() };
         assert_eq!(Error::from(other).blame, Blame::User);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_user_s_mistake() {
+        let file = |kind: ErrorKind| Error::file(std::path::Path::new("run/best.safetensors"), &kind.into());
+        let full = file(ErrorKind::StorageFull);
+        assert_eq!(full.exit_code(), 1);
+        assert!(
+            full.message.starts_with("run/best.safetensors: ")
+                && full.message.ends_with("make room on this disk first")
+        );
+        assert_eq!(file(ErrorKind::PermissionDenied).exit_code(), 2);
     }
 
     #[test]

@@ -14,7 +14,9 @@ use crate::random::Seed;
 use crate::{Error, Result, interrupt};
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Which augmentation a set of batches starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +104,8 @@ struct Settings {
     seed: Seed,
     order_stream: String,
     augment_stream: String,
+    /// How long whoever takes batches has waited for them so far, in nanoseconds.
+    waited: AtomicU64,
 }
 
 impl Settings {
@@ -151,6 +155,14 @@ impl Settings {
             row[label as usize] = self.weights.as_ref().map_or(1.0, |weights| weights[label as usize]);
         }
         targets
+    }
+
+    /// What is ready, or gets ready while the caller waits.
+    fn take(&self, ahead: &mut Ahead<Batch>) -> Result<Batch> {
+        let began = Instant::now();
+        let batch = ahead.take();
+        self.waited.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        batch
     }
 
     /// The position after `position`.
@@ -256,6 +268,7 @@ impl Batches {
             seed,
             order_stream: format!("{stream}: order"),
             augment_stream: format!("{stream}: augmentation"),
+            waited: AtomicU64::new(0),
         };
         let state = State { position: Position::default(), ahead: None };
         Ok(Self { settings: Arc::new(settings), state: Arc::new(Mutex::new(state)) })
@@ -291,7 +304,8 @@ impl Batches {
     /// The batches of an epoch from `position` on, none if that is the epoch's end.
     pub fn epoch_from(&self, position: Position) -> Epoch {
         let left = self.settings.count.saturating_sub(position.index);
-        Epoch { ahead: (left > 0).then(|| Ahead::start(self.row(position).take(left))), left }
+        let ahead = (left > 0).then(|| Ahead::start(self.row(position).take(left)));
+        Epoch { settings: self.settings.clone(), ahead, left }
     }
 
     /// The next batch, going on with a fresh epoch where one ends.
@@ -303,9 +317,14 @@ impl Batches {
         let mut state = self.lock();
         let position = state.position;
         let ahead = state.ahead.get_or_insert_with(|| Ahead::start(self.row(position)));
-        let batch = ahead.take()?;
+        let batch = self.settings.take(ahead)?;
         state.position = self.settings.after(position);
         Ok(batch)
+    }
+
+    /// How long those who took batches have waited for them so far, the first of an epoch included.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.settings.waited.load(Ordering::Relaxed))
     }
 
     /// Where `next` stands: the batch that it will give.
@@ -352,6 +371,7 @@ impl ImageSet {
 
 /// The batches of one epoch.
 pub struct Epoch {
+    settings: Arc<Settings>,
     ahead: Option<Ahead<Batch>>,
     left: usize,
 }
@@ -362,7 +382,7 @@ impl Iterator for Epoch {
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let batch = match interrupt::check() {
-            Ok(()) => self.ahead.as_mut()?.take(),
+            Ok(()) => self.settings.take(self.ahead.as_mut()?),
             Err(stop) => Err(stop),
         };
         if batch.is_err() {

@@ -120,6 +120,21 @@ fn declare_batches(library: &mut Library) {
             assert(train.next().indices == first.indices);
             "#,
         );
+    library
+        .property("waited", |batches: Batches| Ok(batches.waited().as_secs_f64()))
+        .doc(
+            r#"
+            Seconds that loops and `next` have waited for these batches so far: what preparing them ahead does not hide.
+            Near 0, a faster disk or fewer pixels would not make training faster.
+            "#,
+        )
+        .example(
+            r#"
+            let train = images("digits").train.batches(64);
+            train.next();
+            assert(train.waited > 0.0);
+            "#,
+        );
     library.kind::<Epoch>("The batches of one epoch, for a `for` loop; it may be walked again.");
     library.iterable::<Epoch>();
     library
