@@ -1,7 +1,7 @@
 //! Primitives that read no values: zeros (the candidate "none") and random numbers. Neither has a gradient.
 //!
-//! They are drawn image by image from the keys of the pass ([`Draws::noise`]), in single precision, and are the same for
-//! every executor: channels × height × width in this order.
+//! They are drawn image by image from the keys of the pass ([`Draws::noise`]), in single precision, and are the same
+//! for every executor: channels × height × width in this order.
 
 use super::maps::Maps;
 use crate::engine::Draws;

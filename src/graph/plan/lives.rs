@@ -1,8 +1,8 @@
 //! When each buffer is written and read: the time slots in which it must keep its place.
 //!
 //! Where the steps of a stage run one by one, every step has two slots: it reads in the first and writes gradients in
-//! the second, so a gradient may lie where the step's own stored output lay. Where they run side by side, a stage is one
-//! slot: whatever is needed in it lies apart.
+//! the second, so a gradient may lie where the step's own stored output lay. Where they run side by side, a stage is
+//! one slot: whatever is needed in it lies apart.
 
 use super::{BackStep, Gradient, Plan, RawId, Step, StepId, Table, ValueId};
 use crate::graph::PoolKind;
