@@ -5,6 +5,7 @@
 #include "norm.cu"
 #include "small.cu"
 #include "sum.cu"
+#include "totals.cu"
 #include "unit_forward.cu"
 #include "unit_gradient.cu"
 #include "unit_input.cu"
@@ -16,11 +17,12 @@ static const struct {
     const char* name;
     void (*run)(void**);
 } KERNELS[] = {
-    KERNEL(import_images), KERNEL(export_images),  KERNEL(read_output),      KERNEL(seed),
-    KERNEL(statistics),    KERNEL(moments),        KERNEL(add_totals),       KERNEL(prepare_norm),
-    KERNEL(dots),          KERNEL(sum_forward),    KERNEL(mixing_gradients), KERNEL(unit_forward),
-    KERNEL(unit_gradient), KERNEL(unit_input),     KERNEL(small_forward),    KERNEL(contribute),
-    KERNEL(pack),          KERNEL(plain_gradient), KERNEL(clear),            KERNEL(add_weights),
+    KERNEL(import_images), KERNEL(export_images), KERNEL(read_output),
+    KERNEL(seed), KERNEL(statistics), KERNEL(moments),
+    KERNEL(add_up), KERNEL(mixing_gradients), KERNEL(dots),
+    KERNEL(sum_forward), KERNEL(unit_forward), KERNEL(unit_gradient),
+    KERNEL(unit_input), KERNEL(small_forward), KERNEL(contribute),
+    KERNEL(pack), KERNEL(plain_gradient), KERNEL(clear),
 };
 
 // Runs a kernel and returns what was wrong, or null.

@@ -1,4 +1,4 @@
-// Batch norms: statistics from partial sums, coefficients of both directions, and the mixing weights' gradients.
+// Batch norms: statistics and the forward coefficients that come of them. Mixing weights: their gradients.
 
 #include "common.cuh"
 
@@ -116,75 +116,6 @@ extern "C" __global__ void AT_LEAST(4) moments(Pass pass, int first, int count) 
         store4(to + m->lanes, total);
         store4(to + 2 * m->lanes, square);
     }
-}
-
-struct Totals {
-    int parts;              // where the partial sums begin, times the batch
-    int slots;              // of an image
-    int len;                // of a slot
-    int totals;             // where the sums over the batch go
-};
-
-// Sums over the batch of what `dots` left.
-extern "C" __global__ void AT_LEAST(4) add_totals(Pass pass, int first, int count) {
-    __shared__ double sums[SEGMENTS][LANES];
-    Item item = ITEM(first);
-    const Totals* what = TABLE(Totals, item.what);
-    int lane = threadIdx.x % LANES, segment = threadIdx.x / LANES, at = item.block * LANES + lane;
-    const float* from = pass.parts + (long long)what->parts * pass.batch + at;
-    int slots = what->slots * pass.batch;
-    int begin = (int)((long long)slots * segment / SEGMENTS), end = (int)((long long)slots * (segment + 1) / SEGMENTS);
-    double sum = 0.0;
-#pragma unroll 8
-    for (int s = begin; s < end; s++) sum += from[(long long)s * what->len];
-    sums[segment][lane] = sum;
-    __syncthreads();
-    if (segment) return;
-    sum = 0.0;
-    for (int s = 0; s < SEGMENTS; s++) sum += sums[s][lane];
-    pass.totals[what->totals + at] = sum;
-}
-
-struct BackTerm {
-    int g;                  // among the totals: the sum of the gradient, and of gradient times the stored tensor
-    int gy;
-    int mixing;
-    int slot;
-};
-
-struct Back {
-    int norm;
-    int pixels;
-    int affine;
-    int weights;            // whether gamma and beta get gradients
-    int count;              // of terms, which follow
-};
-
-// Backward coefficients of a norm, and the gradients of gamma and beta.
-extern "C" __global__ void AT_LEAST(4) prepare_norm(Pass pass, int first, int count) {
-    Item item = ITEM(first);
-    const Back* back = TABLE(Back, item.what);
-    int lane = item.block * LANES + threadIdx.x;
-    if (threadIdx.x >= LANES) return;
-    const BackTerm* terms = (const BackTerm*)(back + 1);
-    double s1 = 0.0, s2 = 0.0;
-    for (int t = 0; t < back->count; t++) {
-        double p = mixing_of(pass, terms[t].mixing, terms[t].slot, lane);
-        s1 += p * pass.totals[terms[t].g + lane];
-        s2 += p * pass.totals[terms[t].gy + lane];
-    }
-    const float* from = pass.norms + back->norm + lane;
-    double n = (double)pass.batch * back->pixels;
-    double scale = from[0], mean = from[2 * pass.norm_lanes], inverse = from[3 * pass.norm_lanes];
-    double centred = s2 - mean * s1;
-    float back_y = (float)(-scale * inverse * inverse * centred / n);
-    float* to = pass.norms + back->norm + lane;
-    to[4 * pass.norm_lanes] = back_y;
-    to[5 * pass.norm_lanes] = (float)(-scale * s1 / n - (double)back_y * mean);
-    if (!back->weights) return;
-    int gamma = pass.table[back->affine + 2 * lane], beta = pass.table[back->affine + 2 * lane + 1];
-    if (gamma >= 0) pass.dw[gamma] += (float)(inverse * centred);
-    if (beta >= 0) pass.dw[beta] += (float)s1;
 }
 
 struct Slot {

@@ -3,6 +3,7 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
+use super::totals::{Summed, WEIGHTS};
 use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
@@ -21,7 +22,7 @@ const SUMMING: usize = 128;
 const TAPPED: usize = 128;
 const TAPPED_IN_RUNS: usize = 256;
 
-/// Weights' gradients that a block of threads adds up. As in weights.cu.
+/// Weights' gradients that a block of threads adds up. As in totals.cu.
 const GRADIENTS: usize = 64;
 
 /// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
@@ -69,6 +70,7 @@ impl Maker<'_> {
         }
         self.parts = 0;
         let agenda = self.agenda;
+        self.waiting = self.normed_values();
         for stage in &agenda.backward {
             let again = stage.steps.iter().filter_map(|step| match step {
                 BackStep::Recompute { step } => Some(*step),
@@ -77,19 +79,18 @@ impl Maker<'_> {
             let again: Vec<StepId> = again.collect();
             self.make_outputs(&again, false);
             let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
-            self.prepare(&steps);
             let effects: Vec<Effects> = steps.iter().map(|step| Effects::of(self.cuda, step)).collect();
             let levels = back_levels(self.cuda, &effects);
-            let (mut totals, mut weights) = (Vec::new(), Vec::new());
+            let mut sums = Vec::new();
             for level in 0..=levels.iter().copied().max().unwrap_or(0) {
                 let mut items = Level::default();
                 for (step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
-                    self.back_step(step, &mut items, &mut totals, &mut weights);
+                    self.back_step(step, &mut items, &mut sums);
                 }
                 self.emit(items);
             }
-            self.launch_once("norm", "add_totals", When::Always, &totals);
-            self.launch_once("weights", "add_weights", When::Always, &weights);
+            sums.extend(self.ready_norms());
+            self.launch_once("totals", "add_up", When::Always, &sums);
             self.parts = 0;
             self.beside = 0;
         }
@@ -100,7 +101,7 @@ impl Maker<'_> {
 
     /// A step as it is to be done: one that does not run this time but would be the first to write leaves zeros; none
     /// where there is nothing to do.
-    fn as_it_runs(&self, step: &BackStep) -> Option<BackStep> {
+    pub(super) fn as_it_runs(&self, step: &BackStep) -> Option<BackStep> {
         let (plan, agenda) = (&self.cuda.plan, self.agenda);
         let clear = |first: bool, value: ValueId| first.then_some(BackStep::Clear { value });
         match step {
@@ -123,7 +124,8 @@ impl Maker<'_> {
         }
     }
 
-    fn back_step(&mut self, step: &BackStep, items: &mut Level, totals: &mut Vec<Item>, weights: &mut Vec<Item>) {
+    /// `sums`: what is summed over the batch at the end of the stage.
+    fn back_step(&mut self, step: &BackStep, items: &mut Level, sums: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
         match step {
             BackStep::Seed => {
@@ -138,13 +140,13 @@ impl Maker<'_> {
             BackStep::OwnSums { value } => {
                 let Some(norm) = plan.values[*value].norm else { unreachable!("only norms have sums of their own") };
                 let raw = plan.values[*value].raw;
-                self.dots(*value, raw, &[Some(raw)], self.cuda.tables.own_sums[norm], items, totals);
+                self.dots(*value, raw, &[Some(raw)], self.cuda.tables.own_sums[norm], items, sums);
             }
             BackStep::Dots { sum } => {
                 let raws: Vec<Option<RawId>> =
                     plan.sums[*sum].dots.iter().map(|&raw| self.dot_is_used(*sum, raw).then_some(raw)).collect();
                 let (value, output) = (plan.sums[*sum].value, plan.sums[*sum].output);
-                self.dots(value, output, &raws, self.cuda.tables.dots[*sum], items, totals);
+                self.dots(value, output, &raws, self.cuda.tables.dots[*sum], items, sums);
             }
             BackStep::SumTerm { sum, term, .. } => {
                 let (value, term) = (plan.sums[*sum].value, plan.sums[*sum].terms[*term]);
@@ -160,7 +162,7 @@ impl Maker<'_> {
                 let work = self.stored_work(at);
                 items.contributions.entry(*into).or_default().add([STORED, at], work);
             }
-            BackStep::Step { step, input, .. } => self.back_of(*step, *input, items, weights),
+            BackStep::Step { step, input, .. } => self.back_of(*step, *input, items, sums),
             BackStep::Recompute { .. } => unreachable!("outputs are recomputed before a stage's steps run"),
             BackStep::Export => {
                 if let Some(value) = self.cuda.plain[plan.input] {
@@ -189,7 +191,7 @@ impl Maker<'_> {
         raws: &[Option<RawId>],
         at: usize,
         items: &mut Level,
-        totals: &mut Vec<Item>,
+        sums: &mut Vec<Item>,
     ) {
         let raw = &self.cuda.plan.raws[like];
         let (pixels, lanes) = (raw.pixels(), raw.layout.len());
@@ -208,17 +210,18 @@ impl Maker<'_> {
             Work::new(PIXEL * used, 2 * LANES * used),
         ));
         let descriptor = self.put(&[parts, slots, len, at].map(|number| number as i32));
-        totals.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
+        sums.extend(over_lanes(descriptor, len, Work::new(PIXEL * slots, LANES * slots)));
+        self.summed.insert(at, Summed::InParts { parts, slots, len });
     }
 
-    fn back_of(&mut self, step: StepId, number: usize, items: &mut Level, weights: &mut Vec<Item>) {
+    fn back_of(&mut self, step: StepId, number: usize, items: &mut Level, sums: &mut Vec<Item>) {
         let plan = &self.cuda.plan;
         let (input, value) = (plan.inputs_of(step)[number], plan.value_made_by(step));
         let needed = self.agenda.needs_value(plan, input);
         let output = &plan.raws[plan.output_of(step)];
         if let PlanStep::Unit(unit) = &plan.steps[step] {
             if needed || self.agenda.wanted.w {
-                self.back_of_unit(*unit, needed.then_some(input), items, weights);
+                self.back_of_unit(*unit, needed.then_some(input), items, sums);
             }
             return;
         }
@@ -268,7 +271,7 @@ impl Maker<'_> {
         windows * output.width * LANES
     }
 
-    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, weights: &mut Vec<Item>) {
+    fn back_of_unit(&mut self, id: UnitId, input: Option<ValueId>, items: &mut Level, sums: &mut Vec<Item>) {
         let unit = &self.cuda.plan.units[id];
         let (strips, packing) = (self.cuda.strips[id], self.cuda.tables.packing[id]);
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
@@ -311,7 +314,7 @@ impl Maker<'_> {
             let descriptor = self.put(&words.map(|number| number as i32));
             for at in (0..len).step_by(GRADIENTS) {
                 let bytes = size_of::<f32>() * GRADIENTS.min(len - at) * strips.count;
-                weights.push(Item { words: [descriptor, at as i32, 0, 0], work: Work::new(bytes, bytes / 4) });
+                sums.push(Item { words: [descriptor, at as i32, 0, WEIGHTS], work: Work::new(bytes, bytes / 4) });
             }
         }
         if let Some(input) = input {

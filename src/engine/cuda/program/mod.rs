@@ -15,6 +15,7 @@ use crate::engine::cpu::pass::agenda::Agenda;
 use crate::graph::plan::{Id, LANES, Placement, RawId, Table, Training, ValueId};
 use crate::graph::{Graph, NoiseKind};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use totals::Summed;
 
 /// When a launch belongs to a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,10 @@ struct Maker<'a> {
     begun: Table<ValueId, bool>,
     /// By raw tensor: where its partial sums for statistics are in this stage.
     measured: HashMap<RawId, Measured>,
+    /// By place among the totals: the sums that a stage so far has formed.
+    summed: HashMap<usize, Summed>,
+    /// Values whose norm's backward coefficients wait for sums.
+    waiting: Vec<ValueId>,
 }
 
 /// Partial sums of one tensor.
@@ -170,6 +175,8 @@ impl Program {
             lanes: HashMap::new(),
             begun: plan.values.beside(false),
             measured: HashMap::new(),
+            summed: HashMap::new(),
+            waiting: Vec::new(),
         };
         maker.forward();
         let forward = std::mem::take(&mut maker.steps);
