@@ -1,6 +1,6 @@
 // Batch norms: statistics and the forward coefficients that come of them. Mixing weights: their gradients.
 
-#include "common.cuh"
+#include "moments.cuh"
 
 // Sixteen lanes, sixteen segments of the partial sums each.
 #define SEGMENTS (THREADS / LANES)
@@ -81,41 +81,12 @@ extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int coun
     to[3 * pass.norm_lanes] = empty ? 0.0f : (float)inverse;
 }
 
-struct Moments {
-    int raw;
-    int pixels;
-    int each;               // pixels of a slot
-    int parts;              // where the partial sums go, times the batch
-    int slots;
-    int lanes;
-};
-
-// Partial sums around a pivot, for tensors whose makers do not take them.
+// Of tensors whose makers do not take their statistics.
 extern "C" __global__ void AT_LEAST(4) moments(Pass pass, int first, int count) {
     __shared__ float scratch[128];
     __shared__ float pivots[LANES];
     Item item = ITEM(first);
-    const Moments* m = TABLE(Moments, item.what);
-    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
-    const float* y = region_of(pass) + m->raw + (item.block * m->pixels + item.at) * LANES + 4 * quad;
-    if (column == 0) store4(pivots + 4 * quad, load4(y));
-    __syncthreads();
-    float4 pivot = load4(pivots + 4 * quad), total = zero4(), square = zero4();
-    for (int i = column; i < item.count; i += COLUMNS) {
-        float4 off = sub4(load4(y + i * LANES), pivot);
-        total = add4(total, off);
-        square = fma4(off, off, square);
-    }
-    total = column_sum(total, scratch);
-    square = column_sum(square, scratch);
-    if (threadIdx.x < QUADS) {
-        long long slot = (long long)m->parts * pass.batch +
-                         ((long long)blockIdx.y * m->slots + item.at / m->each) * 3 * m->lanes;
-        float* to = pass.parts + slot + item.block * LANES + 4 * quad;
-        store4(to, pivot);
-        store4(to + m->lanes, total);
-        store4(to + 2 * m->lanes, square);
-    }
+    take_moments(pass, TABLE(Moments, item.what), item, scratch, pivots);
 }
 
 struct Slot {

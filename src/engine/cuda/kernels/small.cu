@@ -1,7 +1,7 @@
 // Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient
 // buffer.
 
-#include "common.cuh"
+#include "moments.cuh"
 
 // What a step does.
 #define MAXIMUM 0
@@ -33,6 +33,8 @@ struct Small {
     int activation;         // of APPLY
     int lanes;              // of GATHER, in the table; see below. Of APPLY, by block: how many lanes are filled. Of
                             // PRODUCT the other factor
+    int moments;            // in the table: where the output's statistics go; 0: nobody needs them, or a later kernel
+                            // takes them
 };
 
 // The pixels of a pool's window along one axis.
@@ -87,6 +89,7 @@ __device__ const float* other_factor(const Small* s, const float* region, const 
 // GATHER's lanes: by output lane the input's, or -1.
 extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int count) {
     __shared__ float scratch[128];
+    __shared__ float pivots[LANES];
     Item item = ITEM(first);
     const Small* s = TABLE(Small, item.what);
     float* region = region_of(pass);
@@ -122,6 +125,10 @@ extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int c
         }
         store4(out + i * LANES, v);
     }
+    if (!s->moments || !pass.batch_norms) return;
+    // All of the item is written.
+    __syncthreads();
+    take_moments(pass, TABLE(Moments, s->moments), item, scratch, pivots);
 }
 
 struct Buffer {

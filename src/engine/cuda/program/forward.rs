@@ -13,6 +13,9 @@ pub(super) const GATHER: i32 = 3;
 pub(super) const GLOBAL: i32 = 4;
 pub(super) const PRODUCT: i32 = 5;
 
+/// Where a small step's descriptor says where its output's statistics go.
+const MOMENTS: usize = 14;
+
 /// The items of one level, by family.
 #[derive(Default)]
 struct Level {
@@ -101,7 +104,10 @@ impl Maker<'_> {
             | PlanStep::Gather { .. }
             | PlanStep::Product { .. }
             | PlanStep::GlobalPool { .. } => {
+                let takes = measure && self.takes_moments(output);
+                let moments = if takes { self.moments(output) } else { 0 };
                 let descriptor = self.small(step, 0, self.placement.raws[output] as i32, false);
+                self.table[descriptor as usize + MOMENTS] = moments;
                 let from = plan.raws[plan.values[plan.inputs_of(step)[0]].raw].pixels();
                 let work = match &plan.steps[step] {
                     PlanStep::Pool(id) => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
@@ -188,6 +194,7 @@ impl Maker<'_> {
             pool[3],
             activation,
             lanes,
+            0,
         ];
         self.put(&words)
     }
@@ -244,20 +251,38 @@ impl Maker<'_> {
         self.kept = self.parts;
     }
 
+    /// Whether a small step takes its output's statistics as it writes it.
+    fn takes_moments(&self, raw: RawId) -> bool {
+        let plan = &self.cuda.plan;
+        let small = |step: StepId| {
+            matches!(
+                plan.steps[step],
+                PlanStep::Pool(_) | PlanStep::Apply { .. } | PlanStep::Gather { .. } | PlanStep::Product { .. }
+            )
+        };
+        self.cuda.measured[raw] && plan.raws[raw].made_by.is_some_and(small)
+    }
+
+    /// The descriptor of a tensor's statistics.
+    fn moments(&mut self, raw: RawId) -> i32 {
+        let of = &self.cuda.plan.raws[raw];
+        let (pixels, lanes) = (of.pixels(), of.layout.len());
+        let Measured { parts, slots, .. } = self.measured(raw);
+        self.put(&[self.placement.raws[raw], pixels, STRIP, parts, slots, lanes].map(|number| number as i32))
+    }
+
     /// Statistics of tensors whose makers do not take them.
     fn measure(&mut self, steps: &[StepId]) {
         let plan = &self.cuda.plan;
         let outputs: Vec<RawId> = steps.iter().map(|&step| plan.output_of(step)).collect();
         let mut items = Vec::new();
         for raw in outputs {
-            if !self.cuda.measured[raw] || self.strips_of(raw).is_some() {
+            if !self.cuda.measured[raw] || self.strips_of(raw).is_some() || self.takes_moments(raw) {
                 continue;
             }
-            let (pixels, lanes) = (plan.raws[raw].pixels(), plan.raws[raw].layout.len());
-            let Measured { parts, slots, .. } = self.measured(raw);
-            let place = self.placement.raws[raw];
-            let descriptor = self.put(&[place, pixels, STRIP, parts, slots, lanes].map(|number| number as i32));
-            items.extend(over_pixels(descriptor, lanes / LANES, pixels, STRIP, Work::new(PIXEL, 3 * LANES)));
+            let (pixels, blocks) = (plan.raws[raw].pixels(), plan.raws[raw].layout.blocks());
+            let descriptor = self.moments(raw);
+            items.extend(over_pixels(descriptor, blocks, pixels, STRIP, Work::new(PIXEL, 3 * LANES)));
         }
         self.launch("norm", "moments", When::Batch, &items, 0);
     }
