@@ -1,13 +1,13 @@
 //! The backward pass as launches. A stage's steps are put in levels; whatever adds to one gradient buffer at one level
 //! is one item that gathers all contributions, so no two blocks of threads write to one place.
 
+use super::back_level::{Level, TAPPED_IN_RUNS};
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
 use super::totals::{Summed, WEIGHTS};
-use super::{Item, Maker, PIXEL, Reads, When, Work, over_lanes, over_pixels};
-use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
+use super::{Item, Maker, PIXEL, When, Work, over_lanes, over_pixels};
+use crate::engine::cuda::plan::{STRIP, TapGrid};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
-use std::collections::BTreeMap;
 
 /// Kinds of contributions beside those of small steps.
 const TERM: i32 = 6;
@@ -17,47 +17,8 @@ const REPEATED: i32 = 8;
 /// Floats that a sum over a block's threads takes: common.cuh's `column_sum`.
 const SUMMING: usize = 128;
 
-/// Pixels of an item that goes through a unit's taps: where they are grids, so many that two runs of eight are there
-/// for each lane and team of sixteen threads.
-const TAPPED: usize = 128;
-const TAPPED_IN_RUNS: usize = 256;
-
 /// Weights' gradients that a block of threads adds up. As in totals.cu.
 const GRADIENTS: usize = 64;
-
-/// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
-#[derive(Default)]
-struct Gathered {
-    pairs: Vec<[i32; 2]>,
-    work: Work,
-    /// Of units whose taps are grids, which come first: the grids.
-    grids: Vec<TapGrid>,
-}
-
-impl Gathered {
-    fn add(&mut self, pair: [i32; 2], work: Work) {
-        self.pairs.push(pair);
-        self.work += work;
-    }
-}
-
-/// One level's work, by family; contributions by the buffer that they go to, in a fixed order.
-#[derive(Default)]
-struct Level {
-    seeds: Vec<Item>,
-    exports: Vec<Item>,
-    plain: Vec<Item>,
-    plain_shared: usize,
-    plain_reads: Reads,
-    units: Vec<Item>,
-    unit_shared: usize,
-    unit_reads: Reads,
-    input_reads: Reads,
-    readers: BTreeMap<ValueId, Gathered>,
-    contributions: BTreeMap<ValueId, Gathered>,
-    found: usize,
-    dots: Vec<Item>,
-}
 
 impl Maker<'_> {
     pub(super) fn backward(&mut self) {
@@ -358,86 +319,5 @@ impl Maker<'_> {
             heads.extend([self.put(&taps), class.len() as i32]);
         }
         self.put(&heads)
-    }
-
-    /// Marks a gradient as written to, and those of the parts of a concatenation with it.
-    fn begin(&mut self, value: ValueId) {
-        self.begun[value] = true;
-        let of = &self.cuda.plan.values[value];
-        if of.norm.is_none() {
-            for part in self.cuda.parts[of.raw].clone() {
-                if let Some(part) = self.cuda.plain[part] {
-                    self.begin(part);
-                }
-            }
-        }
-    }
-
-    /// The launches of one level.
-    fn emit(&mut self, items: Level) {
-        let Level {
-            seeds,
-            exports,
-            plain,
-            plain_shared,
-            plain_reads,
-            units,
-            unit_shared,
-            unit_reads,
-            input_reads,
-            readers,
-            contributions,
-            found,
-            dots,
-        } = items;
-        self.launch("border", "seed", When::Always, &seeds, 0);
-        self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
-        self.count(&plain_reads);
-        self.launch("unit_gradient", "unit_gradient", When::Always, &units, unit_shared);
-        self.count(&unit_reads);
-        let (mut through, mut shared) = (Vec::new(), 0);
-        for (value, Gathered { pairs: readers, work, grids }) in readers {
-            let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
-            let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
-            let begin = i32::from(!self.begun[value]);
-            self.begin(value);
-            let sizes = [blocks, height, width].map(|size| size as i32);
-            let rows = match grids[..] {
-                [] => TAPPED / width,
-                _ => TAPPED_IN_RUNS / width.next_multiple_of(RUN),
-            };
-            let rows = rows.clamp(1, height);
-            // Where outputs lie two pixels apart it is less.
-            let floats = |grid: &TapGrid| grid.weights() + tile_floats(rows + grid.reach(), width + grid.reach());
-            shared = grids.iter().map(floats).fold(shared, usize::max);
-            let head =
-                [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
-            let target = self.put(&[&head[..], readers.as_flattened()].concat());
-            for block in 0..blocks {
-                for at in (0..height).step_by(rows) {
-                    let count = rows.min(height - at);
-                    let mut work = work;
-                    work += Work::new(PIXEL * (2 - begin as usize), 0);
-                    let words = [target, at as i32, block as i32, count as i32];
-                    through.push(Item { words, work: work.times(count * width) });
-                }
-            }
-        }
-        self.launch("unit_input", "unit_input", When::Always, &through, shared);
-        self.count(&input_reads);
-        let mut added = Vec::new();
-        for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
-            let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
-            let (blocks, pixels) = (raw.layout.blocks(), raw.pixels());
-            let begin = i32::from(contributions.is_empty() || !self.begun[value]);
-            self.begin(value);
-            let head = [self.gradient(value), pixels as i32, begin, contributions.len() as i32];
-            let buffer = self.put(&[&head[..], contributions.as_flattened()].concat());
-            work += Work::new(PIXEL * (2 - begin as usize), 0);
-            added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
-        }
-        self.launch("small", "contribute", When::Always, &added, found);
-        self.launch("sum", "dots", When::Always, &dots, 0);
-        self.launch("border", "export_images", When::Always, &exports, 0);
     }
 }

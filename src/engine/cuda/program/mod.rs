@@ -3,6 +3,7 @@
 //! A program is made once for each mask and choice of gradients. It knows nothing of the batch's size: what a launch
 //! does is listed for one image, and a launch runs over all of them.
 
+mod back_level;
 mod backward;
 mod descriptors;
 mod forward;
