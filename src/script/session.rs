@@ -3,7 +3,7 @@
 use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, read_script, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
-use super::pages::{Page, check, divisions, unkept};
+use super::pages::{Page, check, divisions, shared, unkept};
 use crate::Error;
 use rhai::{AST, ASTNode, Engine, Expr, Position, Scope, Stmt};
 use std::sync::Arc;
@@ -132,7 +132,16 @@ impl Script {
                 text.trim()
             )
         };
-        divisions(&self.ast).into_iter().map(told).collect()
+        let sharing = |(name, position): (String, Position)| {
+            let line = position.line().unwrap_or_default();
+            format!(
+                "warning: {}:{line}: closures of every turn of the loop share `{name}`, and all of them will see its \
+                 last value; `let {name} = {name};` before the closure gives each its own",
+                self.file
+            )
+        };
+        let divided = divisions(&self.ast).into_iter().map(told);
+        divided.chain(shared(&self.ast).into_iter().map(sharing)).collect()
     }
 
     /// What reading the script and its modules finds wrong, in the order of the text.

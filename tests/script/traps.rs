@@ -45,3 +45,17 @@ fn a_schedule_of_whole_numbers_is_warned_of() {
         assert!(!checked.stderr.contains("divided among floats"), "{}", checked.stderr);
     }
 }
+
+#[test]
+fn closures_that_share_the_variable_of_a_loop_are_warned_of() {
+    let told =
+        |turn: &str| format!("let fs = [];\nfor k in [3, 5, 7] {{\n  {turn}\n}}\nprint(fs.map(|f| f.call(1)));\n");
+    let script = told("fs.push(|x| x * k);");
+    let warning = ["warning: s.rhai:3: closures of every turn of the loop share `k`", "`let k = k;`"];
+    let ended = run(&script);
+    ended.shows(0, &warning);
+    assert_eq!((ended.stdout.as_str(), ended.stderr.matches("warning").count()), ("[7, 7, 7]\n", 1));
+    candlewick(folder_with(&script).path(), &["check", "s.rhai"]).shows(0, &warning);
+    let mended = run(&told("let k = k; fs.push(|x| x * k);"));
+    assert_eq!((mended.stdout.as_str(), mended.stderr.as_str()), ("[3, 5, 7]\n", ""));
+}

@@ -6,9 +6,11 @@ mod explain;
 mod page;
 pub mod reference;
 pub mod searches;
+mod shared;
 mod unkept;
 
 pub use check::check;
 pub use division::divisions;
 pub use page::{Frame, Location, Page};
+pub use shared::shared;
 pub use unkept::unkept;
