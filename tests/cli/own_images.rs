@@ -67,6 +67,16 @@ fn a_folder_of_images_becomes_a_trained_network() {
     let mut odd = odd.map(String::from);
     odd.sort();
     assert_eq!(found, odd);
+
+    // One damaged file among them stops the others, unless it is to be left out.
+    std::fs::write(folder.path().join("odd/cut.png"), &std::fs::read(folder.path().join("new.png")).unwrap()[..40])
+        .unwrap();
+    let mut given = vec!["network=run/last.safetensors", "images=odd"];
+    script(folder.path(), "predict.rhai", "refused", &given).shows(2, &["cut.png: "]);
+    given.push("skip_unreadable=true");
+    let asked = script(folder.path(), "predict.rhai", "skipped", &given);
+    asked.shows(0, &["left out: 1 of 6 files cannot be read: ", "cut.png: "]);
+    assert_eq!(csv::Reader::from_path(folder.path().join("skipped/predictions.csv")).unwrap().records().count(), 5);
 }
 
 #[test]

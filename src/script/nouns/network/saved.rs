@@ -119,17 +119,26 @@ fn declare_prediction(library: &mut Library) {
                 let expected = expected(&net)?;
                 let most = most_pixels(&options)?;
                 let read = |path: &String| call.host().readable(path);
+                let skip = options.get::<bool>("skip_unreadable")?;
                 let files = match &what {
                     Pictured::One(path) if read(path)?.is_dir() => data::image_files(&read(path)?)?,
                     Pictured::One(path) => {
-                        return Ok(Dynamic::from_map(one(predict(&net, &expected, &[read(path)?], most)?)?));
+                        let found = predict(&net, &expected, &[read(path)?], most, None)?;
+                        return Ok(Dynamic::from_map(one(found)?));
                     }
                     Pictured::Many(paths) => paths.iter().map(read).collect::<Result<_>>()?,
                 };
                 let size = options.get::<usize>("batch")?.max(1);
-                let mut all = Array::new();
+                let (mut all, mut bad) = (Array::new(), vec![]);
                 for files in files.chunks(size) {
-                    all.extend(predict(&net, &expected, files, most)?.into_iter().map(Dynamic::from_map));
+                    let found = predict(&net, &expected, files, most, skip.then_some(&mut bad))?;
+                    all.extend(found.into_iter().map(Dynamic::from_map));
+                }
+                if !bad.is_empty() {
+                    let (count, of) = (bad.len(), files.len());
+                    call.host()
+                        .notes
+                        .show(&format!("left out: {count} of {of} files cannot be read: {}", bad.join("; ")));
                 }
                 Ok(Dynamic::from_array(all))
             },
@@ -145,6 +154,11 @@ fn declare_prediction(library: &mut Library) {
         )
         .option("batch", 64_usize, "images at once")
         .option("max_megapixels", MEGAPIXELS, "larger images are refused")
+        .option(
+            "skip_unreadable",
+            false,
+            "leave out files among several that cannot be read, and name them, instead of refusing",
+        )
         .example_after(
             SAVED,
             r#"
@@ -211,17 +225,35 @@ pub fn as_seen_by(net: &Network, set: &ImageSet) -> Result<ImageSet> {
     }
 }
 
-fn predict(net: &Network, expected: &Expected, files: &[PathBuf], most_pixels: u64) -> Result<Vec<Map>> {
+/// One map for each file that can be read. Those that cannot are named in `left_out`; without it they are an error.
+fn predict(
+    net: &Network,
+    expected: &Expected,
+    files: &[PathBuf],
+    most_pixels: u64,
+    mut left_out: Option<&mut Vec<String>>,
+) -> Result<Vec<Map>> {
     let Shape { channels, height, width } = expected.shape;
     let mut values = Vec::with_capacity(files.len() * expected.shape.len());
+    let mut seen = Vec::with_capacity(files.len());
     for file in files {
         interrupt::check()?;
-        values.extend(data::single(file, expected, most_pixels)?);
+        match (data::single(file, expected, most_pixels), &mut left_out) {
+            (Ok(pixels), _) => {
+                values.extend(pixels);
+                seen.push(file);
+            }
+            (Err(error), Some(left_out)) => left_out.push(error.message),
+            (Err(error), None) => return Err(error),
+        }
     }
-    let x = Tensor::from_vec(values, (files.len(), channels, height, width), &Device::Cpu)?;
+    if seen.is_empty() {
+        return Ok(vec![]);
+    }
+    let x = Tensor::from_vec(values, (seen.len(), channels, height, width), &Device::Cpu)?;
     let logits = net.forward(&x.to_device(net.weights().device())?, None, Mode::Evaluation, None)?.detach();
     let probabilities = candle_nn::ops::softmax(&logits.to_dtype(DType::F64)?, D::Minus1)?.to_vec2::<f64>()?;
-    let describe = |(file, probabilities): (&PathBuf, Vec<f64>)| {
+    let describe = |(file, probabilities): (&&PathBuf, Vec<f64>)| {
         let mut order: Vec<usize> = (0..probabilities.len()).collect();
         order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         let name = |class: usize| Dynamic::from(expected.legend.classes[class].clone());
@@ -234,7 +266,7 @@ fn predict(net: &Network, expected: &Expected, files: &[PathBuf], most_pixels: u
             ("probabilities".into(), probabilities.iter().map(|&p| p.into()).collect::<Array>().into()),
         ])
     };
-    Ok(files.iter().zip(probabilities).map(describe).collect())
+    Ok(seen.iter().zip(probabilities).map(describe).collect())
 }
 
 fn one(maps: Vec<Map>) -> Result<Map> {
