@@ -42,6 +42,10 @@ DRIVER cuMemFree_v2(unsigned long long at) {
     return std::free(block), 0;
 }
 
+// Pinned memory: as any other here, but what the device does with it is done at once.
+DRIVER cuMemHostAlloc(void** at, size_t bytes, unsigned) { return *at = std::malloc(bytes), 0; }
+DRIVER cuMemFreeHost(void* at) { return std::free(at), 0; }
+
 DRIVER cuMemcpyHtoDAsync_v2(unsigned long long to, const void* from, size_t bytes, void*) {
     return std::memcpy((void*)to, from, bytes), 0;
 }

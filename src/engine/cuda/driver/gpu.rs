@@ -3,6 +3,7 @@
 use super::events::Event;
 use super::graphs::{Graphs, Known, record};
 use super::reported;
+use super::staging::{LONG, Staging};
 use crate::bytes::show_bytes;
 use crate::engine::cuda::{Address, Gpu, Launch, Launcher, Room};
 use crate::{Error, Result};
@@ -40,6 +41,8 @@ pub(super) struct DriverGpu {
 struct Stream {
     handle: sys::CUstream,
     graphs: Graphs,
+    /// None where no pinned memory is to be had.
+    staging: Option<Staging>,
 }
 
 #[derive(Default)]
@@ -71,7 +74,7 @@ impl DriverGpu {
         // SAFETY: the context was just given by the driver.
         unsafe { result::ctx::set_current(context)? };
         let handle = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        let stream = Mutex::new(Stream { handle, graphs: Graphs::default() });
+        let stream = Mutex::new(Stream { handle, graphs: Graphs::default(), staging: Staging::new() });
         Ok(Self { name: gpu.name.clone(), device, context, loaded: Mutex::default(), stream })
     }
 
@@ -156,8 +159,15 @@ fn load(file: &str) -> Result<sys::CUmodule> {
 
 impl Drop for DriverGpu {
     fn drop(&mut self) {
-        // Graphs go before the context that they live in.
-        self.stream.get_mut().unwrap_or_else(PoisonError::into_inner).graphs = Graphs::default();
+        // Graphs and memory go before the context that they live in.
+        let entered = self.enter().is_ok();
+        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        stream.graphs = Graphs::default();
+        if let Some(staging) = stream.staging.take().filter(|_| entered) {
+            // SAFETY: the stream is this GPU's; nothing that was asked of it may still use the memory.
+            let _ = unsafe { result::stream::synchronize(stream.handle) };
+            staging.free();
+        }
         // SAFETY: the context was retained once. A failure leaves nothing to do.
         let _ = unsafe { result::primary_ctx::release(self.device) };
     }
@@ -202,17 +212,28 @@ impl Launcher for DriverGpu {
 
     unsafe fn upload(&self, to: Address, bytes: &[u8]) -> Result<()> {
         self.enter()?;
+        let mut stream = self.stream();
+        let Stream { handle, staging, .. } = &mut *stream;
         // SAFETY: the caller's promise. From memory that is not pinned, the driver has taken the bytes when it returns.
-        unsafe { result::memcpy_htod_async(to.0, bytes, self.stream().handle) }.map_err(reported)
+        let copied = match staging {
+            Some(staging) if bytes.len() >= LONG => unsafe { staging.upload(to.0, bytes, *handle) },
+            _ => unsafe { result::memcpy_htod_async(to.0, bytes, *handle) },
+        };
+        copied.map_err(reported)
     }
 
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         self.enter()?;
-        let stream = self.stream();
+        let mut stream = self.stream();
+        let Stream { handle, staging, .. } = &mut *stream;
+        if let Some(staging) = staging.as_mut().filter(|_| bytes.len() >= LONG) {
+            // SAFETY: the caller's promise, and the stream's lock.
+            return unsafe { staging.download(from.0, bytes, *handle) }.map_err(reported);
+        }
         // SAFETY: the caller's promise; the bytes are borrowed until the stream has come to an end.
         unsafe {
-            result::memcpy_dtoh_async(bytes, from.0, stream.handle).map_err(reported)?;
-            result::stream::synchronize(stream.handle).map_err(reported)
+            result::memcpy_dtoh_async(bytes, from.0, *handle).map_err(reported)?;
+            result::stream::synchronize(*handle).map_err(reported)
         }
     }
 
@@ -225,7 +246,7 @@ impl Launcher for DriverGpu {
     unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
         self.enter()?;
         let mut stream = self.stream();
-        let Stream { handle, graphs } = &mut *stream;
+        let Stream { handle, graphs, .. } = &mut *stream;
         // SAFETY: the caller's promise.
         let each = || launches.iter().try_for_each(|launch| unsafe { self.launch_on(*handle, launch) });
         let graph = match graphs.find(key) {

@@ -6,6 +6,7 @@
 mod events;
 mod gpu;
 mod graphs;
+mod staging;
 
 use super::{Gpu, Inventory, Launcher, WITHOUT};
 use crate::{Error, Result};
@@ -20,7 +21,7 @@ const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]
-const FUNCTIONS: [&str; 33] = [
+const FUNCTIONS: [&str; 35] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -38,6 +39,8 @@ const FUNCTIONS: [&str; 33] = [
     "cuMemGetInfo_v2",
     "cuMemAlloc_v2",
     "cuMemFree_v2",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
     "cuModuleLoadData",
