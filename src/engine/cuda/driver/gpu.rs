@@ -214,9 +214,11 @@ impl Launcher for DriverGpu {
         self.enter()?;
         let mut stream = self.stream();
         let Stream { handle, staging, .. } = &mut *stream;
-        // SAFETY: the caller's promise. From memory that is not pinned, the driver has taken the bytes when it returns.
         let copied = match staging {
+            // SAFETY: the caller's promise, and the stream's lock.
             Some(staging) if bytes.len() >= LONG => unsafe { staging.upload(to.0, bytes, *handle) },
+            // SAFETY: the caller's promise. From memory that is not pinned, the driver has taken the bytes when it
+            // returns.
             _ => unsafe { result::memcpy_htod_async(to.0, bytes, *handle) },
         };
         copied.map_err(reported)
