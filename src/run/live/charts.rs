@@ -42,7 +42,7 @@ impl Run {
     /// Logs a genotype (unless it is the last one logged) and draws its cells.
     ///
     /// # Errors
-    /// It does not have the form of one, see [`super::cells_from_genotype`].
+    /// It does not have the form of one, see [`cells_from_genotype`].
     pub fn draw(&self, genotype: &Value) -> Result<()> {
         cells_from_genotype(genotype)?;
         let state = &mut *self.state();
