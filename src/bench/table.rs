@@ -64,8 +64,8 @@ pub struct Row {
     /// does.
     pub time_to_arithmetic: f64,
     pub training_mb: f64,
-    /// Peak memory over activations; on a GPU both lie apart.
-    pub memory_to_training: f64,
+    /// Peak memory over activations; none on a GPU, which holds the activations.
+    pub memory_to_training: Option<f64>,
 }
 
 impl Line for Row {
@@ -82,7 +82,10 @@ impl Line for Row {
             Cell::count("% of peak", self.share_of_peak.map_or(String::new(), |share| format!("{:.1}", 100.0 * share))),
             Cell::number("time / arithmetic", self.time_to_arithmetic, 2),
             Cell::count("peak MB", self.peak_rss_mb),
-            Cell::number("memory / training", self.memory_to_training, 2),
+            Cell::count(
+                "memory / training",
+                self.memory_to_training.map_or(String::new(), |ratio| format!("{ratio:.2}")),
+            ),
         ]
     }
 }
@@ -265,7 +268,7 @@ fn group(varied: &'static str, rows: &[(Sizes, &Measurement)], peaks: &HashMap<u
             share_of_peak: peaks.get(&threads).map(|peak| rounded(row.gflops / peak, 4)),
             time_to_arithmetic: rounded(cost(row) / smallest.map_or(1.0, cost), 4),
             training_mb: row.training_mb,
-            memory_to_training: rounded(row.peak_rss_mb as f64 / row.training_mb, 4),
+            memory_to_training: (row.device == "cpu").then(|| rounded(row.peak_rss_mb as f64 / row.training_mb, 4)),
         })
         .collect()
 }
@@ -299,7 +302,7 @@ mod tests {
         assert_eq!(rows[0].time_to_arithmetic, 1.2);
         assert_eq!(rows[1].time_to_arithmetic, 1.0);
         assert_eq!(rows[1].share_of_peak, Some(0.5));
-        assert_eq!(rows[1].memory_to_training, 1.5);
+        assert_eq!(rows[1].memory_to_training, Some(1.5));
         let growth = Growth::of(&rows);
         assert!(!growth.no_faster_than_arithmetic);
         assert_eq!((growth.worst_time_to_arithmetic, growth.one_thread_to_all), (1.2, None));

@@ -322,12 +322,15 @@ fn measure_table(options: Table) -> Outcome {
                 .hint("for example --centre 64,16,8")
         );
     };
+    let device = device.open()?.name;
+    if device != "cpu" && threads.is_some() {
+        bail!(Error::user("--threads is about processors, and these steps run on a GPU").hint("leave it out"));
+    }
     let threads = match threads {
         Some(threads) => threads.into_iter().map(usize::from).collect(),
         None => vec![1, all],
     };
     let centre = Sizes { batch, channels: centre_channels, layers: centre_layers, threads: all };
-    let device = device.open()?.name;
     let grid = Grid { batches, channels, layers, threads, centre, size, steps, seed, device };
     let growth = grid.run(crate::error::tell, print_lines)?;
     print_lines(&[growth])

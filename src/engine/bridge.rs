@@ -68,9 +68,9 @@ impl Engine {
 
     /// The same engine with a limit on the memory of training: passes with gradients keep fewer tensors and recompute
     /// the others in the backward pass. Counted are one pass's activations and gradients, the engine's tables, the
-    /// batch's images, eight vectors as long as the weights, and 32 MB for the program itself. No bit of any result
-    /// changes. For every batch that is larger than all before, `report` is called with one line on what the limit
-    /// costs.
+    /// batch's images, eight vectors as long as the weights, and 32 MB for the program itself; on a GPU all that a pass
+    /// takes there, and nothing else. No bit of any result changes. For every batch that is larger than all before,
+    /// `report` is called with one line on what the limit costs.
     ///
     /// # Errors
     /// Where not even one image fits; a batch that does not is an error of its forward pass.

@@ -41,7 +41,7 @@ impl Budget {
     ///
     /// # Errors
     /// A batch that cannot be trained with so little memory.
-    pub fn training(&self, trained: &dyn Trained, batch: usize) -> Result<Arc<Training>> {
+    fn training(&self, trained: &dyn Trained, batch: usize) -> Result<Arc<Training>> {
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, training)) = chosen.iter().filter(|(most, _)| batch <= *most).min_by_key(|(most, _)| most) {
             return Ok(training.clone());
@@ -87,6 +87,17 @@ fn tensors(of: &Recomputed) -> String {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
         None => "no outputs".into(),
+    }
+}
+
+/// How a batch is trained, with or without a limit.
+///
+/// # Errors
+/// A batch that does not fit within the limit.
+pub(super) fn training(budget: Option<&Budget>, trained: &dyn Trained, batch: usize) -> Result<Arc<Training>> {
+    match budget {
+        Some(budget) => budget.training(trained, batch),
+        None => Ok(trained.usual()),
     }
 }
 

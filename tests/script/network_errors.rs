@@ -227,3 +227,14 @@ fn ctrl_c_ends_a_large_search_within_a_second() {
         assert_eq!(journal[0]["turn"], 0, "{journal:?}");
     }
 }
+
+#[test]
+fn a_latency_of_too_many_images_or_of_no_passes_is_refused() {
+    let net = "let net = supernet(#{ channels: 1, size: 8, classes: 2 }, #{ channels: 2, layers: 3 });\n";
+    for (options, error) in [
+        ("#{ images: 9000000000000000 }", "more than is left of the script's memory"),
+        ("#{ passes: 0 }", "at least one image and one pass"),
+    ] {
+        run(&format!("{net}net.latency({options});")).shows(2, &[error]);
+    }
+}

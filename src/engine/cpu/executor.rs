@@ -6,7 +6,7 @@ use super::pass::Run;
 use super::pass::agenda::Agenda;
 use super::plan::CpuPlan;
 use super::profile;
-use crate::engine::budget::{Budget, Trained};
+use crate::engine::budget::{Budget, Trained, training};
 use crate::engine::executor::{
     Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
 };
@@ -74,10 +74,7 @@ impl CpuExecutor {
     /// # Errors
     /// A batch that does not fit within the limit.
     fn training(&self, batch: usize) -> Result<Arc<Training>> {
-        match &self.budget {
-            Some(budget) => budget.training(&*self.shared, batch),
-            None => Ok(self.shared.usual()),
-        }
+        training(self.budget.as_deref(), &*self.shared, batch)
     }
 }
 

@@ -8,7 +8,7 @@ use super::plan::{CudaPlan, THREADS};
 use super::program::{Program, Step, When, Work};
 use super::statistics;
 use crate::engine::Mode;
-use crate::engine::budget::{Budget, Trained};
+use crate::engine::budget::{Budget, Trained, training};
 use crate::engine::cpu::floats;
 use crate::engine::executor::{
     Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
@@ -104,10 +104,7 @@ impl CudaExecutor {
     /// # Errors
     /// A batch that does not fit within the limit.
     fn training(&self, batch: usize) -> Result<Arc<Training>> {
-        match &self.budget {
-            Some(budget) => budget.training(&*self.shared, batch),
-            None => Ok(self.shared.cuda.training.clone()),
-        }
+        training(self.budget.as_deref(), &*self.shared, batch)
     }
 }
 

@@ -21,7 +21,7 @@ impl Network {
         let x = Tensor::ones((images, from.channels, from.height, from.width), DType::F32, self.weights.device())?;
         let w = self.weights.tensor().detach();
         let p: Vec<Tensor> = p.iter().map(Tensor::detach).collect();
-        let mut seconds = Vec::with_capacity(passes);
+        let mut seconds = Vec::new();
         for pass in 0..=passes {
             let start = Instant::now();
             self.forward_at(&x, &w, &p, Mode::Evaluation, active.clone())?;

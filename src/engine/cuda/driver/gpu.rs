@@ -164,9 +164,12 @@ impl Drop for DriverGpu {
         let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
         stream.graphs = Graphs::default();
         if let Some(staging) = stream.staging.take().filter(|_| entered) {
-            // SAFETY: the stream is this GPU's; nothing that was asked of it may still use the memory.
-            let _ = unsafe { result::stream::synchronize(stream.handle) };
-            staging.free();
+            // SAFETY: the stream is this GPU's, whose context is the current one; once it has come to an end nothing
+            // uses the memory.
+            unsafe {
+                let _ = result::stream::synchronize(stream.handle);
+                staging.free();
+            }
         }
         // SAFETY: the context was retained once. A failure leaves nothing to do.
         let _ = unsafe { result::primary_ctx::release(self.device) };

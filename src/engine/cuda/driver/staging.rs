@@ -72,9 +72,12 @@ impl Staging {
         Ok(())
     }
 
-    /// Gives the memory back; nothing may use it any more.
-    pub fn free(self) {
-        // SAFETY: it was given by the driver, and the context is the current one. A failure leaves nothing to do.
+    /// Gives the memory back.
+    ///
+    /// # Safety
+    /// Its context must be the current one, and nothing that was asked of a stream may still use it.
+    pub unsafe fn free(self) {
+        // SAFETY: it was given by the driver; the rest is the caller's promise. A failure leaves nothing to do.
         let _ = unsafe { result::free_host(self.0.as_ptr().cast()) };
     }
 }

@@ -1,4 +1,4 @@
-// Statistics of a tensor from its pixels, for steps that do not take them as they write it.
+// Statistics of a tensor from its stored pixels: at the end of the step that wrote them, or in a kernel of their own.
 
 #pragma once
 

@@ -40,6 +40,7 @@ impl Maker<'_> {
             let again: Vec<StepId> = again.collect();
             self.make_outputs(&again, false);
             let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
+            self.check_norms(&steps);
             let effects: Vec<Effects> = steps.iter().map(|step| Effects::of(self.cuda, step)).collect();
             let levels = back_levels(self.cuda, &effects);
             let mut sums = Vec::new();
@@ -197,7 +198,7 @@ impl Maker<'_> {
         self.stored_reads(value, &mut items.plain_reads);
         items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
-        let small = self.small(step, number, out, true);
+        let small = self.small(step, number, out, true, 0);
         let mut kind = self.table[small as usize];
         // Maxima are looked for again.
         let work = match &plan.steps[step] {

@@ -13,9 +13,6 @@ pub(super) const GATHER: i32 = 3;
 pub(super) const GLOBAL: i32 = 4;
 pub(super) const PRODUCT: i32 = 5;
 
-/// Where a small step's descriptor says where its output's statistics go.
-const MOMENTS: usize = 14;
-
 /// The items of one level, by family.
 #[derive(Default)]
 struct Level {
@@ -106,8 +103,7 @@ impl Maker<'_> {
             | PlanStep::GlobalPool { .. } => {
                 let takes = measure && self.takes_moments(output);
                 let moments = if takes { self.moments(output) } else { 0 };
-                let descriptor = self.small(step, 0, self.placement.raws[output] as i32, false);
-                self.table[descriptor as usize + MOMENTS] = moments;
+                let descriptor = self.small(step, 0, self.placement.raws[output] as i32, false, moments);
                 let from = plan.raws[plan.values[plan.inputs_of(step)[0]].raw].pixels();
                 let work = match &plan.steps[step] {
                     PlanStep::Pool(id) => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
@@ -141,8 +137,8 @@ impl Maker<'_> {
     }
 
     /// A small step's descriptor, as its `number`-th input meets it; `out`: where its output, or its output's gradient,
-    /// lies. A gather's lanes differ by direction.
-    pub(super) fn small(&mut self, step: StepId, number: usize, out: i32, back: bool) -> i32 {
+    /// lies. A gather's lanes differ by direction. `moments`: the descriptor of its output's statistics, or 0.
+    pub(super) fn small(&mut self, step: StepId, number: usize, out: i32, back: bool, moments: i32) -> i32 {
         let plan = &self.cuda.plan;
         let from = plan.values[plan.inputs_of(step)[number]].raw;
         let (input, output) = (&plan.raws[from], &plan.raws[plan.output_of(step)]);
@@ -194,7 +190,7 @@ impl Maker<'_> {
             pool[3],
             activation,
             lanes,
-            0,
+            moments,
         ];
         self.put(&words)
     }

@@ -23,15 +23,25 @@ const BACK_TERM: usize = 8;
 impl Maker<'_> {
     /// The values with a norm that the backward pass goes through.
     pub(super) fn normed_values(&self) -> Vec<ValueId> {
-        let plan = &self.cuda.plan;
         let steps = self.agenda.backward.iter().flat_map(|stage| &stage.steps);
-        let value = |step: &BackStep| match self.as_it_runs(step)? {
-            // Once for a step, however many inputs it has.
-            BackStep::Step { step, input: 0, .. } => Some(plan.value_made_by(step)),
-            BackStep::Norm { value, .. } => Some(value),
-            _ => None,
+        steps.filter_map(|step| self.normed_value(&self.as_it_runs(step)?)).collect()
+    }
+
+    /// The value through whose norm a step goes; once for a step, however many inputs it has.
+    fn normed_value(&self, step: &BackStep) -> Option<ValueId> {
+        let plan = &self.cuda.plan;
+        let value = match step {
+            BackStep::Step { step, input: 0, .. } => plan.value_made_by(*step),
+            BackStep::Norm { value, .. } => *value,
+            _ => return None,
         };
-        steps.filter_map(value).filter(|value| plan.values[*value].norm.is_some()).collect()
+        plan.values[value].norm.map(|_| value)
+    }
+
+    /// Coefficients that nobody has prepared would be wrong numbers.
+    pub(super) fn check_norms(&self, steps: &[BackStep]) {
+        let prepared = |value: ValueId| !self.waiting.contains(&value);
+        assert!(steps.iter().filter_map(|step| self.normed_value(step)).all(prepared), "a norm still waits for sums");
     }
 
     /// Backward coefficients of the norms that wait for no more sums than there are at the end of this stage.

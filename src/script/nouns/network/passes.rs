@@ -107,13 +107,15 @@ fn declare_latency(library: &mut Library) {
                 true => given.mixing(&net)?,
                 false => Blocks::complete(&net, &Map::new(), given.active.as_deref())?,
             };
-            net.latency(options.get("images")?, options.get("passes")?, &p, given.active.clone())
+            let (images, from) = (options.get::<usize>("images")?, net.graph().shape(net.graph().input()));
+            call.host().meter.admit(&[images, from.channels, from.height, from.width], size_of::<f32>())?;
+            net.latency(images, options.get("passes")?, &p, given.active.clone())
         })
         .doc(
             r#"
             Seconds that a forward pass takes here and now, on this machine's device and threads: the median of some
-            passes without gradients, after one that warms up. With `path` or `mask` only what runs is measured. It is
-            the one number of a network that no seed repeats.
+            passes without gradients, after one that warms up. With `path` or `mask` only what runs is measured. No seed
+            repeats it.
             "#,
         )
         .option("images", 1_usize, "images of a pass")
