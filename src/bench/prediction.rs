@@ -7,7 +7,7 @@ use crate::engine::cuda::{Card, predict};
 use crate::graph::Graph;
 use serde::Serialize;
 
-/// One line of a prediction: a kernel's launches in one step, or those of all.
+/// One line of a prediction: what one family of kernels takes in a step, or all.
 #[derive(Clone, Debug, Serialize)]
 pub struct PredictedLine {
     /// "search_step_predicted", "eval_step_predicted".
@@ -15,6 +15,7 @@ pub struct PredictedLine {
     pub card: &'static str,
     /// "all" is their sum.
     pub kernel: &'static str,
+    /// That it has a part in; launches share families. Of "waiting", how often all blocks are waited for within one.
     pub launches: usize,
     pub bytes: u64,
     pub flops: u64,
@@ -45,7 +46,8 @@ pub(super) fn predicted(what: &str, graph: &Graph, batch: usize, passes: &[Wante
     };
     let mut lines: Vec<PredictedLine> =
         kernels.iter().map(|k| line(k.kernel, k.launches, k.bytes, k.flops, k.seconds)).collect();
-    let (launches, bytes) = (kernels.iter().map(|k| k.launches).sum(), kernels.iter().map(|k| k.bytes).sum());
+    let launches = kernels.iter().filter(|k| k.kernel == "launching").map(|k| k.launches).sum();
+    let bytes = kernels.iter().map(|k| k.bytes).sum();
     let (flops, seconds) = (kernels.iter().map(|k| k.flops).sum(), kernels.iter().map(|k| k.seconds).sum());
     lines.push(line("all", launches, bytes, flops, seconds));
     Ok(lines)

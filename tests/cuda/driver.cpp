@@ -68,7 +68,7 @@ DRIVER cuFuncSetAttribute(void*, int, int) { return 0; }
 struct Recorded {
     std::string kernel;
     unsigned x, y, z, threads, shared;
-    std::vector<unsigned long long> pass;
+    std::vector<unsigned long long> pass, rounds;
     int first, count;
 };
 static std::vector<Recorded>* recording;
@@ -88,7 +88,14 @@ DRIVER cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsign
     if (!recording) return run(kernel.c_str(), x, y, z, threads, shared, arguments);
     std::vector<unsigned long long> pass((sizeof(Pass) + 7) / 8);
     std::memcpy(pass.data(), arguments[0], sizeof(Pass));
-    recording->push_back({kernel, x, y, z, threads, shared, pass, *(int*)arguments[1], *(int*)arguments[2]});
+    Recorded recorded = {kernel, x, y, z, threads, shared, pass, {}, 0, 0};
+    if (kernel == "forward" || kernel == "backward") {
+        recorded.rounds.resize((sizeof(Rounds) + 7) / 8);
+        std::memcpy(recorded.rounds.data(), arguments[1], sizeof(Rounds));
+    } else {
+        recorded.first = *(int*)arguments[1], recorded.count = *(int*)arguments[2];
+    }
+    recording->push_back(recorded);
     return 0;
 }
 
@@ -102,7 +109,8 @@ DRIVER cuGraphExecDestroy(void* graph) { return delete (std::vector<Recorded>*)g
 
 DRIVER cuGraphLaunch(void* graph, void*) {
     for (Recorded& r : *(std::vector<Recorded>*)graph) {
-        void* arguments[] = {r.pass.data(), &r.first, &r.count};
+        void* second = r.rounds.empty() ? (void*)&r.first : r.rounds.data();
+        void* arguments[] = {r.pass.data(), second, &r.count};
         int code = run(r.kernel.c_str(), r.x, r.y, r.z, r.threads, r.shared, arguments);
         if (code) return code;
     }

@@ -1,28 +1,18 @@
 // All kernels behind the shim, by name.
 #include "shim.h"
 
-#include "border.cu"
-#include "norm.cu"
-#include "small.cu"
-#include "sum.cu"
-#include "totals.cu"
-#include "unit_forward.cu"
-#include "unit_gradient.cu"
-#include "unit_input.cu"
+#include "forward.cu"
+#include "backward.cu"
 #include "weights.cu"
 
-#define KERNEL(name) {#name, [](void** a) { name(*(Pass*)a[0], *(int*)a[1], *(int*)a[2]); }}
+#define FLAT(name) {#name, [](void** a) { name(*(Pass*)a[0], *(int*)a[1], *(int*)a[2]); }}
+#define KERNEL(name) {#name, [](void** a) { name(*(Pass*)a[0], *(Rounds*)a[1]); }}
 
 static const struct {
     const char* name;
     void (*run)(void**);
 } KERNELS[] = {
-    KERNEL(import_images), KERNEL(export_images), KERNEL(read_output),
-    KERNEL(seed), KERNEL(statistics), KERNEL(moments),
-    KERNEL(add_up), KERNEL(mixing_gradients), KERNEL(dots),
-    KERNEL(sum_forward), KERNEL(unit_forward), KERNEL(unit_gradient),
-    KERNEL(unit_input), KERNEL(small_forward), KERNEL(contribute),
-    KERNEL(pack), KERNEL(plain_gradient), KERNEL(clear),
+    KERNEL(forward), KERNEL(backward), FLAT(pack), FLAT(clear), FLAT(mixing_gradients),
 };
 
 // Runs a kernel and returns what was wrong, or null.

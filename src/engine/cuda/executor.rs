@@ -5,7 +5,7 @@ use super::Launcher;
 use super::launcher::Launch;
 use super::memory::{Buffer, PassMemory, PassSize, Use};
 use super::plan::{CudaPlan, THREADS};
-use super::program::{Program, Step, When, Work};
+use super::program::{Program, Round, Rounds, Step, When};
 use super::statistics;
 use crate::engine::Mode;
 use crate::engine::budget::{Budget, Trained, training};
@@ -72,6 +72,7 @@ struct PassArguments {
     out: u64,
     dout: u64,
     table: u64,
+    counters: u64,
     region: i64,
     batch: i32,
     norm_lanes: i32,
@@ -153,28 +154,26 @@ impl Shared {
     fn run(&self, key: (u64, u8), steps: &[Step], arguments: &PassArguments) -> Result<()> {
         interrupt::check()?;
         let batch_norms = arguments.batch_norms != 0;
-        let runs = |step: &&Step| match step.when {
+        let runs = |round: &&Round| match round.when {
             When::Always => true,
             When::Batch => batch_norms,
             When::Running => !batch_norms,
         };
-        let steps: Vec<&Step> = steps.iter().filter(runs).collect();
-        let numbers: Vec<[[u8; 4]; 2]> =
-            steps.iter().map(|step| [step.first, step.count].map(i32::to_ne_bytes)).collect();
+        let mut told = Vec::new();
+        for step in steps {
+            match step {
+                Step::Rounds(rounds) => {
+                    let rounds: Vec<&Round> = rounds.iter().filter(runs).collect();
+                    // Measured rounds run alone.
+                    let together = if self.launcher.measures() { 1 } else { rounds.len().max(1) };
+                    told.extend(rounds.chunks(together).map(|rounds| Told::rounds(rounds, arguments.batch)));
+                }
+                Step::Flat { kernel, first, count } => told.push(Told::flat(kernel, *first, *count)),
+            }
+        }
         let pass = bytemuck::bytes_of(arguments);
-        let words: Vec<[&[u8]; 3]> = numbers.iter().map(|[first, count]| [pass, &first[..], &count[..]]).collect();
-        let launches: Vec<Launch<'_>> = steps
-            .iter()
-            .zip(&words)
-            .map(|(step, words)| Launch {
-                file: step.file,
-                kernel: step.kernel,
-                grid: [step.blocks, if step.each_image { arguments.batch as u32 } else { 1 }, 1],
-                threads: THREADS as u32,
-                shared: (step.shared * size_of::<f32>()) as u32,
-                arguments: words,
-            })
-            .collect();
+        let words: Vec<Vec<&[u8]>> = told.iter().map(|told| told.after(pass)).collect();
+        let launches: Vec<Launch<'_>> = told.iter().zip(&words).map(|(told, words)| told.launch(words)).collect();
         let key = [&key.0.to_ne_bytes()[..], &[key.1], pass].concat();
         // SAFETY: the program keeps every place within the buffers, which were made large enough for it and the batch.
         // The key holds the program and all addresses.
@@ -202,6 +201,7 @@ impl Shared {
             out: at(Use::Output),
             dout: at(Use::OutputGradient),
             table: loaded.table.address(),
+            counters: at(Use::Counters),
             region: loaded.program.region as i64,
             batch: batch as i32,
             norm_lanes: self.cuda.tables.norm_lanes as i32,
@@ -256,18 +256,46 @@ impl Shared {
     /// Weights into the kernels' order.
     fn pack(&self, number: u64, arguments: &PassArguments) -> Result<()> {
         let count = self.cuda.packing.len();
-        let pack = Step {
-            file: "weights",
-            kernel: "pack",
-            when: When::Always,
-            first: 0,
-            count: count as i32,
-            blocks: count.div_ceil(THREADS) as u32,
-            each_image: false,
-            shared: 0,
-            work: Work::default(),
-        };
+        let pack = Step::Flat { kernel: "pack", first: 0, count: count as i32 };
         self.run((number, 2), if count == 0 { &[] } else { std::slice::from_ref(&pack) }, arguments)
+    }
+}
+
+/// A launch, and what its kernel is told beside the pass.
+struct Told {
+    name: &'static str,
+    file: &'static str,
+    kernel: &'static str,
+    blocks: u32,
+    /// Floats.
+    shared: usize,
+    words: Vec<Vec<u8>>,
+}
+
+impl Told {
+    fn rounds(rounds: &[&Round], batch: i32) -> Self {
+        let told = Rounds::new(rounds, batch as usize);
+        let family = rounds[0].family;
+        let (kernel, _) = family.kernel();
+        let shared = rounds.iter().map(|round| round.shared).max().unwrap_or(0);
+        let words = vec![bytemuck::bytes_of(&told).to_vec()];
+        Self { name: family.name(), file: kernel, kernel, blocks: told.blocks(), shared, words }
+    }
+
+    fn flat(kernel: &'static str, first: i32, count: i32) -> Self {
+        let words = [first, count].map(|number| number.to_ne_bytes().to_vec()).to_vec();
+        let blocks = (count as u32).div_ceil(THREADS as u32);
+        Self { name: kernel, file: "weights", kernel, blocks, shared: 0, words }
+    }
+
+    fn after<'a>(&'a self, pass: &'a [u8]) -> Vec<&'a [u8]> {
+        std::iter::once(pass).chain(self.words.iter().map(Vec::as_slice)).collect()
+    }
+
+    fn launch<'a>(&'a self, arguments: &'a [&'a [u8]]) -> Launch<'a> {
+        let Self { name, file, kernel, blocks, shared, .. } = *self;
+        let shared = (shared * size_of::<f32>()) as u32;
+        Launch { name, file, kernel, grid: [blocks, 1, 1], threads: THREADS as u32, shared, arguments }
     }
 }
 
@@ -348,7 +376,7 @@ impl EngineTape for CudaTape {
             };
             wanted.then(&mut get).transpose()
         };
-        let flows = program.backward.iter().any(|step| step.kernel == "export_images");
+        let flows = program.flows_to_images();
         let x = match flows {
             true => gradient(wanted.x, Use::ImagesGradient, inputs.x)?,
             // No gradient flows back to the images.

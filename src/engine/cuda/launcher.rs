@@ -17,6 +17,8 @@ pub struct Room {
 /// One launch of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch<'a> {
+    /// What profiles call what it does.
+    pub name: &'a str,
     /// The file that the kernel is in, without its ending, and the kernel's name.
     pub file: &'a str,
     pub kernel: &'a str,
@@ -92,6 +94,11 @@ pub trait Launcher: Send + Sync {
         let _ = key;
         // SAFETY: the caller's promise.
         launches.iter().try_for_each(|launch| unsafe { self.launch(launch) })
+    }
+
+    /// Whether launches are being measured: then each does one thing.
+    fn measures(&self) -> bool {
+        false
     }
 
     /// Runs kernels one after another and measures each on the device: their seconds.

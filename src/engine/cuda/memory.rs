@@ -73,10 +73,14 @@ pub(super) enum Use {
     Factors,
     Output,
     OutputGradient,
+    Counters,
 }
 
 /// How many there are.
-const USES: usize = Use::OutputGradient as usize + 1;
+const USES: usize = Use::Counters as usize + 1;
+
+/// Counters of a launch beside those of images. As in rounds.cuh.
+const OF_IMAGES: usize = 2;
 
 /// How large a pass is beside what its plan says.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +125,7 @@ impl PassSize {
         put(Use::Factors, float * batch * self.factors);
         put(Use::Output, float * batch * self.output);
         put(Use::OutputGradient, if_gradients(batch * self.output));
+        put(Use::Counters, size_of::<i32>() * (OF_IMAGES + batch));
         bytes
     }
 
@@ -167,6 +172,10 @@ impl PassMemory {
                 // First the old one, to make room.
                 self.buffers[at] = None;
                 self.buffers[at] = Some(Buffer::new(launcher, bytes)?);
+                if at == Use::Counters as usize {
+                    // Launches leave them as they find them.
+                    self.buffer(Use::Counters).write(&vec![0i32; bytes / size_of::<i32>()])?;
+                }
                 if at == Use::Weights as usize || at == Use::Packed as usize {
                     self.resident = None;
                 }

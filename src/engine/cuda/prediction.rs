@@ -1,12 +1,12 @@
-//! What a network's passes would take on a GPU, worked out without one: bytes and operations of every launch, and from
+//! What a network's passes would take on a GPU, worked out without one: bytes and operations of every item, and from
 //! them the time by roofline.
 
 use super::plan::CudaPlan;
-use super::program::{Program, When};
+use super::program::{Program, Round, Step, Wait, When, Work};
 use crate::Result;
 use crate::engine::Wanted;
 use crate::graph::Graph;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A card by its limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Card {
     pub bandwidth: f64,
     /// Operations a second in single precision without tensor cores; a multiply-add is two.
     pub arithmetic: f64,
-    /// Seconds from one launch to the next, in a graph.
+    /// Seconds from one launch to the next, in a graph; until all blocks have been waited for it is as many.
     pub launch: f64,
 }
 
@@ -24,17 +24,19 @@ impl Card {
     pub const H100: Self = Self { name: "H100", bandwidth: 3.0e12, arithmetic: 60e12, launch: 1e-6 };
 }
 
-/// What the launches of one kernel take together.
+/// What the items of one family take together. Two more are what launches cost of themselves: "launching", and
+/// "waiting" of items for all that come before them within a launch, each time as long.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predicted {
     pub kernel: &'static str,
+    /// Launches that it has a part in; of "waiting", how often that is.
     pub launches: usize,
     pub bytes: u64,
     pub flops: u64,
     pub seconds: f64,
 }
 
-/// Training passes over batches of a graph's images, each with the gradients that it is asked for: by kernel, in
+/// Training passes over batches of a graph's images, each with the gradients that it is asked for: by family, in
 /// alphabetical order.
 ///
 /// # Errors
@@ -42,19 +44,42 @@ pub struct Predicted {
 pub fn predict(graph: &Graph, batch: usize, passes: &[Wanted], card: Card) -> Result<Vec<Predicted>> {
     let cuda = CudaPlan::new(graph)?;
     let mut kernels: BTreeMap<&'static str, Predicted> = BTreeMap::new();
+    let (mut launches, mut waits) = (0, 0);
     for wanted in passes {
         let program = Program::new(&cuda, graph, &cuda.training, None, *wanted);
-        let steps = program.forward.iter().chain(&program.backward).filter(|step| step.when != When::Running);
-        for step in steps {
-            let (bytes, flops) = (step.work.bytes * batch as u64, step.work.flops * batch as u64);
-            let kernel = kernels.entry(step.kernel).or_default();
-            kernel.kernel = step.kernel;
-            kernel.launches += 1;
-            kernel.bytes += bytes;
-            kernel.flops += flops;
-            // Each launch ends before the next begins.
-            kernel.seconds += (bytes as f64 / card.bandwidth).max(flops as f64 / card.arithmetic) + card.launch;
+        for step in program.forward.iter().chain(&program.backward) {
+            let rounds: Vec<&Round> = match step {
+                Step::Rounds(rounds) => rounds.iter().filter(|round| round.when != When::Running).collect(),
+                Step::Flat { .. } => Vec::new(),
+            };
+            if rounds.is_empty() && matches!(step, Step::Rounds(_)) {
+                continue;
+            }
+            launches += 1;
+            for family in rounds.iter().map(|round| round.family.name()).collect::<BTreeSet<_>>() {
+                kernels.entry(family).or_default().launches += 1;
+            }
+            // What waits only for its own image runs beside what other images are at.
+            let together = |one: &&Round, next: &&Round| one.wave == next.wave || next.wait == Wait::OwnImage;
+            for (number, rounds) in rounds.chunk_by(together).enumerate() {
+                waits += usize::from(number > 0);
+                let time = |work: Work| [work.bytes as f64 / card.bandwidth, work.flops as f64 / card.arithmetic];
+                let mut all = Work::default();
+                rounds.iter().for_each(|round| all += round.work);
+                // The limit that they meet together, and each one's share of it.
+                let limit = usize::from(time(all)[1] > time(all)[0]);
+                for round in rounds {
+                    let (kernel, work) = (kernels.entry(round.family.name()).or_default(), round.work.times(batch));
+                    kernel.bytes += work.bytes;
+                    kernel.flops += work.flops;
+                    kernel.seconds += time(work)[limit];
+                }
+            }
         }
     }
-    Ok(kernels.into_values().collect())
+    for (name, launches) in [("launching", launches), ("waiting", waits)] {
+        let seconds = launches as f64 * card.launch;
+        kernels.insert(name, Predicted { launches, seconds, ..Predicted::default() });
+    }
+    Ok(kernels.into_iter().map(|(kernel, predicted)| Predicted { kernel, ..predicted }).collect())
 }

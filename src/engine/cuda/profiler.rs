@@ -5,14 +5,14 @@ use crate::Result;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the launches of one kernel took on the device.
+/// What the launches of one family took on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     pub launches: usize,
     pub seconds: f64,
 }
 
-/// What the launches of each kernel took, by its name.
+/// What the launches of each family took, by its name.
 pub type Spending = BTreeMap<String, Spent>;
 
 /// A GPU with a record of what ran on it.
@@ -71,6 +71,10 @@ impl Launcher for Profiler {
         unsafe { self.gpu.launch(launch) }
     }
 
+    fn measures(&self) -> bool {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
         let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(record) = &mut *record else {
@@ -80,7 +84,7 @@ impl Launcher for Profiler {
         // SAFETY: the caller's promise.
         let seconds = unsafe { self.gpu.time_all(launches)? };
         for (launch, seconds) in launches.iter().zip(seconds) {
-            let spent = record.entry(launch.kernel.to_string()).or_default();
+            let spent = record.entry(launch.name.to_string()).or_default();
             spent.launches += 1;
             spent.seconds += seconds;
         }

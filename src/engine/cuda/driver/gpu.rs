@@ -13,15 +13,9 @@ use std::ffi::{CString, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The kernels' files as PTX, by name.
-const FILES: [(&str, &str); 9] = [
-    ("border", include_str!("../kernels/border.ptx")),
-    ("norm", include_str!("../kernels/norm.ptx")),
-    ("small", include_str!("../kernels/small.ptx")),
-    ("sum", include_str!("../kernels/sum.ptx")),
-    ("totals", include_str!("../kernels/totals.ptx")),
-    ("unit_forward", include_str!("../kernels/unit_forward.ptx")),
-    ("unit_gradient", include_str!("../kernels/unit_gradient.ptx")),
-    ("unit_input", include_str!("../kernels/unit_input.ptx")),
+const FILES: [(&str, &str); 3] = [
+    ("backward", include_str!("../kernels/backward.ptx")),
+    ("forward", include_str!("../kernels/forward.ptx")),
     ("weights", include_str!("../kernels/weights.ptx")),
 ];
 
@@ -136,7 +130,7 @@ impl DriverGpu {
                 Error::user(format!(
                     "{} has less shared memory than the kernel {} needs, {}",
                     self.name,
-                    launch.kernel,
+                    launch.name,
                     show_bytes(launch.shared.into())
                 ))
                 .hint("--device cpu runs the network")

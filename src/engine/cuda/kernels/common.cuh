@@ -4,7 +4,7 @@
 //
 // Channels lie in blocks of sixteen lanes; a thread works on a quad of them, one float4. `table` holds descriptors as
 // rows of ints: the structs below, in the order of their fields. A work item says which descriptor and which part of it
-// a block of threads works on; blockIdx.y is the image. Offsets count floats.
+// a block of threads works on. Offsets count floats.
 
 #pragma once
 
@@ -48,6 +48,7 @@ struct Pass {
     float* out;             // the output, and its gradient
     const float* dout;
     const int* table;
+    int* counters;          // see rounds.cuh
     long long region;       // of an image
     int batch;
     int norm_lanes;
@@ -60,6 +61,7 @@ struct Item {
     int at;                 // which part: a strip, or the first pixel
     int block;              // which block of lanes
     int count;              // how much: rows, strips or pixels
+    int image;              // not in the table: of which image
 };
 
 // A value's gradient where it is not a buffer: what its readers' gradients are multiplied by.
@@ -77,7 +79,6 @@ struct Stored {
 };
 
 #define TABLE(T, at) ((const T*)(pass.table + (at)))
-#define ITEM(first) (*(TABLE(Item, first) + blockIdx.x))
 
 __device__ float4 zero4() { return make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
 __device__ float4 load4(const float* at) { return *(const float4*)at; }
@@ -92,7 +93,7 @@ __device__ float4 scale4(float a, float4 b, float4 c) {
     return make_float4(fmaf(a, b.x, c.x), fmaf(a, b.y, c.y), fmaf(a, b.z, c.z), fmaf(a, b.w, c.w));
 }
 
-__device__ float* region_of(const Pass& pass) { return pass.arena + pass.region * blockIdx.y; }
+__device__ float* region_of(const Pass& pass, const Item& item) { return pass.arena + pass.region * item.image; }
 
 __device__ float mixing_of(const Pass& pass, int mixing, int slot, int lane) {
     if (mixing == 0) return 1.0f;

@@ -1,6 +1,6 @@
-//! One level of the backward pass: what its steps come to, by family, and the launches that do it.
+//! One level of the backward pass: what its steps come to, by family, and the rounds that do it.
 
-use super::{Item, Maker, PIXEL, Reads, When, Work, over_pixels};
+use super::{Family, Item, Maker, PIXEL, Reads, Wait, Work, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::ValueId;
 use std::collections::BTreeMap;
@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// for each lane and team of sixteen threads.
 const TAPPED: usize = 128;
 pub(super) const TAPPED_IN_RUNS: usize = 256;
+
+/// Floats of shared memory that sums over products take: sum.cuh's sums that wait.
+const DOTS: usize = 4096;
 
 /// What adds to one buffer: pairs of words, and what they take for a pixel of a block.
 #[derive(Default)]
@@ -58,7 +61,7 @@ impl Maker<'_> {
         }
     }
 
-    /// The launches of one level.
+    /// The rounds of one level.
     pub(super) fn emit(&mut self, items: Level) {
         let Level {
             seeds,
@@ -75,11 +78,13 @@ impl Maker<'_> {
             found,
             dots,
         } = items;
-        self.launch("border", "seed", When::Always, &seeds, 0);
-        self.launch("small", "plain_gradient", When::Always, &plain, plain_shared);
-        self.count(&plain_reads);
-        self.launch("unit_gradient", "unit_gradient", When::Always, &units, unit_shared);
-        self.count(&unit_reads);
+        // What only reads what there was before, the longest first.
+        self.begin_wave(Wait::OwnImage);
+        self.round(Family::UnitGradient, &units, unit_shared, &unit_reads);
+        self.round(Family::Dots, &dots, DOTS, &Reads::default());
+        self.round(Family::PlainGradient, &plain, plain_shared, &plain_reads);
+        self.round(Family::Export, &exports, 0, &Reads::default());
+        self.round(Family::Seed, &seeds, 0, &Reads::default());
         let (mut through, mut shared) = (Vec::new(), 0);
         for (value, Gathered { pairs: readers, work, grids }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
@@ -108,8 +113,8 @@ impl Maker<'_> {
                 }
             }
         }
-        self.launch("unit_input", "unit_input", When::Always, &through, shared);
-        self.count(&input_reads);
+        self.begin_wave(Wait::OwnImage);
+        self.round(Family::UnitInput, &through, shared, &input_reads);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
@@ -121,8 +126,7 @@ impl Maker<'_> {
             work += Work::new(PIXEL * (2 - begin as usize), 0);
             added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
         }
-        self.launch("small", "contribute", When::Always, &added, found);
-        self.launch("sum", "dots", When::Always, &dots, 0);
-        self.launch("border", "export_images", When::Always, &exports, 0);
+        self.begin_wave(Wait::OwnImage);
+        self.round(Family::Contribute, &added, found, &Reads::default());
     }
 }

@@ -5,7 +5,7 @@ use super::back_level::{Level, TAPPED_IN_RUNS};
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
 use super::totals::{Summed, WEIGHTS};
-use super::{Item, Maker, PIXEL, When, Work, over_lanes, over_pixels};
+use super::{Family, Item, Maker, PIXEL, Wait, When, Work, over_lanes, over_pixels};
 use crate::engine::cuda::plan::{STRIP, TapGrid};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 
@@ -17,6 +17,9 @@ const REPEATED: i32 = 8;
 /// Floats that a sum over a block's threads takes: common.cuh's `column_sum`.
 const SUMMING: usize = 128;
 
+/// Floats of shared memory that sums over the batch take: two numbers in double precision for each thread.
+const ADD_UP: usize = 1024;
+
 /// Weights' gradients that a block of threads adds up. As in totals.cu.
 const GRADIENTS: usize = 64;
 
@@ -24,10 +27,10 @@ impl Maker<'_> {
     pub(super) fn backward(&mut self) {
         let wanted = self.agenda.wanted;
         if wanted.w {
-            self.launch_flat("weights", "clear", 0, self.graph.parameters());
+            self.launch_flat("clear", 0, self.graph.parameters());
         }
         if wanted.p {
-            self.launch_flat("weights", "clear", 1, self.graph.slot_count().max(1));
+            self.launch_flat("clear", 1, self.graph.slot_count().max(1));
         }
         self.parts = 0;
         let agenda = self.agenda;
@@ -38,6 +41,7 @@ impl Maker<'_> {
                 _ => None,
             });
             let again: Vec<StepId> = again.collect();
+            self.begin_wave(Wait::Everything);
             self.make_outputs(&again, false);
             let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
             self.check_norms(&steps);
@@ -52,7 +56,9 @@ impl Maker<'_> {
                 self.emit(items);
             }
             sums.extend(self.ready_norms());
-            self.launch_once("totals", "add_up", When::Always, &sums);
+            self.begin_wave(Wait::Everything);
+            self.round_once(Family::AddUp, When::Always, &sums, ADD_UP);
+            self.end_launch();
             self.parts = 0;
             self.beside = 0;
         }

@@ -1,10 +1,13 @@
 //! Descriptors that both directions share, in the order of the kernels' structs.
 
-use super::{Item, Maker, Measured, PIXEL, Reads, When, Work, number, word};
+use super::{Family, Item, Maker, Measured, PIXEL, Reads, Wait, When, Work, number, word};
 use crate::engine::cuda::plan::{Reach, TapGrid, activation_code};
 use crate::graph::plan::{
     FactorsId, Gradient, LANES, LaneFactor, Mixing, NormId, NormPart, RawId, SumId, UnitId, ValueId, ViewId,
 };
+
+/// Floats of shared memory that statistics take: three numbers in double precision for each thread.
+const STATISTICS: usize = 1536;
 
 /// Of which way a unit takes part: where partial sums and gradients go.
 #[derive(Clone, Copy, Default)]
@@ -203,7 +206,7 @@ impl Maker<'_> {
             .collect()
     }
 
-    /// A launch that turns statistics (of the batch, or given) into coefficients.
+    /// A round that turns statistics (of the batch, or given) into coefficients.
     pub(super) fn statistics(&mut self, norms: &[NormId], when: When) {
         let mut items = Vec::new();
         for &id in norms {
@@ -233,7 +236,8 @@ impl Maker<'_> {
             let slots: usize = parts.chunks(6).map(|part| part[1] as usize).max().unwrap_or(0);
             items.extend(super::over_lanes(at, lanes, Work::new(3 * PIXEL * slots, 0)));
         }
-        self.launch_once("norm", "statistics", when, &items);
+        self.begin_wave(Wait::Everything);
+        self.round_once(Family::Statistics, when, &items, STATISTICS);
     }
 
     /// The measured tensors that a tensor is made of, each with its first lane there.

@@ -1,8 +1,8 @@
-//! The forward pass as launches: stage by stage, in each stage level by level, one launch for each family.
+//! The forward pass as launches: one for each stage, in which each level is a wave with a round for each family.
 
 use super::descriptors::UnitPlaces;
 use super::levels::forward_levels;
-use super::{Item, Maker, Measured, PIXEL, Reads, When, Work, over_pixels};
+use super::{Family, Item, Maker, Measured, PIXEL, Reads, Wait, When, Work, over_pixels};
 use crate::engine::cuda::plan::{STRIP, Strips, pool_code};
 use crate::graph::PoolKind;
 use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId};
@@ -12,6 +12,9 @@ pub(super) const APPLY: i32 = 2;
 pub(super) const GATHER: i32 = 3;
 pub(super) const GLOBAL: i32 = 4;
 pub(super) const PRODUCT: i32 = 5;
+
+/// Floats of shared memory that statistics take where an item takes its own: moments.cuh's scratch.
+const MOMENTS: usize = 144;
 
 /// The items of one level, by family.
 #[derive(Default)]
@@ -30,9 +33,11 @@ impl Maker<'_> {
     pub(super) fn forward(&mut self) {
         let all: Vec<NormId> = self.cuda.plan.norms.ids().collect();
         self.statistics(&all, When::Running);
+        self.end_launch();
         self.keep_statistics_of_parts();
         let stages: Vec<_> = self.agenda.forward.pairs().map(|(stage, steps)| (stage, steps.clone())).collect();
         for (stage, steps) in stages {
+            self.begin_wave(Wait::Everything);
             self.make_outputs(&steps, true);
             self.measure(&steps);
             let norms = self.cuda.norms_of_stage[stage].clone();
@@ -40,11 +45,13 @@ impl Maker<'_> {
             let norms: Vec<NormId> = norms.into_iter().filter(live).collect();
             self.statistics(&norms, When::Batch);
             self.end_stage();
+            self.end_launch();
         }
         let output = self.cuda.plan.values[self.cuda.plan.output].raw;
         let border = self.border(output, self.placement.raws[output], None);
         let item = Item { words: [border, 0, 0, 1], work: Work::default() };
-        self.launch("border", "read_output", When::Always, &[item], 0);
+        self.begin_wave(Wait::Everything);
+        self.round(Family::ReadOutput, &[item], 0, &Reads::default());
     }
 
     /// The outputs of a stage's steps, level by level; `measure`: with what their makers take for statistics.
@@ -56,12 +63,12 @@ impl Maker<'_> {
                 self.forward_step(step, measure, &mut items);
             }
             let Level { imports, units, unit_shared, unit_reads, small, sums, sum_shared, sum_reads } = items;
-            self.launch("border", "import_images", When::Always, &imports, 0);
-            self.launch("sum", "sum_forward", When::Always, &sums, sum_shared);
-            self.count(&sum_reads);
-            self.launch("small", "small_forward", When::Always, &small, 0);
-            self.launch("unit_forward", "unit_forward", When::Always, &units, unit_shared);
-            self.count(&unit_reads);
+            // What takes longest begins first.
+            self.begin_wave(Wait::OwnImage);
+            self.round(Family::Unit, &units, unit_shared, &unit_reads);
+            self.round(Family::Sum, &sums, sum_shared, &sum_reads);
+            self.round(Family::Small, &small, MOMENTS, &Reads::default());
+            self.round(Family::Import, &imports, 0, &Reads::default());
         }
     }
 
@@ -280,6 +287,7 @@ impl Maker<'_> {
             let descriptor = self.moments(raw);
             items.extend(over_pixels(descriptor, blocks, pixels, STRIP, Work::new(PIXEL, 3 * LANES)));
         }
-        self.launch("norm", "moments", When::Batch, &items, 0);
+        self.begin_wave(Wait::OwnImage);
+        self.push_round(Family::Moments, When::Batch, &items, true, MOMENTS, &Reads::default());
     }
 }

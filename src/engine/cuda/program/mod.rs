@@ -8,27 +8,21 @@ mod backward;
 mod descriptors;
 mod forward;
 mod levels;
+mod rounds;
 mod totals;
 
-use super::plan::{CudaPlan, THREADS};
+use super::plan::CudaPlan;
 use crate::engine::Wanted;
 use crate::engine::cpu::pass::agenda::Agenda;
 use crate::graph::plan::{Id, LANES, Placement, RawId, Table, Training, ValueId};
 use crate::graph::{Graph, NoiseKind};
+use rounds::MOST_ROUNDS;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use totals::Summed;
 
-/// When a launch belongs to a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    Always,
-    /// With statistics of the batch.
-    Batch,
-    /// With running statistics.
-    Running,
-}
+pub(super) use rounds::{Family, Round, Rounds, Step, Wait, When};
 
-/// What a launch takes for an image: bytes from and to memory, and operations.
+/// What a round takes for an image: bytes from and to memory, and operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     pub bytes: u64,
@@ -52,7 +46,7 @@ impl std::ops::AddAssign for Work {
     }
 }
 
-/// What the items of a launch read of tensors that several of them read: every tensor counts once, as the first reader
+/// What the items of a round read of tensors that several of them read: every tensor counts once, as the first reader
 /// leaves it in the cache. By place in the region: bytes.
 #[derive(Default)]
 struct Reads(BTreeMap<usize, usize>);
@@ -70,23 +64,6 @@ impl Reads {
 /// Bytes of a pixel of one block.
 const PIXEL: usize = LANES * size_of::<f32>();
 
-/// One launch.
-#[derive(Clone, Debug)]
-pub struct Step {
-    pub file: &'static str,
-    pub kernel: &'static str,
-    pub when: When,
-    /// The kernel's integers: usually where its items begin in the table, and how many they are.
-    pub first: i32,
-    pub count: i32,
-    /// Blocks, for each image or at all.
-    pub blocks: u32,
-    pub each_image: bool,
-    /// Floats of dynamic shared memory.
-    pub shared: usize,
-    pub work: Work,
-}
-
 /// A pass ready to run.
 pub(super) struct Program {
     pub agenda: Agenda,
@@ -101,7 +78,7 @@ pub(super) struct Program {
     pub noises: Vec<(NoiseKind, usize, usize)>,
 }
 
-/// An item of a launch.
+/// An item of a round.
 #[derive(Clone, Copy)]
 struct Item {
     /// Its descriptor, which part of it, the block of lanes, how much.
@@ -118,6 +95,10 @@ struct Maker<'a> {
     placement: &'a Placement,
     table: Vec<i32>,
     steps: Vec<Step>,
+    /// Rounds of the launch at work, its latest wave, and what that waits for.
+    open: Vec<Round>,
+    wave: usize,
+    wait: Wait,
     /// Partial sums of the stage at work, and of the largest one.
     parts: usize,
     most_parts: usize,
@@ -164,6 +145,9 @@ impl Program {
             // No descriptor is at 0.
             table: vec![0; 4],
             steps: Vec::new(),
+            open: Vec::new(),
+            wave: 0,
+            wait: Wait::Everything,
             parts: 0,
             most_parts: 0,
             kept: 0,
@@ -180,14 +164,25 @@ impl Program {
             waiting: Vec::new(),
         };
         maker.forward();
+        maker.end_launch();
         let forward = std::mem::take(&mut maker.steps);
         if wanted.any() {
             maker.placement = &training.placement.backward;
             maker.backward();
+            maker.end_launch();
         }
         let Maker { table, steps: backward, most_parts, most_beside, noises, .. } = maker;
         let region = placement.len + most_beside;
         Self { agenda, table, forward, backward, region, parts: most_parts, noises }
+    }
+
+    /// Whether a gradient flows back to the images.
+    pub fn flows_to_images(&self) -> bool {
+        let exports = |step: &Step| match step {
+            Step::Rounds(rounds) => rounds.iter().any(|round| round.family == Family::Export),
+            Step::Flat { .. } => false,
+        };
+        self.backward.iter().any(exports)
     }
 }
 
@@ -220,49 +215,65 @@ impl Maker<'_> {
         self.measured.retain(|raw, _| lasting.contains(raw));
     }
 
-    /// A launch over items for each image; none where there are none.
-    fn launch(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item], shared: usize) {
-        self.launch_items(file, kernel, when, items, shared, true);
+    /// Begins a wave: what comes now waits for what comes before.
+    fn begin_wave(&mut self, wait: Wait) {
+        match self.open.last() {
+            Some(last) if last.wave == self.wave => {
+                self.wave += 1;
+                self.wait = wait;
+            }
+            _ => self.wait = self.wait.max(wait),
+        }
     }
 
-    /// A launch over items, once for the whole batch.
-    fn launch_once(&mut self, file: &'static str, kernel: &'static str, when: When, items: &[Item]) {
-        self.launch_items(file, kernel, when, items, 0, false);
+    /// A round over items for each image; none where there are none.
+    fn round(&mut self, family: Family, items: &[Item], shared: usize, reads: &Reads) {
+        self.push_round(family, When::Always, items, true, shared, reads);
     }
 
-    fn launch_items(
+    /// A round over items, once for the whole batch.
+    fn round_once(&mut self, family: Family, when: When, items: &[Item], shared: usize) {
+        self.push_round(family, when, items, false, shared, &Reads::default());
+    }
+
+    fn push_round(
         &mut self,
-        file: &'static str,
-        kernel: &'static str,
+        family: Family,
         when: When,
         items: &[Item],
-        shared: usize,
         each_image: bool,
+        shared: usize,
+        reads: &Reads,
     ) {
         if items.is_empty() {
             return;
         }
+        let other_kernel = |last: &Round| last.family.kernel().0 != family.kernel().0;
+        if self.open.len() == MOST_ROUNDS || self.open.last().is_some_and(other_kernel) {
+            self.end_launch();
+        }
         let words: Vec<[i32; 4]> = items.iter().map(|item| item.words).collect();
         let first = self.put(words.as_flattened());
-        let count = items.len() as i32;
         let mut work = Work::default();
         items.iter().for_each(|item| work += item.work);
-        self.steps.push(Step { file, kernel, when, first, count, blocks: count as u32, each_image, shared, work });
+        work.bytes += reads.bytes();
+        let (count, wave, wait) = (items.len() as i32, self.wave, self.wait);
+        self.open.push(Round { family, when, first, count, each_image, shared, work, wave, wait });
     }
 
-    /// Counts what the last launch reads.
-    fn count(&mut self, reads: &Reads) {
-        if let Some(step) = self.steps.last_mut() {
-            step.work.bytes += reads.bytes();
+    /// Ends the launch at work. The next one begins when it has come to its end.
+    fn end_launch(&mut self) {
+        if !self.open.is_empty() {
+            self.steps.push(Step::Rounds(std::mem::take(&mut self.open)));
+            self.begin_wave(Wait::Everything);
         }
     }
 
     /// A launch of one thread for each of `count` numbers.
-    fn launch_flat(&mut self, file: &'static str, kernel: &'static str, first: i32, count: usize) {
+    fn launch_flat(&mut self, kernel: &'static str, first: i32, count: usize) {
+        self.end_launch();
         if count > 0 {
-            let blocks = count.div_ceil(THREADS) as u32;
-            let (when, count, work) = (When::Always, count as i32, Work::default());
-            self.steps.push(Step { file, kernel, when, first, count, blocks, each_image: false, shared: 0, work });
+            self.steps.push(Step::Flat { kernel, first, count: count as i32 });
         }
     }
 }

@@ -137,6 +137,6 @@ impl Maker<'_> {
             .map(|(slot, runs)| self.put(&[&[slot as i32, runs.len() as i32], runs.as_flattened()].concat()))
             .collect();
         let first = self.put(&slots);
-        self.launch_flat("norm", "mixing_gradients", first, slots.len());
+        self.launch_flat("mixing_gradients", first, slots.len());
     }
 }

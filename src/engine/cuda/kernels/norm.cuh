@@ -1,4 +1,6 @@
-// Batch norms: statistics and the forward coefficients that come of them. Mixing weights: their gradients.
+// Batch norms: statistics, and the forward coefficients that come of them.
+
+#pragma once
 
 #include "moments.cuh"
 
@@ -24,9 +26,8 @@ struct Norm {
 };
 
 // Mean and variance of a batch (or those given), and from them what readers multiply by and add.
-extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int count) {
-    __shared__ double combined[SEGMENTS][LANES][3];
-    Item item = ITEM(first);
+__device__ void statistics(const Pass& pass, const Item& item, float* scratch) {
+    double (*combined)[LANES][3] = (double(*)[LANES][3])scratch;
     const Norm* norm = TABLE(Norm, item.what);
     int lane = threadIdx.x % LANES, segment = threadIdx.x / LANES, at = item.block * LANES + lane;
     if (pass.batch_norms) {
@@ -79,45 +80,4 @@ extern "C" __global__ void AT_LEAST(4) statistics(Pass pass, int first, int coun
     to[pass.norm_lanes] = empty ? 0.0f : shift;
     to[2 * pass.norm_lanes] = empty ? 0.0f : (float)mean;
     to[3 * pass.norm_lanes] = empty ? 0.0f : (float)inverse;
-}
-
-// Of tensors whose makers do not take their statistics.
-extern "C" __global__ void AT_LEAST(4) moments(Pass pass, int first, int count) {
-    __shared__ float scratch[128];
-    __shared__ float pivots[LANES];
-    Item item = ITEM(first);
-    take_moments(pass, TABLE(Moments, item.what), item, scratch, pivots);
-}
-
-struct Slot {
-    int slot;               // in p
-    int count;              // of runs of lanes, which follow
-};
-
-struct Run {
-    int g;                  // among the totals
-    int gy;
-    int norm;               // of the term's value, or -1
-    int lane;               // the first, and how many
-    int lanes;
-};
-
-// Gradients of mixing weights: a thread for each.
-extern "C" __global__ void AT_LEAST(4) mixing_gradients(Pass pass, int first, int count) {
-    int i = blockIdx.x * THREADS + threadIdx.x;
-    if (i >= count) return;
-    const Slot* slot = TABLE(Slot, pass.table[first + i]);
-    const Run* runs = (const Run*)(slot + 1);
-    double sum = 0.0;
-    for (int r = 0; r < slot->count; r++) {
-        for (int l = runs[r].lane; l < runs[r].lane + runs[r].lanes; l++) {
-            double gy = pass.totals[runs[r].gy + l];
-            if (runs[r].norm >= 0) {
-                const float* norm = pass.norms + runs[r].norm + l;
-                gy = (double)norm[0] * gy + (double)norm[pass.norm_lanes] * pass.totals[runs[r].g + l];
-            }
-            sum += gy;
-        }
-    }
-    pass.dp[slot->slot] = (float)sum;
 }

@@ -1,5 +1,7 @@
 // Units backward, second half: through the taps and the activation into their inputs' gradients.
 
+#pragma once
+
 #include "unit.cuh"
 
 struct Target {
@@ -253,11 +255,9 @@ __device__ void other_inputs(const Pass& pass, const Target* target, float* regi
 
 // Backward, second half: through the taps and the activation into the input's gradient, for all units that read it. An
 // item is some rows of one block. Shared, where taps are grids: a reader's weights and a tile of its plane.
-extern "C" __global__ void AT_LEAST(3) unit_input(Pass pass, int first, int count) {
-    SHARED(shared);
-    Item item = ITEM(first);
+__device__ void unit_input(const Pass& pass, const Item& item, float* shared) {
     const Target* target = TABLE(Target, item.what);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     if (target->grids) grid_inputs(pass, target, region, item, shared);
     if (target->grids == target->count) return;
     __syncthreads();

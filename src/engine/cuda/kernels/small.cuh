@@ -1,6 +1,8 @@
 // Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient
 // buffer.
 
+#pragma once
+
 #include "moments.cuh"
 
 // What a step does.
@@ -87,12 +89,9 @@ __device__ const float* other_factor(const Small* s, const float* region, const 
 }
 
 // GATHER's lanes: by output lane the input's, or -1.
-extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int count) {
-    __shared__ float scratch[128];
-    __shared__ float pivots[LANES];
-    Item item = ITEM(first);
+__device__ void small_forward(const Pass& pass, const Item& item, float* scratch) {
     const Small* s = TABLE(Small, item.what);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, pixels = s->out_height * s->out_width;
     const float* plane = region + s->raw + item.block * s->height * s->width * LANES;
     float* out = region + s->out + item.block * pixels * LANES + 4 * quad;
@@ -128,7 +127,7 @@ extern "C" __global__ void AT_LEAST(4) small_forward(Pass pass, int first, int c
     if (!s->moments || !pass.batch_norms) return;
     // All of the item is written.
     __syncthreads();
-    take_moments(pass, TABLE(Moments, s->moments), item, scratch, pivots);
+    take_moments(pass, TABLE(Moments, s->moments), item, scratch);
 }
 
 struct Buffer {
@@ -205,7 +204,7 @@ __device__ void add_term(const Pass& pass, const Term* term, const float* region
                          float4* all) {
     int quad = threadIdx.x % QUADS, lane = item.block * LANES + 4 * quad;
     float kept = 1.0f;
-    if (term->drop >= 0 && pass.factors) kept = pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
+    if (term->drop >= 0 && pass.factors) kept = pass.factors[(long long)term->drop * pass.batch + item.image];
     float4 by = make_float4(kept * mixing_of(pass, term->mixing, term->slot, lane),
                             kept * mixing_of(pass, term->mixing, term->slot, lane + 1),
                             kept * mixing_of(pass, term->mixing, term->slot, lane + 2),
@@ -277,12 +276,10 @@ __device__ float4 repeated_gradient(const Small* s, const float* region, const I
 
 // Adds to gradient buffers; an item is some pixels of one block. Shared: the maxima of a pool's windows, the
 // coefficients of a stored gradient, or a sum's scratch.
-extern "C" __global__ void AT_LEAST(2) contribute(Pass pass, int first, int count) {
-    SHARED(found);
-    Item item = ITEM(first);
+__device__ void contribute(const Pass& pass, const Item& item, float* found) {
     const Buffer* buffer = TABLE(Buffer, item.what);
     const Contribution* from = (const Contribution*)(buffer + 1);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     int4* maxima = (int4*)found;
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
     int first_pixel = item.block * buffer->pixels + item.at;
@@ -334,12 +331,10 @@ struct Plain {
 };
 
 // The gradient of a step's output, written out for a reader that looks at neighbours.
-extern "C" __global__ void AT_LEAST(3) plain_gradient(Pass pass, int first, int count) {
-    SHARED(rows);
-    Item item = ITEM(first);
+__device__ void plain_gradient(const Pass& pass, const Item& item, float* rows) {
     const Plain* plain = TABLE(Plain, item.what);
     const Stored* stored = TABLE(Stored, plain->stored);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     stored_coefficients(pass, stored, item.block, 1, rows);
     __syncthreads();
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, first_pixel = item.block * plain->pixels + item.at;

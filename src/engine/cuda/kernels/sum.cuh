@@ -1,5 +1,7 @@
 // Weighted sums: a node of a cell is one pass over memory, and its backward pass one set of dot products.
 
+#pragma once
+
 #include "common.cuh"
 
 struct Sum {
@@ -17,17 +19,15 @@ struct Summand {
 };
 
 // Norms and mixing weights become one coefficient for each term and lane.
-extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int count) {
-    SHARED(rows);           // (count + 1) * 16
-    Item item = ITEM(first);
+__device__ void sum_forward(const Pass& pass, const Item& item, float* rows) {
     const Sum* sum = TABLE(Sum, item.what);
     const Summand* terms = (const Summand*)(sum + 1);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     for (int i = threadIdx.x; i < sum->count * LANES; i += THREADS) {
         const Summand* term = terms + i / LANES;
         int lane = item.block * LANES + i % LANES;
         float v = mixing_of(pass, term->mixing, term->slot, lane);
-        if (term->drop >= 0 && pass.factors) v *= pass.factors[(long long)term->drop * pass.batch + blockIdx.y];
+        if (term->drop >= 0 && pass.factors) v *= pass.factors[(long long)term->drop * pass.batch + item.image];
         if (term->norm >= 0) v *= pass.norms[term->norm + lane];
         rows[LANES + i] = v;
     }
@@ -38,7 +38,7 @@ extern "C" __global__ void AT_LEAST(4) sum_forward(Pass pass, int first, int cou
             if (terms[t].norm < 0) continue;
             float v = mixing_of(pass, terms[t].mixing, terms[t].slot, lane);
             if (terms[t].drop >= 0 && pass.factors)
-                v *= pass.factors[(long long)terms[t].drop * pass.batch + blockIdx.y];
+                v *= pass.factors[(long long)terms[t].drop * pass.batch + item.image];
             bias = fmaf(v, pass.norms[pass.norm_lanes + terms[t].norm + lane], bias);
         }
         rows[threadIdx.x] = bias;
@@ -88,12 +88,11 @@ __device__ void leave(float4 v, int number, float4 (*sums)[THREADS / 32][QUADS])
 }
 
 // The sum of g, and of g times each stored tensor.
-extern "C" __global__ void AT_LEAST(4) dots(Pass pass, int first, int count) {
-    __shared__ float4 sums[WAITING][THREADS / 32][QUADS];
-    Item item = ITEM(first);
+__device__ void dots(const Pass& pass, const Item& item, float* scratch) {
+    float4 (*sums)[THREADS / 32][QUADS] = (float4(*)[THREADS / 32][QUADS])scratch;
     const Dots* d = TABLE(Dots, item.what);
     const int* raws = (const int*)(d + 1);
-    const float* region = region_of(pass);
+    const float* region = region_of(pass, item);
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
     int at = (item.block * d->pixels + item.at) * LANES + 4 * quad;
     float4 g[MOST];
@@ -105,7 +104,7 @@ extern "C" __global__ void AT_LEAST(4) dots(Pass pass, int first, int count) {
         total = add4(total, g[k]);
     }
     long long slot = (long long)d->parts * pass.batch +
-                     ((long long)blockIdx.y * d->slots + item.at / d->each) * (1 + d->count) * d->lanes;
+                     ((long long)item.image * d->slots + item.at / d->each) * (1 + d->count) * d->lanes;
     float* to = pass.parts + slot + item.block * LANES;
     leave(total, 0, sums);
     // Sum n is of stored tensor n - 1; those of a round wait at n - begin.

@@ -1,15 +1,15 @@
 // Sums over the batch at the end of a backward stage, all in one launch: of gradients and of gradients times stored
 // tensors, of the weights' gradients, and what norms' backward passes make of the former.
 
-#include "common.cuh"
+#pragma once
+
+#include "norm.cuh"
 
 // What an item does, as its count says.
 #define TOTALS 0
 #define WEIGHTS 1
 #define NORM 2
 
-// Sixteen lanes, sixteen segments of the partial sums each.
-#define SEGMENTS (THREADS / LANES)
 // Weights' gradients of a block of threads, and the shares that their partial sums are added in.
 #define GRADIENTS 64
 #define SHARES (THREADS / GRADIENTS)
@@ -132,10 +132,8 @@ __device__ void prepare_norm(const Pass& pass, const Item& item, double* sums, d
     if (beta >= 0) pass.dw[beta] += (float)s1;
 }
 
-extern "C" __global__ void AT_LEAST(4) add_up(Pass pass, int first, int count) {
-    __shared__ double sums[THREADS];
-    __shared__ double others[THREADS];
-    Item item = ITEM(first);
+__device__ void add_up(const Pass& pass, const Item& item, float* scratch) {
+    double *sums = (double*)scratch, *others = sums + THREADS;
     switch (item.count) {
     case TOTALS: return add_totals(pass, item, sums);
     case WEIGHTS: return add_weights(pass, item, sums);

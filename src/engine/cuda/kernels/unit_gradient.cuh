@@ -1,5 +1,7 @@
 // Units backward, first half: an output's gradient through the dense part, and the weights' gradients.
 
+#pragma once
+
 #include "unit.cuh"
 
 // gradient (16 x 16, rows `row` apart) = the products of two sets of pixels' lanes: a thread takes four by four of them
@@ -213,12 +215,10 @@ __device__ void dense_backward(const Pass& pass, const Unit* u, float* region, i
 // coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
 // (of several taps and a dense part, in one); the depthwise weights of a group and its tiles, whose place is scratch
 // later.
-extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int count) {
-    SHARED(shared);
-    Item item = ITEM(first);
+__device__ void unit_gradient(const Pass& pass, const Item& item, float* shared) {
     const Unit* u = TABLE(Unit, item.what);
     const Stored* stored = TABLE(Stored, u->stored);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
     int in_lanes = u->blocks * LANES, out_lanes = u->out_blocks * LANES, coefficients = (stored->count + 2) * LANES;
     int row = item.at * u->rows, rows = u->out_height - row < u->rows ? u->out_height - row : u->rows;
@@ -231,7 +231,7 @@ extern "C" __global__ void AT_LEAST(3) unit_gradient(Pass pass, int first, int c
     float* weights = 0;
     if (u->weights >= 0) {
         long long slot = (long long)u->weights * pass.batch +
-                         ((long long)blockIdx.y * u->weight_slots + item.block) * u->weight_len;
+                         ((long long)item.image * u->weight_slots + item.block) * u->weight_len;
         weights = pass.parts + slot;
     }
     float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * in_lanes : 0);

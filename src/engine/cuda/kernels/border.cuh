@@ -1,5 +1,7 @@
 // Where a pass meets what is around it: images in, the output out, and their gradients.
 
+#pragma once
+
 #include "common.cuh"
 
 struct Border {
@@ -12,49 +14,45 @@ struct Border {
 };
 
 // Images (or noise), channels first, into blocks; empty lanes are zero.
-extern "C" __global__ void AT_LEAST(4) import_images(Pass pass, int first, int count) {
-    Item item = ITEM(first);
+__device__ void import_images(const Pass& pass, const Item& item) {
     const Border* b = TABLE(Border, item.what);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     const float* from = b->noise < 0 ? pass.x : pass.noise + (long long)b->noise * pass.batch;
     for (int i = item.at * LANES + threadIdx.x; i < (item.at + item.count) * LANES; i += THREADS) {
         int pixel = i / LANES, lane = i % LANES, channel = pass.table[b->lanes + item.block * LANES + lane];
         float v = 0.0f;
-        if (channel >= 0) v = from[((long long)blockIdx.y * b->channels + channel) * b->pixels + pixel];
+        if (channel >= 0) v = from[((long long)item.image * b->channels + channel) * b->pixels + pixel];
         region[b->place + (item.block * b->pixels + pixel) * LANES + lane] = v;
     }
 }
 
 // The images' gradient, back to channels first.
-extern "C" __global__ void AT_LEAST(4) export_images(Pass pass, int first, int count) {
-    Item item = ITEM(first);
+__device__ void export_images(const Pass& pass, const Item& item) {
     const Border* b = TABLE(Border, item.what);
-    const float* region = region_of(pass);
+    const float* region = region_of(pass, item);
     for (int i = item.at * LANES + threadIdx.x; i < (item.at + item.count) * LANES; i += THREADS) {
         int pixel = i / LANES, lane = i % LANES, channel = pass.table[b->lanes + item.block * LANES + lane];
         if (channel >= 0)
-            pass.dx[((long long)blockIdx.y * b->channels + channel) * b->pixels + pixel] =
+            pass.dx[((long long)item.image * b->channels + channel) * b->pixels + pixel] =
                 region[b->place + (item.block * b->pixels + pixel) * LANES + lane];
     }
 }
 
 // The output, one pixel, into a row for each image.
-extern "C" __global__ void AT_LEAST(4) read_output(Pass pass, int first, int count) {
-    Item item = ITEM(first);
+__device__ void read_output(const Pass& pass, const Item& item) {
     const Border* b = TABLE(Border, item.what);
     for (int lane = threadIdx.x; lane < b->blocks * LANES; lane += THREADS) {
         int channel = pass.table[b->lanes + lane];
-        if (channel >= 0) pass.out[(long long)blockIdx.y * b->channels + channel] = region_of(pass)[b->place + lane];
+        if (channel >= 0) pass.out[(long long)item.image * b->channels + channel] = region_of(pass, item)[b->place + lane];
     }
 }
 
 // The output's gradient into its buffer.
-extern "C" __global__ void AT_LEAST(4) seed(Pass pass, int first, int count) {
-    Item item = ITEM(first);
+__device__ void seed(const Pass& pass, const Item& item) {
     const Border* b = TABLE(Border, item.what);
     for (int lane = threadIdx.x; lane < b->blocks * LANES; lane += THREADS) {
         int channel = pass.table[b->lanes + lane];
-        region_of(pass)[b->place + lane] =
-            channel < 0 ? 0.0f : pass.dout[(long long)blockIdx.y * b->channels + channel];
+        region_of(pass, item)[b->place + lane] =
+            channel < 0 ? 0.0f : pass.dout[(long long)item.image * b->channels + channel];
     }
 }

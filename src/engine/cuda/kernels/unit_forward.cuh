@@ -1,12 +1,14 @@
 // Units forward.
 
+#pragma once
+
 #include "unit.cuh"
 
 // Partial sums of a strip for statistics: of each lane its pivot, which is the first pixel's, then the sums of what is
 // off it and of the squares of that. `each` blocks from `first` on; `scratch`: 8 * THREADS floats
 // and all lanes' pivots.
-__device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const float4* sums, int strip, int first,
-                        int each, int pixels, float* scratch) {
+__device__ void measure(const Pass& pass, const Unit* u, const Item& item, const Corner& at, const float4* sums,
+                        int first, int each, int pixels, float* scratch) {
     int out_lanes = u->out_blocks * LANES, blocks = u->out_blocks - first < each ? u->out_blocks - first : each;
     float* pivots = scratch + 8 * THREADS;
     __syncthreads();
@@ -32,7 +34,7 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
         store4(to + 4, square);
     }
     __syncthreads();
-    long long slot = (long long)u->parts * pass.batch + ((long long)blockIdx.y * u->slots + strip) * 3 * out_lanes;
+    long long slot = (long long)u->parts * pass.batch + ((long long)item.image * u->slots + item.at) * 3 * out_lanes;
     float* parts = pass.parts + slot + first * LANES;
     for (int i = threadIdx.x; i < 2 * blocks * LANES; i += THREADS) {
         int lane = i % (blocks * LANES), which = i / (blocks * LANES);
@@ -45,9 +47,9 @@ __device__ void measure(const Pass& pass, const Unit* u, const Corner& at, const
 }
 
 // The dense part of a strip and its statistics.
-__device__ void dense_forward(const Pass& pass, const Unit* u, float* region, int strip, int rows, float* middle,
+__device__ void dense_forward(const Pass& pass, const Unit* u, float* region, const Item& item, float* middle,
                               float* scratch) {
-    int row = strip * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
+    int rows = item.count, row = item.at * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
     const float* all = pass.packed + u->dense;
     bool copy = has_middle(u) && has_copy(u->blocks * u->out_blocks, out_lanes);
     if (copy) copy_matrix(all, u->blocks * u->out_blocks, scratch);
@@ -77,17 +79,15 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, in
 #pragma unroll
         for (int k = 0; k < MOST; k++)
             if (at.active && at.column + k * at.columns < pixels) store4(out + k * at.columns * LANES, sums[k]);
-        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, at, sums, strip, block, each, pixels, scratch);
+        if (u->parts >= 0 && pass.batch_norms) measure(pass, u, item, at, sums, block, each, pixels, scratch);
     }
 }
 
 // One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
 // part, of a group), then the depthwise weights of a group and its tiles, whose place is scratch later.
-extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int count) {
-    SHARED(shared);
-    Item item = ITEM(first);
+__device__ void unit_forward(const Pass& pass, const Item& item, float* shared) {
     const Unit* u = TABLE(Unit, item.what);
-    float* region = region_of(pass);
+    float* region = region_of(pass, item);
     int row = item.at * u->rows, rows = item.count, pixels = rows * u->out_width;
     float* middle = shared;
     float* weights = middle + (u->dense >= 0 ? u->blocks : u->group) * pixels * LANES;
@@ -116,5 +116,5 @@ extern "C" __global__ void AT_LEAST(3) unit_forward(Pass pass, int first, int co
             load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
         __syncthreads();
     }
-    dense_forward(pass, u, region, item.at, rows, middle, tile);
+    dense_forward(pass, u, region, item, middle, tile);
 }

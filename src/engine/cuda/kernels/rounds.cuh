@@ -1,0 +1,85 @@
+// Rounds: what one launch does, one kind of item after another, and what must be done before each.
+//
+// A launch has a block of threads for every item of every round. Each takes the next turn, so whatever it may have to
+// wait for is in blocks that have begun before it, and these wait for nothing later: all of them come to an end.
+
+#pragma once
+
+#include "common.cuh"
+
+// As in program/rounds.rs.
+#define MOST_ROUNDS 24
+
+// What the items of a round wait for.
+#define NOTHING 0
+#define OWN_IMAGE 1         // earlier items of their image
+#define EVERYTHING 2        // all earlier items
+
+struct Round {
+    int kind;               // of its items
+    int first;              // where they begin in the table
+    int count;              // how many there are, for each image or at all
+    int each_image;
+    int waits;              // for which of these:
+    int before;             // items of an image in the rounds that come before
+    int once;               // and those that are there once
+};
+
+struct Rounds {
+    int count;
+    int blocks;             // of the launch
+    Round of[MOST_ROUNDS];
+};
+
+// Counters: turns taken, items done, and items done of each image. They are zero between launches.
+#define TURNS 0
+#define DONE 1
+#define OF_IMAGE 2
+
+// Until a count is reached. The thread then sees what those wrote who were counted.
+__device__ void wait_for(const int* count, int least) {
+    while (*(const volatile int*)count < least) __nanosleep(64);
+    __threadfence();
+}
+
+// Takes a turn: the item, in shared memory, and its kind.
+__device__ int take_turn(const Pass& pass, const Rounds& rounds, Item* item) {
+    __shared__ int taken;
+    if (threadIdx.x == 0) taken = atomicAdd(pass.counters + TURNS, 1);
+    __syncthreads();
+    int turn = taken, number = 0;
+    while (true) {
+        int items = rounds.of[number].count * (rounds.of[number].each_image ? pass.batch : 1);
+        if (turn < items) break;
+        turn -= items;
+        number++;
+    }
+    const Round& round = rounds.of[number];
+    int image = turn / round.count;
+    if (threadIdx.x == 0) {
+        const int* words = pass.table + round.first + 4 * (turn - image * round.count);
+        item->what = words[0];
+        item->at = words[1];
+        item->block = words[2];
+        item->count = words[3];
+        item->image = image;
+        if (round.waits == OWN_IMAGE) wait_for(pass.counters + OF_IMAGE + image, round.before);
+        if (round.waits == EVERYTHING) wait_for(pass.counters + DONE, round.before * pass.batch + round.once);
+    }
+    __syncthreads();
+    return round.kind;
+}
+
+// Between the kinds of items in a kernel: the compiler would otherwise share out registers for all of them as one, and
+// keep many more of them in memory.
+#define APART(kind) asm volatile("" : "+r"(kind))
+
+// Counts an item as done. The launch's last one leaves the counters as they were.
+__device__ void end_turn(const Pass& pass, const Rounds& rounds, const Item& item) {
+    __syncthreads();
+    if (threadIdx.x) return;
+    __threadfence();
+    atomicAdd(pass.counters + OF_IMAGE + item.image, 1);
+    if (atomicAdd(pass.counters + DONE, 1) != rounds.blocks - 1) return;
+    for (int i = 0; i < OF_IMAGE + pass.batch; i++) pass.counters[i] = 0;
+}
