@@ -64,7 +64,7 @@ fn a_lost_device_ends_the_run_and_its_checkpoint_goes_on_to_the_same_bits() {
     let (whole, broken) = (folder_with(SEARCH), folder_with(SEARCH));
     on_device(whole.path(), &library, "cuda", &[], None).shows(0, &[]);
     // The first epoch fits, the second does not.
-    let mut launches = 200;
+    let mut launches = 20;
     loop {
         let _ = std::fs::remove_dir_all(broken.path().join("run"));
         let ended = on_device(broken.path(), &library, "cuda", &[], Some(launches));
@@ -72,7 +72,7 @@ fn a_lost_device_ends_the_run_and_its_checkpoint_goes_on_to_the_same_bits() {
         if ended.stderr.contains("--resume") {
             break;
         }
-        launches += 200;
+        launches += 20;
         assert!(launches < 10_000, "{}", ended.stderr);
     }
     on_device(broken.path(), &library, "cuda", &["--resume"], None).shows(0, &[]);

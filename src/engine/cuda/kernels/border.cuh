@@ -43,7 +43,8 @@ __device__ void read_output(const Pass& pass, const Item& item) {
     const Border* b = TABLE(Border, item.what);
     for (int lane = threadIdx.x; lane < b->blocks * LANES; lane += THREADS) {
         int channel = pass.table[b->lanes + lane];
-        if (channel >= 0) pass.out[(long long)item.image * b->channels + channel] = region_of(pass, item)[b->place + lane];
+        float* to = pass.out + (long long)item.image * b->channels;
+        if (channel >= 0) to[channel] = region_of(pass, item)[b->place + lane];
     }
 }
 

@@ -1,4 +1,4 @@
-// Sums over the batch at the end of a backward stage, all in one launch: of gradients and of gradients times stored
+// Sums over the batch at the end of a backward stage, all in one round: of gradients and of gradients times stored
 // tensors, of the weights' gradients, and what norms' backward passes make of the former.
 
 #pragma once
@@ -86,7 +86,7 @@ struct BackTerm {
 struct Back {
     int norm;
     int pixels;
-    int affine;             // as a Norm's, in norm.cu
+    int affine;             // as a Norm's, in norm.cuh
     int weights;            // whether gamma and beta get gradients
     int count;              // of terms, which follow
 };

@@ -49,7 +49,8 @@ __device__ void measure(const Pass& pass, const Unit* u, const Item& item, const
 // The dense part of a strip and its statistics.
 __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, const Item& item, float* middle,
                               float* scratch) {
-    int rows = item.count, row = item.at * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES, each;
+    int rows = item.count, row = item.at * u->rows, pixels = rows * u->out_width, out_lanes = u->out_blocks * LANES;
+    int each;
     const float* all = pass.packed + u->dense;
     bool copy = has_middle(u) && has_copy(u->blocks * u->out_blocks, out_lanes);
     if (copy) copy_matrix(all, u->blocks * u->out_blocks, scratch);
@@ -83,7 +84,7 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, co
     }
 }
 
-// One strip: grid = strips of all units x images. Shared: what the dense part reads of every block (without a dense
+// One strip. Shared: what the dense part reads of every block (without a dense
 // part, of a group), then the depthwise weights of a group and its tiles, whose place is scratch later.
 __device__ void unit_forward(const Pass& pass, const Item& item, float* shared) {
     const Unit* u = TABLE(Unit, item.what);

@@ -43,6 +43,8 @@ pub(super) struct Level {
     pub input_reads: Reads,
     pub readers: BTreeMap<ValueId, Gathered>,
     pub contributions: BTreeMap<ValueId, Gathered>,
+    /// Gradients of sums, which go to all of their terms.
+    pub term_reads: Reads,
     pub found: usize,
     pub dots: Vec<Item>,
 }
@@ -75,6 +77,7 @@ impl Maker<'_> {
             input_reads,
             readers,
             contributions,
+            term_reads,
             found,
             dots,
         } = items;
@@ -127,6 +130,6 @@ impl Maker<'_> {
             added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
         }
         self.begin_wave(Wait::OwnImage);
-        self.round(Family::Contribute, &added, found, &Reads::default());
+        self.round(Family::Contribute, &added, found, &term_reads);
     }
 }

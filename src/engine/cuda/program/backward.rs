@@ -20,7 +20,7 @@ const SUMMING: usize = 128;
 /// Floats of shared memory that sums over the batch take: two numbers in double precision for each thread.
 const ADD_UP: usize = 1024;
 
-/// Weights' gradients that a block of threads adds up. As in totals.cu.
+/// Weights' gradients that a block of threads adds up. As in totals.cuh.
 const GRADIENTS: usize = 64;
 
 impl Maker<'_> {
@@ -117,11 +117,13 @@ impl Maker<'_> {
                 self.dots(value, output, &raws, self.cuda.tables.dots[*sum], items, sums);
             }
             BackStep::SumTerm { sum, term, .. } => {
-                let (value, term) = (plan.sums[*sum].value, plan.sums[*sum].terms[*term]);
+                let (value, term, floats) =
+                    (plan.sums[*sum].value, plan.sums[*sum].terms[*term], plan.raws[plan.sums[*sum].output].len());
+                items.term_reads.add(self.placement.gradients[value], floats);
                 let [kind, slot] = self.mixing(term.mixing);
                 let drop = term.drop.map_or(-1, |path| path as i32);
                 let at = self.put(&[self.gradient(value), kind, slot, drop]);
-                items.contributions.entry(term.value).or_default().add([TERM, at], Work::new(PIXEL, LANES));
+                items.contributions.entry(term.value).or_default().add([TERM, at], Work::new(0, 2 * LANES));
             }
             BackStep::Norm { value, into, .. } => {
                 let at = self.stored(*value);

@@ -178,3 +178,37 @@ impl Rounds {
         self.blocks as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(family: Family, count: i32, each_image: bool, wave: usize, wait: Wait) -> Round {
+        Round { family, when: When::Always, first: 0, count, each_image, shared: 0, work: Work::default(), wave, wait }
+    }
+
+    #[test]
+    fn items_wait_for_all_waves_before_and_for_nothing_of_their_own() {
+        let rounds = [
+            round(Family::UnitGradient, 5, true, 0, Wait::Everything),
+            round(Family::Dots, 3, true, 0, Wait::Everything),
+            round(Family::UnitInput, 2, true, 1, Wait::OwnImage),
+            round(Family::AddUp, 7, false, 2, Wait::Everything),
+            round(Family::Contribute, 1, true, 3, Wait::Everything),
+        ];
+        let told = Rounds::new(&rounds.iter().collect::<Vec<_>>(), 4);
+        let waits = told.of.map(|round| [round.waits, round.before, round.once]);
+        assert_eq!(waits[..5], [[0, 0, 0], [0, 0, 0], [1, 8, 0], [2, 10, 0], [2, 10, 7]]);
+        assert_eq!(told.blocks(), 4 * (5 + 3 + 2 + 1) + 7);
+    }
+
+    #[test]
+    #[should_panic(expected = "waits too little")]
+    fn an_image_does_not_wait_for_itself_alone_after_sums_over_the_batch() {
+        let rounds = [
+            round(Family::AddUp, 1, false, 0, Wait::Everything),
+            round(Family::Contribute, 1, true, 1, Wait::OwnImage),
+        ];
+        Rounds::new(&rounds.iter().collect::<Vec<_>>(), 4);
+    }
+}
