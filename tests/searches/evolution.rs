@@ -250,6 +250,88 @@ fn a_search_is_replayed_from_a_table_of_results() {
 }
 
 #[test]
+fn a_reward_that_is_not_a_number_is_refused_by_name() {
+    let told = |method: &str, first: &str| {
+        format!(
+            r#"
+            import "methods/{method}" as method;
+            let s = method::start({first});
+            let from = space("pnas", #{{ nodes: 2 }});
+            let cells = method::ask(from, s);
+            let scores = cells.map(|cell| #{{ accuracy: 0.5 }});
+            scores[2].accuracy = 0.0 / 0.0;
+            method::tell(from, s, cells, scores);
+            "#
+        )
+    };
+    let ageing = told("ageing_evolution", "#{ population: 4, sample: 2, stay: 0.0, workers: 1 }");
+    let tournament = told("tournament", "#{ population: 4, mutations: 1, sample: 1.0, workers: 1, first: () }");
+    let progressive = told("progressive", "#{ keep: 4, members: 2, hidden: 4, steps: 2, lr: 0.01 }");
+    for script in [ageing, tournament, progressive] {
+        with_methods(&script).shows(2, &["a cell's accuracy is NaN", "not a number to compare or learn from"]);
+    }
+    let table = r#"
+        import "methods/blocks" as blocks;
+        blocks::learn(#{}, [1, 0], [9, 18], log(0.0), 0.1, 0.0);
+    "#;
+    with_methods(table).shows(2, &["the reward of a block is -inf"]);
+    let policy = r#"
+        import "methods/controller" as controller;
+        let policy = controller::make([3, 2], 4, 0.1, 0.0);
+        let opt = adam(controller::parameters(policy), #{ lr: 0.01 });
+        controller::improve(policy, opt, [[0, 1], [2, 0]], [0.5, 0.0 / 0.0], 0.5, 1, 0.0);
+    "#;
+    with_methods(policy).shows(2, &["a reward is NaN"]);
+}
+
+#[test]
+fn a_rotten_row_in_a_table_of_results_is_refused_with_its_line() {
+    let good = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|";
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = shipped("searches/nasbench201.rhai").display().to_string();
+    let refused = |text: &str, says: &[&str]| {
+        std::fs::write(folder.path().join("results.csv"), text).expect("the table is written");
+        let settings = ["--set", "scale=small", "--set", "results=results.csv"];
+        candlewick(folder.path(), &[&["run", &script], &settings[..]].concat()).shows(2, says);
+    };
+    let says = ["results.csv, line 3", "accuracy is \"nan\"", "not a finite number"];
+    refused(&format!("cell,accuracy\n{good},90\n{good},nan\n"), &says);
+    refused(&format!("cell,accuracy\n{good},\n"), &["results.csv, line 2", "accuracy is \"\""]);
+    refused(&format!("cell,accuracy\n{good}\n"), &["results.csv is not a table", "line: 2"]);
+    refused(&format!("cell,score\n{good},90\n"), &["has no column \"accuracy\"", "cell, score"]);
+    refused(&format!("arch,accuracy\n{good},90\n"), &["has no column \"cell\""]);
+    refused("cell,accuracy\n|conv~0|,90\n", &["\"conv~0\" in \"|conv~0|\" is not an edge"]);
+    refused(&format!("cell,accuracy\n{good},90\n{good},91\n"), &["two accuracies", good]);
+}
+
+#[test]
+fn scores_that_another_version_kept_are_refused_by_file() {
+    let script = "
+        let cell = genotype(\"DARTS_V2\");
+        train_cell(cell, images(\"digits\").train.take(40).split(0.5), #{ epochs: 1, channels: 2, layers: 3 });";
+    let folder = crate::binary::folder_with(script);
+    let run = || candlewick(folder.path(), &["run", "s.rhai"]);
+    run().shows(0, &[]);
+    let kept = folder.path().join("runs/cell-scores");
+    for file in std::fs::read_dir(&kept).expect("scores are kept") {
+        let path = file.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 9")).expect("it is written");
+    }
+    run().shows(2, &["in form 9, but candlewick", "delete the folder", "cell-scores"]);
+}
+
+#[test]
+fn a_cell_outside_of_its_space_ends_with_exit_code_2() {
+    let outside = |script: &str, says: &[&str]| with_methods(script).shows(2, says);
+    outside(
+        "mutate(genotype(\"NASNet\"), space(\"enas\"));",
+        &["not a cell of the space \"enas\"", "('sep_conv_7x7', 0) into state 2"],
+    );
+    outside("encode([0, 1, 2, 3, 4, 5], space(\"nasbench201\"));", &["from node 2 to node 3 cannot be 5"]);
+}
+
+#[test]
 fn every_search_runs_at_its_smallest_scale() {
     let amoebanet = Search::run("amoebanet", &tiny(&["cells=8", "population=4", "sample=2", "space=darts"]));
     assert_eq!(amoebanet.numbers("accuracy").len(), 8);

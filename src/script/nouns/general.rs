@@ -65,6 +65,27 @@ pub fn declare(library: &mut Library) {
             "#,
         );
     library
+        .function("finite", &["number", "what"], |number: f64, what: String| match number.is_finite() {
+            true => Ok(number),
+            false => Err(Error::user(format!("{what} is {number}, which is not a number to compare or learn from"))
+                .hint("look at what it is computed from: a division by zero, log(0), or training that diverged")),
+        })
+        .doc(
+            r#"
+            The number itself, as long as it is one: NaN or an infinity stops the script with an error that calls it by
+            the name `what`, and the process exits with code 2. For rewards and scores that a script computes, before a
+            policy learns from them or a search compares them: every comparison with NaN is false.
+            "#,
+        )
+        .example(
+            r#"
+            let perplexity = 120.0;
+            let reward = finite(80.0 / perplexity ** 2, "the reward");
+            assert(reward > 0.0);
+            try { finite(0.0 / 0.0, "the reward"); } catch (error) { assert(error.message.contains("reward is NaN")); }
+            "#,
+        );
+    library
         .function("fixed", &["number", "digits"], |number: f64, digits: usize| match digits {
             0..=15 => Ok(format!("{number:.digits$}")),
             _ => Err(Error::user(format!("{digits} digits after the point are more than a float has"))),

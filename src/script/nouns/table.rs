@@ -1,6 +1,6 @@
 //! Tables: as CSV files that other programs write and read, and as aligned text for people.
 
-use crate::script::binding::{Library, List, describe_value};
+use crate::script::binding::{Library, List, Options, describe_value};
 use crate::{Error, Result, files};
 use rhai::{Array, Dynamic, Map};
 use std::path::Path;
@@ -12,18 +12,26 @@ const WIDEST: usize = 40;
 pub fn declare(library: &mut Library) {
     let host = library.host();
     library
-        .function("load_table", &["path"], move |path: String| load(&host.readable(&path)?))
+        .function("load_table", &["path", "options"], move |path: String, options: Options| {
+            let numbers = options.find::<List<String>>("numbers")?.map_or(vec![], |names| names.0);
+            load(&host.readable(&path)?, &numbers)
+        })
         .doc(
             r#"
             Reads a table from a CSV file whose first line names the columns, such as results of a benchmark: an array
             with a map for each further line, numbers as floats and everything else as strings. A cell that holds a
-            comma stands in double quotes.
+            comma stands in double quotes. A line with more or fewer cells than columns is refused, with its number.
             "#,
+        )
+        .optional::<List<String>>(
+            "numbers",
+            "none",
+            "columns that must be there, with a finite number in every line; any other cell is refused with its line",
         )
         .example(
             r#"
             save_table("seen.csv", ["cell", "accuracy"], [#{ cell: "|conv_3x3~0|", accuracy: 0.935 }]);
-            let seen = load_table("seen.csv");
+            let seen = load_table("seen.csv", #{ numbers: ["accuracy"] });
             assert(seen[0].accuracy == 0.935 && seen[0].cell == "|conv_3x3~0|");
             "#,
         );
@@ -87,20 +95,34 @@ fn csv_bytes(columns: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {
     table.into_inner().map_err(|error| failed(&error))
 }
 
-fn load(path: &Path) -> Result<Array> {
+fn load(path: &Path, numbers: &[String]) -> Result<Array> {
     let failed = |error: csv::Error| Error::user(format!("{} is not a table: {error}", path.display()));
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(failed)?;
     let names: Vec<String> = reader.headers().map_err(failed)?.iter().map(String::from).collect();
     if let Some(index) = (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
         return Err(Error::user(format!("{} has two columns \"{}\"", path.display(), names[index])));
     }
-    let value = |text: &str| match text.parse::<f64>() {
-        Ok(number) if number.is_finite() => Dynamic::from_float(number),
-        _ => text.into(),
-    };
+    if let Some(missing) = numbers.iter().find(|name| !names.contains(name)) {
+        return Err(Error::user(format!("{} has no column \"{missing}\"", path.display()))
+            .hint(format!("its first line names the columns: {}", names.join(", "))));
+    }
     let row = |row: csv::Result<csv::StringRecord>| {
         let row = row.map_err(failed)?;
-        Ok(Dynamic::from_map(names.iter().zip(&row).map(|(name, text)| (name.into(), value(text))).collect::<Map>()))
+        let cells = names.iter().zip(&row).map(|(name, text)| {
+            let value = match text.parse::<f64>() {
+                Ok(number) if number.is_finite() => Dynamic::from_float(number),
+                _ if numbers.contains(name) => {
+                    let line = row.position().map_or(0, csv::Position::line);
+                    return Err(Error::user(format!(
+                        "{}, line {line}: {name} is \"{text}\", not a finite number",
+                        path.display()
+                    )));
+                }
+                _ => text.into(),
+            };
+            Ok((name.into(), value))
+        });
+        Ok(Dynamic::from_map(cells.collect::<Result<Map>>()?))
     };
     reader.records().map(row).collect()
 }
