@@ -3,8 +3,10 @@
 use super::journal::{Entry, value_of};
 use crate::cell_form::{CellForm, NORMAL, RECURRENT, REDUCE};
 use crate::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Panel, Series, cell_title, state_name,
+    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, cell_title, state_name,
 };
+use crate::space::CodedCell;
+use crate::space::spaces::Part;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -267,12 +269,27 @@ fn chosen(genotype: Option<&Value>, kind: &str, weights: &MixingWeights) -> Vec<
 }
 
 /// The cells of a genotype as JSON: `normal` and `reduce` with `normal_concat` and `reduce_concat`, or `recurrent` with
-/// `concat`; see [`cell_form`](crate::cell_form).
+/// `concat`, see [`cell_form`](crate::cell_form); or a code with its space, see [`CodedCell`].
 ///
 /// # Errors
-/// None of these, or as [`CellForm::read`].
+/// None of these, or as [`CellForm::read`] and [`CodedCell::from_json`].
 pub fn cells_from_genotype(genotype: &Value) -> Result<Cells> {
+    if CodedCell::is_one(genotype) {
+        let cells = CodedCell::from_json(genotype)?.parts().into_iter().map(coded).collect();
+        return Ok(Cells { title: String::new(), cells });
+    }
     Ok(Cells { title: String::new(), cells: forms(genotype)?.iter().map(Cell::of).collect() })
+}
+
+fn coded(part: Part) -> Cell {
+    let op = |edge: crate::cell_form::Edge| Op { name: edge.operation, from: edge.input, to: edge.node };
+    Cell {
+        title: part.title,
+        inputs: vec!["in".into()],
+        output: "out".into(),
+        ops: part.edges.into_iter().map(op).collect(),
+        concat: part.ends,
+    }
 }
 
 fn forms(genotype: &Value) -> Result<Vec<CellForm>> {

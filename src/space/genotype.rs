@@ -6,6 +6,7 @@
 use super::cell::CellKind;
 use super::operations::Operations;
 use super::python;
+use super::spaces::CodedCell;
 use crate::cell_form::{CellForm, Edge, EdgeText, NORMAL, RECURRENT, REDUCE};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,10 @@ impl Genotype {
         if value.get(NORMAL.edges).is_none() && value.get(RECURRENT.edges).is_some() {
             return Err(Error::user("this is the genotype of a recurrent cell, not of convolutional ones")
                 .hint("recurrent_genotype(…) reads it"));
+        }
+        if CodedCell::is_one(value) {
+            return Err(Error::user("this is a code with its space, not a genotype of two cells")
+                .hint("coded_genotype(…) reads it, and scripts/train_coded.rhai trains it"));
         }
         for name in [NORMAL.concat, REDUCE.concat] {
             if value.get(name).is_none() {

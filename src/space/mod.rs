@@ -41,5 +41,5 @@ pub use recipe::Recipe;
 pub use rules::{Candidates, Rule, Selection};
 pub use sample::random_genotype;
 pub use saved::SavedNetwork;
-pub use spaces::CellSpace;
+pub use spaces::{CellSpace, CodedCell};
 pub use supernet::{Cost, Costs, Masks, Space, Supernet, SupernetOptions};

@@ -85,7 +85,7 @@ impl CellSpace {
     fn with_cells(&self) -> Result<&Cells> {
         self.cells.as_ref().ok_or_else(|| {
             Error::user(format!("cells of the space \"{}\" are codes, not genotypes", self.name))
-                .hint("space.words(code) says in words what a code means")
+                .hint("coded_genotype keeps a code with its space; space.words(code) says in words what it means")
         })
     }
 

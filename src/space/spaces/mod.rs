@@ -3,11 +3,13 @@
 //!
 //! A space is a list of [decisions](Decision), each with a number of choices, and a cell in it is a *code*: one choice
 //! for each decision. Where the cells are a normal and a reduction cell, codes and [genotypes](super::Genotype) are two
-//! forms of the same (`genotypes`). `named` has the spaces of the literature.
+//! forms of the same (`genotypes`); elsewhere a code is kept with its space (`coded`). `named` has the spaces of the literature.
 
+mod coded;
 mod genotypes;
 mod named;
 
+pub use coded::{CodedCell, Part};
 pub use genotypes::{Cells, Concat, Inputs};
 pub use named::{NAMES, Sizes};
 
@@ -38,6 +40,8 @@ pub struct CellSpace {
     decisions: Vec<Decision>,
     /// Choice 0 of a decision ends the code; the first decision cannot be that.
     ends: bool,
+    /// Where cells are codes: the sizes that make it this space and no other.
+    sizes: Sizes,
     cells: Option<Cells>,
 }
 

@@ -91,11 +91,14 @@ impl CellSpace {
             "amoebanet" | "pnas" => cells(&EIGHT, 5, Inputs::Any, Concat::LooseEnds),
             "enas" => cells(&FIVE, 5, Inputs::Any, Concat::LooseEnds),
             "nasbench201" => {
-                Ok(of_codes(name, dag(bounded("nodes", sizes.nodes, 4, 2)?, "the cell", &BENCH, [0, 0, OP])))
+                let nodes = bounded("nodes", sizes.nodes, 4, 2)?;
+                let sizes = Sizes { nodes: Some(nodes), ..Sizes::default() };
+                Ok(CellSpace { sizes, ..of_codes(name, dag(nodes, "the cell", &BENCH, [0, 0, OP])) })
             }
             "blockqnn" => {
                 let layers = bounded("nodes", sizes.nodes, 23, 1)?;
-                Ok(CellSpace { ends: true, ..of_codes(name, (0..layers).map(layer).collect()) })
+                let sizes = Sizes { nodes: Some(layers), ..Sizes::default() };
+                Ok(CellSpace { ends: true, sizes, ..of_codes(name, (0..layers).map(layer).collect()) })
             }
             "hierarchical" => {
                 let motifs = bounded("motifs", sizes.motifs, 6, 1)?;
@@ -106,7 +109,8 @@ impl CellSpace {
                     std::iter::once("none".into()).chain((0..motifs).map(|motif| format!("motif {motif}"))).collect();
                 let choices: Vec<&str> = choices.iter().map(String::as_str).collect();
                 let cell = dag(cell_nodes, "the cell", &choices, [1, 0, OP]);
-                Ok(of_codes(name, (0..motifs).flat_map(motif).chain(cell).collect()))
+                let sizes = Sizes { nodes: Some(nodes), motifs: Some(motifs), cell_nodes: Some(cell_nodes) };
+                Ok(CellSpace { sizes, ..of_codes(name, (0..motifs).flat_map(motif).chain(cell).collect()) })
             }
             _ => Err(Error::unknown("space", name, NAMES)),
         }
@@ -136,7 +140,7 @@ fn of_cells(name: &str, cells: Cells) -> CellSpace {
 }
 
 fn of_codes(name: &str, decisions: Vec<Decision>) -> CellSpace {
-    CellSpace { name: name.to_string(), decisions, ends: false, cells: None }
+    CellSpace { name: name.to_string(), decisions, ends: false, sizes: Sizes::default(), cells: None }
 }
 
 /// One decision for every edge of a graph in which each node may read all nodes before it: by node, then by what it

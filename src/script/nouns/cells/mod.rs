@@ -1,6 +1,7 @@
 //! The noun `cells`: the spaces that discrete cells come from, and cells scored by training them from scratch. The work
 //! is done in [`crate::space::spaces`] and [`crate::learn::scratch`].
 
+mod coded;
 mod images;
 mod spaces;
 mod text;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 pub fn declare(library: &mut Library, operations: &Registry, activations: &Activations) {
     library.noun("cells", "Spaces of cells, and cells scored by training them from scratch, none of them twice.");
     spaces::declare(library);
+    coded::declare(library);
     images::declare(library, operations);
     text::declare(library, activations);
 }

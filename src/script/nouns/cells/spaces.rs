@@ -5,7 +5,7 @@ use crate::script::binding::{Argument, Library, List, Mismatch, Options, ScriptT
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::spaces::{Change, NAMES, Sizes};
-use crate::space::{CellSpace, Genotype};
+use crate::space::{CellSpace, CodedCell, Genotype};
 use crate::{Error, Result};
 use rand::RngExt;
 use rhai::{Array, Dynamic, Map};
@@ -124,12 +124,23 @@ fn declare_forms(library: &mut Library) {
             "#,
         );
     library
-        .method("genotype", &["space", "code"], |space: CellSpace, code: List<usize>| space.genotype(&code.0))
-        .doc("The genotype of a code, in spaces whose cells are genotypes.")
+        .method("genotype", &["space", "code"], |space: CellSpace, code: List<usize>| {
+            match space.cells() {
+                Some(_) => space.genotype(&code.0).map(Dynamic::from),
+                None => CodedCell::new(space, code.0).map(Dynamic::from),
+            }
+        })
+        .doc(
+            r#"
+            The genotype of a code; in spaces whose cells are codes a `coded_genotype`, which keeps the code with its
+            space, so that it can be written down, drawn and read back.
+            "#,
+        )
         .example(
             r#"
             let pnas = space("pnas", #{ nodes: 1 });
             assert(pnas.genotype([0, 1, 1, 0]).normal == [["sep_conv_3x3", 0], ["skip_connect", 1]]);
+            print(space("blockqnn").genotype([2, 0]));
             "#,
         );
     library
@@ -237,10 +248,11 @@ fn member(space: &CellSpace, code: Vec<usize>) -> Result<Dynamic> {
     }
 }
 
-/// A cell of a space: a genotype or a code.
+/// A cell of a space: a genotype, a code, or a code with its space.
 enum Member {
     Genotype(Genotype),
     Code(Vec<usize>),
+    Coded(CodedCell),
 }
 
 impl Member {
@@ -248,18 +260,23 @@ impl Member {
         match self {
             Self::Genotype(genotype) => space.code(genotype),
             Self::Code(code) => space.check(code).map(|()| code.clone()),
+            Self::Coded(cell) if cell.space() == space => Ok(cell.code().to_vec()),
+            Self::Coded(cell) => Err(Error::user(format!("this is a cell of the {}, not of the {space}", cell.space()))),
         }
     }
 }
 
 impl Argument for Member {
     fn describe() -> String {
-        "genotype or [int]".into()
+        "genotype, coded_genotype or [int]".into()
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
         if let Some(genotype) = value.read_lock::<Genotype>() {
             return Ok(Self::Genotype(genotype.clone()));
+        }
+        if let Some(cell) = value.read_lock::<CodedCell>() {
+            return Ok(Self::Coded(cell.clone()));
         }
         match value.is_array() {
             true => List::<usize>::read(value).map(|code| Self::Code(code.0)),

@@ -7,6 +7,7 @@ use crate::script::nouns::json::to_json;
 use crate::space::{CellKind, Edge, Genotype, catalogue};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, Map};
+use serde_json::Value;
 use std::any::TypeId;
 use std::path::Path;
 
@@ -117,15 +118,19 @@ fn kind(name: &str) -> Result<CellKind> {
 fn from_file(path: &Path) -> Result<Genotype> {
     let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
     if path.extension().is_some_and(|ending| ending == "jsonl") {
-        let logged = crate::run::read(path)?.into_iter().rev().find_map(|mut entry| entry.remove("genotype"));
-        let logged = logged.ok_or_else(|| {
-            Error::user(format!("{}: no genotype was logged in this run", path.display()))
-                .hint("run.log(#{ genotype: derive(net) }) and run.draw(…) do")
-        })?;
-        return Genotype::from_json(&logged).map_err(inside);
+        return Genotype::from_json(&last_logged(path)?).map_err(inside);
     }
     let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, &e))?;
     Genotype::parse(&text).map_err(inside)
+}
+
+/// The last genotype in a run's journal.
+pub fn last_logged(path: &Path) -> Result<Value> {
+    let logged = crate::run::read(path)?.into_iter().rev().find_map(|mut entry| entry.remove("genotype"));
+    logged.ok_or_else(|| {
+        Error::user(format!("{}: no genotype was logged in this run", path.display()))
+            .hint("run.log(#{ genotype: derive(net) }) and run.draw(…) do")
+    })
 }
 
 fn from_map(map: &Map) -> Result<Genotype> {

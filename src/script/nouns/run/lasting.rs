@@ -11,7 +11,7 @@ use crate::script::nouns::json::to_json;
 use crate::script::nouns::language::HiddenStates;
 use crate::script::nouns::learn::Optimizer;
 use crate::space::recurrent::{LanguageModel, RecurrentGenotype};
-use crate::space::{Genotype, Network};
+use crate::space::{CodedCell, Genotype, Network};
 use crate::{Error, Parameter, Result};
 use candle_core::Device;
 use rhai::{Array, Dynamic, Map};
@@ -190,6 +190,7 @@ const FLOAT: &str = "$float";
 /// … and of this one a genotype.
 const GENOTYPE: &str = "$genotype";
 const RECURRENT_GENOTYPE: &str = "$recurrent_genotype";
+const CODED_GENOTYPE: &str = "$coded_genotype";
 
 /// A script's values as a checkpoint holds them: [`restored`] gives the very same back.
 ///
@@ -214,6 +215,9 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     }
     if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
         return Ok(tagged(RECURRENT_GENOTYPE, genotype.to_json()));
+    }
+    if let Some(cell) = value.read_lock::<CodedCell>() {
+        return Ok(tagged(CODED_GENOTYPE, cell.to_json()));
     }
     let plain = value.is_unit() || value.is_int() || value.is_bool() || value.is_string() || value.is_char();
     match plain {
@@ -245,6 +249,7 @@ fn restore(value: Value) -> Result<Dynamic> {
                 Some((tag, value)) if tag == RECURRENT_GENOTYPE => {
                     Ok(Dynamic::from(RecurrentGenotype::from_json(value)?))
                 }
+                Some((tag, value)) if tag == CODED_GENOTYPE => Ok(Dynamic::from(CodedCell::from_json(value)?)),
                 _ => restored(fields).map(Dynamic::from_map),
             }
         }
