@@ -3,7 +3,8 @@
 use super::journal::{Entry, value_of};
 use crate::cell_form::{CellForm, NORMAL, RECURRENT, REDUCE};
 use crate::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, cell_title, state_name,
+    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, cell_title,
+    state_name,
 };
 use crate::space::CodedCell;
 use crate::space::spaces::Part;

@@ -1,5 +1,6 @@
 //! Networks: the search space and published cells, what passes change, learning, and what a saved file brings back.
 
+mod coded;
 mod discrete;
 mod dropout;
 mod genotypes;

@@ -189,7 +189,7 @@ fn what_lies_outside_is_refused_by_edge_and_op() {
     refused("space(\"enas\", #{ ops: [\"noise\"] });", &["operations of the space \"enas\" are given"]);
     refused("space(\"darts\").all();", &["too many to list"]);
     refused("mutate([1, 0], space(\"blockqnn\"), #{ change: \"input\" });", &["nothing of that kind to change"]);
-    refused("space(\"nasbench201\").genotype([0, 0, 0, 0, 0, 0]);", &["are codes, not genotypes"]);
+    refused("space(\"nasbench201\").genotype([0, 0, 0, 0, 0, 5]);", &["from node 2 to node 3 cannot be 5"]);
 }
 
 #[test]

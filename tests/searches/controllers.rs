@@ -1,7 +1,6 @@
 //! Searches by a policy or a table of values: each runs small, and its reward, its baseline and its chances are those
 //! of its method. What they import is tested in `tests/script/methods.rs`.
 
-use crate::evolution::ends;
 use crate::search::{Search, resumes, slow};
 
 const WORDS: [&str; 5] = ["vocabulary=200", "nodes=2", "hidden=8", "epochs=1", "batch=64"];
@@ -25,8 +24,14 @@ fn nasnet_s_baseline_follows_the_rewards() {
 #[test]
 fn blockqnn_draws_at_random_for_half_of_the_search_and_by_its_table_in_the_end() {
     let settings = ["layers=3", "rounds=20", "at_once=1", "replays=4", "channels=2", "batch=256"];
-    let block = ends("blockqnn", &settings, "accuracy-best_accuracy-epsilon");
-    assert!(block.starts_with('[') && !block.starts_with("[\"terminal\""), "{block}");
+    let search = Search::run("blockqnn", &settings);
+    assert!(search.drew("accuracy-best_accuracy-epsilon") && search.drew("cells"));
+    // Zhong et al. 2018, section 4.1: 1.0 for half of the rounds, then down in steps of 0.1 to 0.1.
+    let epsilons = search.numbers("epsilon");
+    assert_eq!(epsilons[..10], [1.0; 10]);
+    for (round, epsilon) in epsilons[10..].iter().enumerate() {
+        assert!((epsilon - (0.9 - 0.1 * round as f64).max(0.1)).abs() < 1e-9, "{epsilons:?}");
+    }
 }
 
 #[test]

@@ -244,7 +244,8 @@ fn a_search_is_replayed_from_a_table_of_results() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let found = ended.stdout.lines().find_map(|line| line.split("best of 150: ").nth(1)).expect(&ended.stdout);
     assert!(found.parse::<f64>().expect("a number") > 85.0, "{found}");
-    assert!(ended.stdout.lines().last().is_some_and(|line| line.starts_with('|') && line.ends_with("~2|")));
+    assert!(ended.stdout.lines().any(|line| line.starts_with('|') && line.ends_with("~2|")));
+    assert!(ended.stdout.lines().last().is_some_and(|line| line.starts_with("Genotype(space='nasbench201'")));
     table(folder.path(), 10);
     run("part").shows(2, &["results.csv has no cell"]);
 }
@@ -348,28 +349,29 @@ fn every_search_runs_at_its_smallest_scale() {
     assert!(shared.drew("accuracy") && shared.numbers("train_loss").len() == shared.numbers("path_accuracy").len() * 5);
 }
 
-/// Runs a search whose cells are codes at its small scale with further settings; it must end well and draw `chart`.
-/// Gives what it printed last.
-#[track_caller]
-pub fn ends(name: &str, settings: &[&str], chart: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = shipped(&format!("searches/{name}.rhai")).display().to_string();
-    let settings = ["scale=small"].iter().chain(settings).flat_map(|setting| ["--set", setting]);
-    let arguments: Vec<&str> = ["run", &script, "--out", "run"].into_iter().chain(settings).collect();
-    let ended = candlewick(folder.path(), &arguments);
-    assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
-    assert!(folder.path().join(format!("run/plots/{chart}.png")).is_file(), "{name}");
-    ended.stdout.lines().last().expect("it prints what it found").to_string()
-}
-
 #[test]
 fn searches_in_spaces_of_codes_run_too() {
     let tiny = ["portion=0.1", "epochs=1", "channels=2"];
     let motifs = ["motifs=2", "mutations=5", "population=3", "children=2"];
-    let words = ends("hierarchical_evolution", &[&tiny[..], &motifs].concat(), "accuracy-best_accuracy");
-    assert!(words.starts_with("in words: [") && words.contains("motif"), "{words}");
-    let cell = ends("nasbench201", &[&tiny[..], &["cells=6", "population=4"]].concat(), "accuracy-best_accuracy");
-    assert!(cell.starts_with('|') && cell.ends_with("~2|"), "{cell}");
+    let motifs = Search::run("hierarchical_evolution", &[&tiny[..], &motifs].concat());
+    assert!(motifs.drew("accuracy-best_accuracy") && motifs.drew("cells"));
+    let bench = Search::run("nasbench201", &[&tiny[..], &["cells=6", "population=4"]].concat());
+    assert!(bench.drew("accuracy-best_accuracy") && bench.drew("cells"));
+    assert!(bench.stdout.lines().any(|line| line.starts_with('|') && line.ends_with("~2|")), "{}", bench.stdout);
+    // What was found can be trained at another size.
+    for found in [motifs, bench] {
+        let genotype = format!("genotype={}", found.path("journal.jsonl").display());
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = shipped("train_coded.rhai").display().to_string();
+        let data = found.path("").display().to_string();
+        let settings = ["scale=small", "epochs=1", "channels=2", "batch=256", &genotype];
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let given: Vec<&str> = ["run", &script, "--data", &data, "--out", "run"].into_iter().chain(settings).collect();
+        let ended = candlewick(folder.path(), &given);
+        ended.shows(0, &[]);
+        assert!(found.stdout.lines().last() == ended.stdout.lines().last(), "{}", ended.stdout);
+        assert!(folder.path().join("run/best.safetensors").is_file());
+    }
 }
 
 #[test]

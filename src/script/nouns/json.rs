@@ -3,8 +3,8 @@
 use crate::run::number;
 use crate::script::binding::{describe_value, type_name};
 use crate::script::nouns::Tensor;
-use crate::space::{CodedCell, Genotype};
 use crate::space::recurrent::RecurrentGenotype;
+use crate::space::{CodedCell, Genotype};
 use crate::{Error, Result};
 use rhai::Dynamic;
 use serde_json::Value;

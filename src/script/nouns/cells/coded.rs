@@ -38,7 +38,9 @@ pub fn declare(library: &mut Library) {
         .property("sizes", |cell: CodedCell| {
             Ok(cell.sizes().map(|(name, size)| (name.into(), Dynamic::from_int(size as i64))).collect::<Map>())
         })
-        .doc("The sizes of its space by the names that `space` takes: `nodes`, and of motifs `motifs` and `cell_nodes`.")
+        .doc(
+            "The sizes of its space by the names that `space` takes: `nodes`, and of motifs `motifs` and `cell_nodes`.",
+        )
         .example_after(CELL, "assert(cell.sizes.nodes == 4);");
     library
         .property("code", |cell: CodedCell| Ok(List(cell.code().to_vec())))

@@ -124,11 +124,9 @@ fn declare_forms(library: &mut Library) {
             "#,
         );
     library
-        .method("genotype", &["space", "code"], |space: CellSpace, code: List<usize>| {
-            match space.cells() {
-                Some(_) => space.genotype(&code.0).map(Dynamic::from),
-                None => CodedCell::new(space, code.0).map(Dynamic::from),
-            }
+        .method("genotype", &["space", "code"], |space: CellSpace, code: List<usize>| match space.cells() {
+            Some(_) => space.genotype(&code.0).map(Dynamic::from),
+            None => CodedCell::new(space, code.0).map(Dynamic::from),
         })
         .doc(
             r#"
@@ -261,7 +259,9 @@ impl Member {
             Self::Genotype(genotype) => space.code(genotype),
             Self::Code(code) => space.check(code).map(|()| code.clone()),
             Self::Coded(cell) if cell.space() == space => Ok(cell.code().to_vec()),
-            Self::Coded(cell) => Err(Error::user(format!("this is a cell of the {}, not of the {space}", cell.space()))),
+            Self::Coded(cell) => {
+                Err(Error::user(format!("this is a cell of the {}, not of the {space}", cell.space())))
+            }
         }
     }
 }
