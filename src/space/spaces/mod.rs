@@ -3,7 +3,8 @@
 //!
 //! A space is a list of [decisions](Decision), each with a number of choices, and a cell in it is a *code*: one choice
 //! for each decision. Where the cells are a normal and a reduction cell, codes and [genotypes](super::Genotype) are two
-//! forms of the same (`genotypes`); elsewhere a code is kept with its space (`coded`). `named` has the spaces of the literature.
+//! forms of the same (`genotypes`); elsewhere a code is kept with its space (`coded`).
+//! `named` has the spaces of the literature.
 
 mod coded;
 mod genotypes;
