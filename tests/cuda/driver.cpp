@@ -54,6 +54,10 @@ DRIVER cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, size_t bytes, voi
     return std::memcpy(to, (void*)from, bytes), 0;
 }
 
+DRIVER cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long from, size_t bytes, void*) {
+    return std::memcpy((void*)to, (void*)from, bytes), 0;
+}
+
 // A module is its text, a function the name of one of its kernels.
 DRIVER cuModuleLoadData(void** module, const void* text) { return *module = new std::string((const char*)text), 0; }
 

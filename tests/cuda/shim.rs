@@ -164,6 +164,15 @@ impl Launcher for Shim {
         Ok(())
     }
 
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
+        let mut between = vec![0; bytes];
+        // SAFETY: the caller's promise, which is looked at too.
+        unsafe {
+            self.download(from, &mut between)?;
+            self.upload(to, &between)
+        }
+    }
+
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         let blocks = self.blocks.lock().unwrap();
         let name = CString::new(launch.kernel).expect("a name without zeros");

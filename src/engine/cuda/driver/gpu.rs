@@ -242,6 +242,12 @@ impl Launcher for DriverGpu {
         }
     }
 
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        unsafe { result::memcpy_dtod_async(to.0, from.0, bytes, self.stream().handle) }.map_err(reported)
+    }
+
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         self.enter()?;
         // SAFETY: the caller's promise.

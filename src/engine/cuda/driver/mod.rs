@@ -21,7 +21,7 @@ const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]
-const FUNCTIONS: [&str; 35] = [
+const FUNCTIONS: [&str; 36] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -43,6 +43,7 @@ const FUNCTIONS: [&str; 35] = [
     "cuMemFreeHost",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyDtoDAsync_v2",
     "cuModuleLoadData",
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
