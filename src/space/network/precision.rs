@@ -22,8 +22,17 @@ impl Network {
     /// A network that does not run on CUDA yet; too little memory there.
     pub fn on_gpu(self, gpu: &Arc<dyn Launcher>) -> Result<Self> {
         let engine = Engine::compile_on(self.engine.shared_graph(), gpu.clone())?;
-        engine.runs_on(self.weights.device())?;
-        Ok(Self { engine, ..self })
+        let network = Self { engine, ..self };
+        network.runs_where_it_is()?;
+        Ok(network)
+    }
+
+    /// Checks that the network runs where its tensors are.
+    ///
+    /// # Errors
+    /// Tensors on a GPU of a network that was not put there.
+    pub fn runs_where_it_is(&self) -> Result<()> {
+        self.engine.runs_on(self.weights.device())
     }
 
     /// The same network with all that it holds and computes in `f64`, by the exact executor, on the processor. It starts
