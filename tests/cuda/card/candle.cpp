@@ -78,10 +78,13 @@ const struct {
 } OF_CANDLE[] = {
     NUMBERS(affine), NUMBERS(badd), NUMBERS(bsub), NUMBERS(bmul), NUMBERS(bdiv), NUMBERS(bmaximum), NUMBERS(bminimum),
     NUMBERS(eq), NUMBERS(ne), NUMBERS(lt), NUMBERS(le), NUMBERS(gt), NUMBERS(ge), NUMBERS(const_set), NUMBERS(copy2d),
-    CASTS(u8), CASTS(u32), CASTS(i64), CASTS(f32), CASTS(f64), NUMBERS(ucopy), FLOATS(uneg), FLOATS(uexp), FLOATS(ulog),
-    FLOATS(usqr), FLOATS(usqrt), FLOATS(uabs), FLOATS(urecip), FLOATS(upowf), FLOATS(usign), NUMBERS(fast_sum),
-    NUMBERS(fast_max), NUMBERS(fast_min), NUMBERS(fast_argmax), FLOATS(where_u8), FLOATS(gather_u32),
-    FLOATS(sa_u32), FLOATS(is_u32), FLOATS(ia_u32),
+    CASTS(u8), CASTS(u32), CASTS(i64), CASTS(f32), CASTS(f64), NUMBERS(ucopy), FLOATS(uneg), FLOATS(urecip),
+    FLOATS(uexp), FLOATS(ulog), FLOATS(usin), FLOATS(ucos), FLOATS(utanh), FLOATS(uerf), FLOATS(uceil), FLOATS(ufloor),
+    FLOATS(uround), FLOATS(uabs), FLOATS(usqr), FLOATS(usqrt), FLOATS(ugelu), FLOATS(ugelu_erf), FLOATS(urelu),
+    FLOATS(uelu), FLOATS(usilu), FLOATS(upowf), FLOATS(usign), FLOATS(usigmoid), NUMBERS(fast_sum),
+    NUMBERS(fast_sum_small), NUMBERS(fast_max), NUMBERS(fast_min), NUMBERS(fast_argmax), NUMBERS(fast_argmin),
+    FLOATS(where_u8), FLOATS(where_u32), FLOATS(where_i64), FLOATS(gather_u32), FLOATS(gather_i64), FLOATS(sa_u32),
+    FLOATS(sa_i64), FLOATS(is_u32), FLOATS(is_i64), FLOATS(ia_u32), FLOATS(ia_i64),
 };
 }  // namespace
 
