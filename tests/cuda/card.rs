@@ -13,7 +13,14 @@ use candlewick::graph::Shape;
 use candlewick::learn::{Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, evaluate, weight_gradient};
 use candlewick::random::Seed;
 use candlewick::space::{Network, Supernet, SupernetOptions};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+/// Held by tests that use the GPU, and by the one that counts what they do there.
+static ALONE: RwLock<()> = RwLock::new(());
+
+fn among_others() -> RwLockReadGuard<'static, ()> {
+    ALONE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The GPU, with candle's device on it.
 fn card() -> Option<Arc<dyn Launcher>> {
@@ -39,6 +46,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn tensors_on_the_gpu_give_the_bits_that_the_processors_give() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     for case in families() {
         let engine = Engine::compile_on(case.graph.clone(), gpu.clone()).expect("it runs on a GPU");
         for mode in [Mode::Training, Mode::Evaluation] {
@@ -57,6 +65,7 @@ fn tensors_on_the_gpu_give_the_bits_that_the_processors_give() {
 #[test]
 fn tensors_on_the_gpu_give_what_the_processors_executor_gives() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     for case in families() {
         let engine = Engine::compile_on(case.graph.clone(), gpu.clone()).expect("it runs on a GPU");
         let cpu = Engine::compile_for(case.graph.clone(), Target::best().expect("a target")).expect("an engine");
@@ -73,6 +82,7 @@ fn tensors_on_the_gpu_give_what_the_processors_executor_gives() {
 #[test]
 fn views_are_read_where_they_begin() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let Case { graph, .. } = families().swap_remove(0);
     let engine = Engine::compile_on(graph.clone(), gpu.clone()).expect("it runs on a GPU");
     let from = graph.shape(graph.input());
@@ -106,6 +116,7 @@ fn batch(seed: u64, device: &Device) -> Batch {
 #[test]
 fn a_search_steps_where_the_tensors_are() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let search = |device: &Device| {
         let network = network(&gpu, device);
         let options =
@@ -145,9 +156,50 @@ fn a_search_steps_where_the_tensors_are() {
     }
 }
 
+/// How often this thread's program waited for bytes of the stand-in since it was last asked, and for how many at the
+/// most; none on a real GPU.
+fn reads() -> Option<(i32, usize)> {
+    // SAFETY: the symbol is looked for among the libraries that are loaded.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"shim_reads".as_ptr()) };
+    if symbol.is_null() {
+        return None;
+    }
+    // SAFETY: driver.cpp declares the function so.
+    let ask = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
+    let mut most = 0;
+    // SAFETY: it writes one number.
+    let count = unsafe { ask(&mut most) };
+    Some((count, most))
+}
+
+#[test]
+fn a_step_brings_single_numbers_to_the_processor() {
+    let Some(gpu) = card() else { return };
+    // Other tests of this process would be counted too.
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
+    let device = gpu.tensors();
+    let network = network(&gpu, &device);
+    let options = SgdOptions { momentum: 0.9, weight_decay: 3e-3, clip: Some(0.5), ..SgdOptions::new(0.05) };
+    let mut w_opt = Sgd::new(vec![network.weights().clone()], options).expect("an optimiser");
+    let mut a_opt = Adam::new(network.alphas().parameters(), AdamOptions::new(1e-2)).expect("an optimiser");
+    for step in 0..3 {
+        let (train, valid) = (batch(step, &device), batch(step + 10, &device));
+        if reads().is_none() {
+            return;
+        }
+        let (_, of_alphas) = alpha_gradient(&network, &train, &valid, None, &Order::First).expect("a gradient");
+        a_opt.step(&of_alphas).expect("a step");
+        let (_, of_weights) = weight_gradient(&network, &train, None).expect("a gradient");
+        w_opt.step(&[of_weights]).expect("a step");
+        // Two losses, and the norms of two gradients.
+        assert_eq!(reads(), Some((4, size_of::<f64>())));
+    }
+}
+
 #[test]
 fn running_statistics_arrive_in_the_order_of_the_passes() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let after = |device: &Device| {
         let network = network(&gpu, device);
         for step in 0..5 {
@@ -161,6 +213,7 @@ fn running_statistics_arrive_in_the_order_of_the_passes() {
 #[test]
 fn a_label_beyond_the_classes_is_refused() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let device = gpu.tensors();
     let network = network(&gpu, &device);
     let images = Tensor::zeros((2, 1, 8, 8), DType::F32, &device).expect("images");
@@ -173,6 +226,7 @@ fn a_label_beyond_the_classes_is_refused() {
 #[test]
 fn a_gradient_that_is_not_a_number_moves_nothing() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let device = gpu.tensors();
     let start = Var::from_vec(noise(1, 5000), 5000, &device).expect("a variable");
     let parameter = Parameter::new(start.as_tensor()).expect("a parameter");
@@ -189,6 +243,7 @@ fn a_gradient_that_is_not_a_number_moves_nothing() {
 #[test]
 fn tensors_of_another_device_are_refused() {
     let Some(gpu) = card() else { return };
+    let _others = among_others();
     let Case { graph, .. } = families().swap_remove(0);
     let engine = Engine::compile_on(graph.clone(), gpu).expect("it runs on a GPU");
     let other = cuda::open(0).expect("another one").tensors();

@@ -7,6 +7,7 @@
 // (an environment variable) the device is lost.
 #include "kernels.cpp"
 
+#include <algorithm>
 #include <cstdarg>
 #include <ctime>
 #include <deque>
@@ -197,9 +198,20 @@ DRIVER cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* st
     return ask(stream, [=] { return copy(now->data()); });
 }
 
+// How often the processor waited for bytes, and how many it waited for at once at the most, since it was last asked.
+static long reads;
+static size_t most_read;
+DRIVER shim_reads(size_t* most) {
+    HELD;
+    int since = (int)reads;
+    *most = most_read;
+    return reads = 0, most_read = 0, since;
+}
+
 // Into pinned memory when its turn comes, into other memory before the call returns.
 DRIVER cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
     ENTERED;
+    if (!within(pinned, (Address)to, bytes)) reads++, most_read = std::max(most_read, bytes);
     int code = ask(stream, [=] {
         if (!within(blocks, from, bytes)) return complain("shim: a copy of memory that is not there\n");
         return std::memcpy(to, (void*)from, bytes), 0;
