@@ -1,7 +1,7 @@
 //! `--device cpu|auto|cuda[:n]`.
 
-use crate::engine::cuda::{self, Launcher};
 use crate::Result;
+use crate::engine::cuda::{self, Launcher};
 use candle_core::Device;
 use std::str::FromStr;
 use std::sync::Arc;

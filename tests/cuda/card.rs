@@ -10,7 +10,9 @@ use candlewick::batch::Batch;
 use candlewick::engine::cuda::{self, Launcher};
 use candlewick::engine::{Engine, Mode, Pass, RunningStatistics, Target};
 use candlewick::graph::Shape;
-use candlewick::learn::{Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, evaluate, weight_gradient};
+use candlewick::learn::{
+    Adam, AdamOptions, Optimizer, Order, Sgd, SgdOptions, alpha_gradient, evaluate, weight_gradient,
+};
 use candlewick::random::Seed;
 use candlewick::space::{Network, Supernet, SupernetOptions};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
