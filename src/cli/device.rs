@@ -38,7 +38,7 @@ pub struct Opened {
     pub name: String,
     /// Where a script's tensors live.
     pub tensors: Device,
-    /// Where networks run, if not on the processor.
+    /// The GPU that networks run on.
     pub networks: Option<Arc<dyn Launcher>>,
 }
 

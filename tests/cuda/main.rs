@@ -11,6 +11,8 @@ mod check;
 mod command;
 #[path = "../engine/compare.rs"]
 mod compare;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+mod examples;
 mod executor;
 mod gpu;
 #[path = "../engine/gradients.rs"]
