@@ -112,7 +112,7 @@ impl From<candle_core::Error> for Error {
     }
 }
 
-/// The driver's own words in what candle makes of its errors: `DriverError(CUDA_ERROR_…, "unspecified launch failure")`.
+/// The driver's own words in what candle makes of its errors: `DriverError(CUDA_ERROR_…, "out of memory")`.
 fn by_the_driver(failure: &str) -> Option<&str> {
     failure.strip_prefix("DriverError(")?.split('"').nth(1)
 }

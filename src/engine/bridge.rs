@@ -57,8 +57,8 @@ impl Engine {
         Ok(Engine { graph, executor })
     }
 
-    /// Makes a graph ready for a GPU. Tensors that go in are the processor's or those of [`Launcher::tensors`], and what
-    /// comes out is where they are.
+    /// Makes a graph ready for a GPU. Tensors that go in are the processor's or those of [`Launcher::tensors`], and
+    /// what comes out is where they are.
     ///
     /// # Errors
     /// As for [`compile`](Self::compile); a graph that does not run on CUDA yet; too little memory.

@@ -1,5 +1,5 @@
-//! Every example of the reference on a GPU that holds a script's tensors: it passes, or is refused by name as what runs on
-//! the processor only.
+//! Every example of the reference on a GPU that holds a script's tensors: it passes, or is refused by name as what runs
+//! on the processor only.
 
 use crate::binary::{command, finish, folder_with};
 use crate::shim::driver;

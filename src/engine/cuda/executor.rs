@@ -1,5 +1,5 @@
-//! The executor on a GPU: the fused plan in single precision. Tensors that go in and come out are the processor's or the
-//! GPU's own (`door.rs`); the weights stay on the GPU until they change.
+//! The executor on a GPU: the fused plan in single precision. Tensors that go in and come out are the processor's or
+//! the GPU's own (`door.rs`); the weights stay on the GPU until they change.
 
 use super::Launcher;
 use super::door::{receive, send};

@@ -1,5 +1,5 @@
-// What candle's own kernels use of CUDA C beyond what shim.h has, so that the C++ compiler takes their sources, those in
-// single and double precision and in whole numbers. Half precision is left out as for old GPUs (no __CUDA_ARCH__).
+// What candle's own kernels use of CUDA C beyond what shim.h has, so that the C++ compiler takes their sources, those
+// in single and double precision and in whole numbers. Half precision is left out as for old GPUs (no __CUDA_ARCH__).
 // Blocks run one after another and threads in turns, so atomic operations are plain ones.
 #pragma once
 #include "../shim.h"

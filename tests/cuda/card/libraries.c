@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #if LIBRARY == 1
-// In driver.cpp. Column by column, as cuBLAS has it: c = alpha * op(a) * op(b) + beta * c.
+// In products.cpp. Column by column, as cuBLAS has it: c = alpha * op(a) * op(b) + beta * c.
 int shim_product(void* stream, int bytes, const int transposed[2], const int size[3], double alpha, double beta,
                  const void* a, const void* b, void* c, const long long lead[3], const long long stride[3], int batch);
 

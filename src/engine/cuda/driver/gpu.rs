@@ -1,5 +1,5 @@
-//! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order. In a build with the feature
-//! `cuda` it is candle's stream (`card.rs`).
+//! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order. In a build with the
+//! feature `cuda` it is candle's stream (`card.rs`).
 
 #[cfg(feature = "cuda")]
 use super::card::{Card, Pinned};
