@@ -35,8 +35,8 @@ impl Network {
         self.engine.runs_on(self.weights.device())
     }
 
-    /// The same network with all that it holds and computes in `f64`, by the exact executor, on the processor. It starts
-    /// at the same values: those of single precision, widened.
+    /// The same network with all that it holds and computes in `f64`, by the exact executor, on the processor. It
+    /// starts at the same values: those of single precision, widened.
     ///
     /// # Errors
     /// What the device reports that it was on.

@@ -1,9 +1,9 @@
 //! candle's device on a GPU, and what arrives from there without anybody waiting: in a build with the feature `cuda`.
 //!
 //! Everything is asked of one stream, which candle's device makes and the launcher takes over: candle's own kernels,
-//! its memory, which it takes and gives back in the stream's order, and the networks' passes. So what is asked for first
-//! has happened before the next thing begins, and neither events nor waits are needed between the two. The context is
-//! the device's primary one for both; each call of the launcher's and of candle's makes it its thread's own.
+//! its memory, which it takes and gives back in the stream's order, and the networks' passes. So what is asked for
+//! first has happened before the next thing begins, and neither events nor waits are needed between the two. The
+//! context is the device's primary one for both; each call of the launcher's and of candle's makes it its thread's own.
 
 use super::events::Event;
 use super::gpu::{DriverGpu, Failure};
