@@ -5,6 +5,7 @@
 use crate::gpu::asked_for;
 use crate::networks::{Case, PARTS, apart, families, run_from};
 use crate::noise::noise;
+use crate::shim::reads;
 use candle_core::{D, DType, Device, Tensor, Var};
 use candlewick::Parameter;
 use candlewick::batch::Batch;
@@ -157,22 +158,6 @@ fn a_search_steps_where_the_tensors_are() {
     ] {
         assert!(apart(there, here) < 1e-4, "{name} are {} apart", apart(there, here));
     }
-}
-
-/// How often this thread's program waited for bytes of the stand-in since it was last asked, and for how many at the
-/// most; none on a real GPU.
-fn reads() -> Option<(i32, usize)> {
-    // SAFETY: the symbol is looked for among the libraries that are loaded.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"shim_reads".as_ptr()) };
-    if symbol.is_null() {
-        return None;
-    }
-    // SAFETY: driver.cpp declares the function so.
-    let ask = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
-    let mut most = 0;
-    // SAFETY: it writes one number.
-    let count = unsafe { ask(&mut most) };
-    Some((count, most))
 }
 
 #[test]

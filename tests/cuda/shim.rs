@@ -91,6 +91,23 @@ pub fn driver() -> Option<PathBuf> {
     library
 }
 
+/// How often this program waited for bytes of the stand-in since it was last asked, and for how many at the
+/// most; none on a real GPU.
+#[cfg(feature = "cuda")]
+pub fn reads() -> Option<(i32, usize)> {
+    // SAFETY: the symbol is looked for among the libraries that are loaded.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"shim_reads".as_ptr()) };
+    if symbol.is_null() {
+        return None;
+    }
+    // SAFETY: driver.cpp declares the function so.
+    let ask = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
+    let mut most = 0;
+    // SAFETY: it writes one number.
+    let count = unsafe { ask(&mut most) };
+    Some((count, most))
+}
+
 impl Shim {
     /// The kernels as they are. None without a C++ compiler, which the calling test then says.
     pub fn new(order: u32) -> Option<Self> {
