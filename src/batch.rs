@@ -1,7 +1,9 @@
 //! The images of one step with their labels.
 
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, TensorId};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 /// Labelled images.
 #[derive(Clone, Debug)]
@@ -48,8 +50,46 @@ impl Batch {
     /// What the device reports.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let (images, labels) = (self.images.to_device(device)?, self.labels.to_device(device)?);
+        if !device.is_cpu() && self.labels.device().is_cpu() {
+            remember(&labels, largest_label(&self.labels)?);
+        }
         let targets = self.targets.as_ref().map(|targets| targets.to_device(device)).transpose()?;
         Ok(Self { images, labels, indices: self.indices.clone(), targets })
+    }
+}
+
+/// Largest labels of tensors on a GPU, the latest last, and how many are kept: those of a step's batches.
+static LARGEST: Mutex<VecDeque<(TensorId, u32)>> = Mutex::new(VecDeque::new());
+const KEPT: usize = 64;
+
+fn remember(labels: &Tensor, largest: u32) {
+    let mut known = LARGEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() == KEPT {
+        known.pop_front();
+    }
+    known.push_back((labels.id(), largest));
+}
+
+/// The largest of some labels, which are u32; 0 where there are none. A tensor's values never change, so of a tensor on
+/// a GPU they are read once at most, and not at all where the batch came from the processor.
+///
+/// # Errors
+/// What the device reports.
+pub(crate) fn largest_label(labels: &Tensor) -> Result<u32> {
+    let read = || Ok(labels.to_vec1::<u32>()?.into_iter().max().unwrap_or(0));
+    if labels.device().is_cpu() {
+        return read();
+    }
+    let known = LARGEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known.iter().find(|(id, _)| *id == labels.id()).map(|(_, largest)| *largest);
+    drop(known);
+    match found {
+        Some(largest) => Ok(largest),
+        None => {
+            let largest = read()?;
+            remember(labels, largest);
+            Ok(largest)
+        }
     }
 }
 

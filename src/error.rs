@@ -99,11 +99,22 @@ impl From<candle_core::Error> for Error {
                 Err(other) => Self::user(format!("{other}\n{context}")),
             },
             candle_core::Error::Cuda(failure) => {
-                Self::run(format!("CUDA reports {failure}")).hint("--device cpu does without CUDA")
+                let failure = failure.to_string();
+                let failure = by_the_driver(&failure).unwrap_or(&failure);
+                let hint = match failure {
+                    "out of memory" => "take smaller batches; --device cpu does without CUDA",
+                    _ => "--device cpu does without CUDA",
+                };
+                Self::run(format!("CUDA reports: {failure}")).hint(hint)
             }
             error => Self::user(error.to_string()),
         }
     }
+}
+
+/// The driver's own words in what candle makes of its errors: `DriverError(CUDA_ERROR_…, "out of memory")`.
+fn by_the_driver(failure: &str) -> Option<&str> {
+    failure.strip_prefix("DriverError(")?.split('"').nth(1)
 }
 
 impl From<Error> for candle_core::Error {
@@ -161,7 +172,10 @@ mod tests {
     #[test]
     fn a_failing_device_is_not_the_user_s_mistake() {
         let failure: Error = candle_core::Error::Cuda("out of memory".into()).bt().into();
-        assert_eq!((failure.blame, failure.message.as_str()), (Blame::Run, "CUDA reports out of memory"));
+        assert_eq!((failure.blame, failure.message.as_str()), (Blame::Run, "CUDA reports: out of memory"));
+        let by_driver = r#"DriverError(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")"#;
+        let failure: Error = candle_core::Error::Cuda(by_driver.into()).bt().into();
+        assert_eq!(failure.message, "CUDA reports: unspecified launch failure");
         let misfit: Error = candle_core::Error::Msg("shapes do not fit".into()).bt().into();
         assert_eq!((misfit.blame, misfit.message.as_str()), (Blame::User, "shapes do not fit"));
     }

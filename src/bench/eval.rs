@@ -10,7 +10,6 @@ use crate::engine::Wanted;
 use crate::learn::{Optimizer, Sgd, SgdOptions, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Discrete, DiscreteOptions, Network, catalogue};
-use candle_core::Device;
 use serde::Serialize;
 
 /// The gradients of a step's passes.
@@ -56,10 +55,10 @@ impl EvalStep {
     /// Whatever the network does not allow.
     pub fn run(&self, seed: Seed, place: &Place) -> Result<Measured<EvalResult>> {
         let Self(steps) = *self;
-        let network = steps.placed(Network::discrete(self.discrete()?, seed, &Device::Cpu)?, place)?;
+        let network = steps.placed(Network::discrete(self.discrete()?, seed, &place.tensors())?, place)?;
         let options = SgdOptions { momentum: 0.9, weight_decay: 3e-4, ..SgdOptions::new(0.025) };
         let mut optimizer = Sgd::new(vec![network.weights().clone()], options)?;
-        let images = steps.random_batch(seed, 0)?;
+        let images = steps.random_batch(seed, 0, place)?;
         // A forward pass, its input gradients and its weights' gradients.
         let (timed, profile) = steps.time(&network, 3, &PASSES, place, || {
             let (_, gradient) = weight_gradient(&network, &images, None)?;

@@ -9,7 +9,6 @@ use crate::learn::{Optimizer, Order, alpha_gradient, weight_gradient};
 use crate::random::Seed;
 use crate::space::{Network, Supernet, SupernetOptions};
 use crate::{Error, Result};
-use candle_core::Device;
 use serde::Serialize;
 
 /// What to measure.
@@ -74,9 +73,9 @@ impl SearchStep {
     /// An order other than 1 and 2, and whatever the supernet does not allow.
     pub fn run(&self, seed: Seed, place: &Place) -> Result<Measured<StepResult>> {
         let Self { order, partial, steps } = *self;
-        let network = steps.placed(Network::supernet(self.supernet()?, seed, &Device::Cpu)?, place)?;
+        let network = steps.placed(Network::supernet(self.supernet()?, seed, &place.tensors())?, place)?;
         let (mut w_opt, mut a_opt) = search_optimizers(&network)?;
-        let (train, valid) = (steps.random_batch(seed, 0)?, steps.random_batch(seed, 1)?);
+        let (train, valid) = (steps.random_batch(seed, 0, place)?, steps.random_batch(seed, 1, place)?);
         // A pass forward is one unit, its input gradients and its weights' gradients are one each. First order: the
         // alphas' gradient does without the latter. Second order: the unrolled step, the validation gradient of weights
         // and alphas, two gradients of the alphas beside the weights. Then the weights' own gradient.

@@ -58,6 +58,14 @@ impl Place {
         }
     }
 
+    /// Where the networks' tensors live.
+    pub(super) fn tensors(&self) -> Device {
+        match self {
+            Self::Cpu { .. } => Device::Cpu,
+            Self::Gpu { gpu, .. } => gpu.tensors(),
+        }
+    }
+
     /// "cpu", or the GPU's name.
     pub(super) fn name(&self) -> String {
         match self {
@@ -123,13 +131,13 @@ impl Steps {
     }
 
     /// Random images with random labels of ten classes.
-    pub(super) fn random_batch(&self, seed: Seed, index: u64) -> Result<Batch> {
+    pub(super) fn random_batch(&self, seed: Seed, index: u64, place: &Place) -> Result<Batch> {
         let mut rng = seed.rng("bench", index);
         let dims = (self.batch, 3, self.size, self.size);
         let pixels: Vec<f32> = (0..self.batch * self.shape().len()).map(|_| 2.0 * rng.random::<f32>() - 1.0).collect();
         let labels: Vec<u32> = (0..self.batch).map(|_| rng.random_range(0..10)).collect();
         let labels = Tensor::from_vec(labels, self.batch, &Device::Cpu)?;
-        Batch::new(Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels)
+        Batch::new(Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels)?.to_device(&place.tensors())
     }
 
     /// Times the steps; with a profile, as many again while everything is recorded. `units`: how many times a step
@@ -145,6 +153,12 @@ impl Steps {
         place: &Place,
         mut step: impl FnMut() -> Result<()>,
     ) -> Result<Measured<Timed>> {
+        let tensors = place.tensors();
+        let mut step = || {
+            step()?;
+            // A GPU that holds the tensors has only been asked for it so far.
+            Ok(tensors.synchronize()?)
+        };
         let seconds = timed(self.steps, &mut step)?;
         // Before a profile measures peaks in memory of its own.
         let peak_rss_mb = peak_rss_mb();

@@ -1,7 +1,7 @@
 //! `--device cpu|auto|cuda[:n]`.
 
+use crate::Result;
 use crate::engine::cuda::{self, Launcher};
-use crate::{Error, Result};
 use candle_core::Device;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Opened {
     pub name: String,
     /// Where a script's tensors live.
     pub tensors: Device,
-    /// Where networks run, if not on the processor.
+    /// The GPU that networks run on.
     pub networks: Option<Arc<dyn Launcher>>,
 }
 
@@ -77,16 +77,9 @@ fn first() -> Result<u16, String> {
     }
 }
 
-/// Networks run on the GPU and a script's tensors on the processor; in a build with candle's CUDA it is the tensors
-/// that are on the GPU.
+/// Networks run on the GPU. A script's tensors are there too in a build with candle's CUDA, and on the processor in
+/// others.
 fn gpu(number: u16) -> Result<Opened> {
     let (name, gpu) = (format!("cuda:{number}"), cuda::open(number.into())?);
-    if !cfg!(feature = "cuda") {
-        return Ok(Opened { name, tensors: Device::Cpu, networks: Some(gpu) });
-    }
-    let tensors = Device::new_cuda(number.into()).map_err(|error| {
-        Error::user(format!("{name} cannot be used: {}", Error::from(error)))
-            .hint("`nvidia-smi` lists the devices; --device cpu always works")
-    })?;
-    Ok(Opened { name, tensors, networks: None })
+    Ok(Opened { name, tensors: gpu.tensors(), networks: Some(gpu) })
 }

@@ -57,7 +57,8 @@ impl Engine {
         Ok(Engine { graph, executor })
     }
 
-    /// Makes a graph ready for a GPU. Tensors that go in and come out are the processor's.
+    /// Makes a graph ready for a GPU. Tensors that go in are the processor's or those of [`Launcher::tensors`], and
+    /// what comes out is where they are.
     ///
     /// # Errors
     /// As for [`compile`](Self::compile); a graph that does not run on CUDA yet; too little memory.
@@ -168,7 +169,7 @@ impl Engine {
                 graph.slot_count()
             )));
         }
-        let kept = pass.statistics.update(|values| values.len());
+        let kept = pass.statistics.len();
         match pass.mode == super::Mode::Trial || kept == graph.statistics_len() {
             true => Ok(()),
             false => Err(Error::user(format!(

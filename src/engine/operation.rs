@@ -3,7 +3,8 @@
 use super::executor::{Executor, Forward, Inputs, Mode, Pass, Tape, Wanted};
 use super::gathered::Part;
 use crate::Result;
-use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Storage, Tensor};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CudaStorage, CustomOp3, Layout, Shape, Storage, Tensor};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A pass that has run: candle gets its output now, and asks for its gradients later.
@@ -78,6 +79,23 @@ impl CustomOp3 for Operation {
         match &*storage {
             Storage::Cpu(output) => Ok((output.clone(), self.output.shape().clone())),
             _ => Err(candle_core::Error::Msg("the network's output is not on the processor".into())),
+        }
+    }
+
+    /// The output is made already, from tensors on the same device and in the order of its stream.
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let (storage, layout) = self.output.storage_and_layout();
+        match &*storage {
+            Storage::Cuda(output) => Ok((output.try_clone(layout)?, self.output.shape().clone())),
+            _ => Err(candle_core::Error::Msg("the network's output is not on the GPU".into())),
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Curvature<'a> {
 }
 
 impl<'a> Curvature<'a> {
-    /// The network and batches in double precision; the network itself stays what it is.
+    /// The network and batches in double precision, on the processor; the network itself stays what and where it is.
     ///
     /// # Errors
     /// No alphas, no batches; those of a pass.
@@ -52,8 +52,9 @@ impl<'a> Curvature<'a> {
         }
         let network = network.doubled()?;
         let wide = |batch: &Batch| -> Result<Batch> {
+            let batch = batch.to_device(&Device::Cpu)?;
             let targets = batch.targets.as_ref().map(|targets| targets.to_dtype(DType::F64)).transpose()?;
-            Ok(Batch { images: batch.images.to_dtype(DType::F64)?, targets, ..batch.clone() })
+            Ok(Batch { images: batch.images.to_dtype(DType::F64)?, targets, ..batch })
         };
         let batches = batches.iter().map(wide).collect::<Result<_>>()?;
         let origin = flat(&network.alphas().parameters().iter().map(Parameter::detached).collect::<Vec<_>>())?;

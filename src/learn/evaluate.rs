@@ -4,7 +4,7 @@ use super::loss::cross_entropy;
 use crate::batch::Batch;
 use crate::space::{Network, Statistics};
 use crate::{Error, Result, interrupt};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
 
 /// Means over all examples.
@@ -55,7 +55,9 @@ pub fn evaluate_by(
     for batch in batches {
         interrupt::check()?;
         let Batch { images, labels, .. } = batch?;
-        let logits = network.score(&images, &p, active.clone(), statistics)?;
+        // From a GPU once, as what follows counts image by image.
+        let logits = network.score(&images, &p, active.clone(), statistics)?.to_device(&Device::Cpu)?;
+        let labels = labels.to_device(&Device::Cpu)?;
         let mean = cross_entropy(&logits, &labels)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
         loss += mean * labels.len() as f64;

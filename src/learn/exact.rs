@@ -55,7 +55,7 @@ pub fn exact(network: &Network, batch: &Batch, w: Option<&Tensor>, within: f64) 
 
     let alphas = network.alphas().tensors();
     let parts = |found: Gradients| -> Result<Parts> {
-        let weights = Tensor::from_vec(found.w, w.len(), &Device::Cpu)?;
+        let weights = Tensor::from_vec(found.w, w.len(), own.device())?;
         if alphas.is_empty() {
             return Ok(Parts { weights, alphas: Vec::new() });
         }

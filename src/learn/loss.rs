@@ -1,6 +1,6 @@
 //! The loss of image classification: cross-entropy, with smoothed labels and an auxiliary head where there is one.
 
-use crate::batch::Batch;
+use crate::batch::{Batch, largest_label};
 use crate::{Error, Result};
 use candle_core::{D, DType, Tensor};
 
@@ -79,7 +79,7 @@ impl Loss {
     fn smoothed(&self, logits: &Tensor, labels: &Tensor, targets: Option<&Tensor>) -> Result<Tensor> {
         let classes = logits.dims().last().copied().unwrap_or(0);
         let labels = labels.to_dtype(DType::U32)?;
-        let largest = labels.to_vec1::<u32>()?.into_iter().max().unwrap_or(0) as usize;
+        let largest = largest_label(&labels)? as usize;
         if largest >= classes {
             return Err(Error::user(format!("a label is {largest}, but the network has only {classes} classes"))
                 .hint("labels count from 0"));

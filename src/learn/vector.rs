@@ -2,36 +2,71 @@
 
 use crate::parameter::{CHUNK, plain};
 use crate::{Error, Result};
-use candle_core::{CpuStorage, DType, Storage, Tensor, WithDType};
+use candle_core::{CpuStorage, D, DType, Storage, Tensor, WithDType};
 use rayon::prelude::*;
 
 /// Values that one thread sums at a time.
 const PART: usize = 1 << 18;
 
+/// Numbers in a row that a GPU adds up before the rows' sums, which it adds in their order.
+const ROW: usize = 1 << 12;
+
 /// The Euclidean norm of all tensors taken as one vector, accumulated in f64 in a fixed order: the same bits for any
-/// number of threads.
+/// number of threads. Of tensors on a GPU one number comes to the processor.
 ///
 /// # Errors
 /// Those of the device.
 pub fn norm(tensors: &[Tensor]) -> Result<f64> {
-    let mut total = 0.0;
+    let (mut total, mut away) = (0.0, None);
     for tensor in tensors {
-        total += sum_of_squares(&tensor.detach())?;
+        match sum_of_squares(&tensor.detach().contiguous()?)? {
+            Sum::Here(sum) => total += sum,
+            Sum::Away(sum) => {
+                away = Some(match away {
+                    Some(before) => (before + sum)?,
+                    None => sum,
+                });
+            }
+        }
+    }
+    if let Some(sum) = away {
+        total += sum.to_scalar::<f64>()?;
     }
     Ok(total.sqrt())
 }
 
-fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    let tensor = tensor.contiguous()?;
+/// A sum in f64, on the processor or on the device of what was summed.
+enum Sum {
+    Here(f64),
+    Away(Tensor),
+}
+
+fn sum_of_squares(tensor: &Tensor) -> Result<Sum> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => Ok(in_parts(&values[range], f64::from)),
-        Storage::Cpu(CpuStorage::F64(values)) => Ok(in_parts(&values[range], |x| x)),
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(Sum::Here(in_parts(&values[range], f64::from))),
+        Storage::Cpu(CpuStorage::F64(values)) => Ok(Sum::Here(in_parts(&values[range], |x| x))),
         _ => {
             drop(storage);
-            Ok(tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?)
+            Ok(Sum::Away(in_rows(tensor)?))
         }
+    }
+}
+
+/// Σ x² by operations of the tensor's device: a sum over one long row would be left to one of its multiprocessors.
+fn in_rows(tensor: &Tensor) -> Result<Tensor> {
+    let flat = tensor.flatten_all()?;
+    let len = flat.elem_count();
+    let (rows, rest) = (len / ROW, len % ROW);
+    let of = |part: Tensor| part.to_dtype(DType::F64)?.sqr()?.sum(D::Minus1)?.sum_all();
+    let whole = || of(flat.narrow(0, 0, rows * ROW)?.reshape((rows, ROW))?);
+    let behind = || of(flat.narrow(0, rows * ROW, rest)?.unsqueeze(0)?);
+    match (rows, rest) {
+        (0, 0) => Ok(Tensor::zeros((), DType::F64, tensor.device())?),
+        (0, _) => Ok(behind()?),
+        (_, 0) => Ok(whole()?),
+        _ => Ok((whole()? + behind()?)?),
     }
 }
 
@@ -102,4 +137,21 @@ pub fn gradients(loss: &Tensor, of: &[&Tensor]) -> Result<Vec<Tensor>> {
         None => Ok(tensor.zeros_like()?.detach()),
     };
     of.iter().map(gradient).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROW, in_rows, norm};
+    use candle_core::{Device, Tensor};
+
+    #[test]
+    fn rows_add_up_to_what_parts_do() {
+        for len in [0, 1, ROW - 1, ROW, 3 * ROW, 3 * ROW + 17] {
+            let values: Vec<f32> = (0..len).map(|i| (i % 1013) as f32 * 0.01 - 3.0).collect();
+            let tensor = Tensor::from_vec(values, len, &Device::Cpu).unwrap();
+            let by_rows = in_rows(&tensor).unwrap().to_scalar::<f64>().unwrap().sqrt();
+            let by_parts = norm(&[tensor]).unwrap();
+            assert!((by_rows - by_parts).abs() <= 1e-12 * by_parts, "{len}: {by_rows} and {by_parts}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A network and how a pass over it runs.
 pub struct Case {
     pub name: &'static str,
-    graph: Arc<Graph>,
+    pub graph: Arc<Graph>,
     draws: Draws,
 }
 
@@ -101,9 +101,14 @@ pub fn families() -> Vec<Case> {
 }
 
 /// Output, running statistics, and gradients of x, w and p.
-type Outcome = [Vec<f32>; 5];
+pub type Outcome = [Vec<f32>; 5];
 
 fn run(case: &Case, engine: &Engine, mode: Mode) -> Outcome {
+    run_from(case, engine, mode, &Device::Cpu)
+}
+
+/// A pass over tensors of a device.
+pub fn run_from(case: &Case, engine: &Engine, mode: Mode, device: &Device) -> Outcome {
     let graph = &case.graph;
     let from = graph.shape(graph.input());
     let mut w = noise(11, graph.parameters());
@@ -116,14 +121,14 @@ fn run(case: &Case, engine: &Engine, mode: Mode) -> Outcome {
             };
         }
     }
-    let var = |values: Vec<f32>, shape: &[usize]| Var::from_vec(values, shape, &Device::Cpu).expect("a variable");
+    let var = |values: Vec<f32>, shape: &[usize]| Var::from_vec(values, shape, device).expect("a variable");
     let x = var(noise(12, IMAGES * from.channels * from.pixels()), &[IMAGES, from.channels, from.height, from.width]);
     let w = var(w, &[graph.parameters()]);
     let p = var(noise(13, graph.slot_count().max(1)), &[graph.slot_count().max(1)]);
     let statistics = RunningStatistics::new(graph);
     let pass = Pass { mode, statistics: statistics.clone(), draws: case.draws, ..Pass::default() };
     let output = engine.forward(&x, &w, &p, &pass).unwrap_or_else(|error| panic!("{}: {error}", case.name));
-    let dy = Tensor::from_vec(noise(14, output.elem_count()), output.dims(), &Device::Cpu).expect("a gradient");
+    let dy = Tensor::from_vec(noise(14, output.elem_count()), output.dims(), device).expect("a gradient");
     let store = (&output * dy).and_then(|loss| loss.sum_all()).and_then(|loss| loss.backward()).expect("gradients");
     let flat = |tensor: &Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).expect("numbers");
     let [x, w, p] = [&x, &w, &p].map(|of| flat(store.get(of).expect("a gradient")));
@@ -136,14 +141,14 @@ pub fn on_shim(case: &Case, shim: Shim) -> Engine {
 }
 
 /// The length of the difference of two vectors, by the length of the second.
-fn apart(one: &[f32], other: &[f32]) -> f64 {
+pub fn apart(one: &[f32], other: &[f32]) -> f64 {
     let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     assert_eq!(one.len(), other.len());
     let difference = length(&mut one.iter().zip(other).map(|(a, b)| f64::from(a - b)));
     difference / length(&mut other.iter().map(|v| f64::from(*v))).max(1e-12)
 }
 
-const PARTS: [&str; 5] = ["output", "running statistics", "gradient of x", "gradient of w", "gradient of p"];
+pub const PARTS: [&str; 5] = ["output", "running statistics", "gradient of x", "gradient of w", "gradient of p"];
 
 #[test]
 fn every_family_computes_what_the_processor_computes() {

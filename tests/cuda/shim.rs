@@ -81,6 +81,33 @@ pub fn driver() -> Option<PathBuf> {
     library
 }
 
+/// The same for a build that links the driver's library and candle's: `.ci/cuda` makes them all before the tests start.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+pub fn driver() -> Option<PathBuf> {
+    let library = std::env::var_os("CANDLEWICK_STAND_IN").map(PathBuf::from);
+    if library.is_none() {
+        crate::require::skipped("there is no stand-in for the driver: `bash .ci/cuda` makes one");
+    }
+    library
+}
+
+/// How often this program waited for bytes of the stand-in since it was last asked, and for how many at the
+/// most; none on a real GPU.
+#[cfg(feature = "cuda")]
+pub fn reads() -> Option<(i32, usize)> {
+    // SAFETY: the symbol is looked for among the libraries that are loaded.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"shim_reads".as_ptr()) };
+    if symbol.is_null() {
+        return None;
+    }
+    // SAFETY: driver.cpp declares the function so.
+    let ask = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
+    let mut most = 0;
+    // SAFETY: it writes one number.
+    let count = unsafe { ask(&mut most) };
+    Some((count, most))
+}
+
 impl Shim {
     /// The kernels as they are. None without a C++ compiler, which the calling test then says.
     pub fn new(order: u32) -> Option<Self> {
@@ -162,6 +189,15 @@ impl Launcher for Shim {
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         bytes.copy_from_slice(Self::within(&mut self.blocks.lock().unwrap(), from, bytes.len()));
         Ok(())
+    }
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
+        let mut between = vec![0; bytes];
+        // SAFETY: the caller's promise, which is looked at too.
+        unsafe {
+            self.download(from, &mut between)?;
+            self.upload(to, &between)
+        }
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {

@@ -133,7 +133,7 @@ impl Executor for CpuExecutor {
         match device.is_cpu() {
             true => Ok(()),
             false => Err(Error::user("with tensors on a CUDA device, networks run on the processor only")
-                .hint("run with --device cpu; a build without the feature `cuda` runs networks on a GPU")),
+                .hint("run with --device cpu; `Network::on_gpu` puts a network on the GPU of its tensors")),
         }
     }
 

@@ -1,15 +1,16 @@
-//! The executor on a GPU: the fused plan in single precision. Tensors that go in and come out are the processor's; the
-//! weights stay on the GPU until they change.
+//! The executor on a GPU: the fused plan in single precision. Tensors that go in and come out are the processor's or
+//! the GPU's own (`door.rs`); the weights stay on the GPU until they change.
 
 use super::Launcher;
+use super::door::{receive, send};
 use super::launcher::Launch;
 use super::memory::{Buffer, PassMemory, PassSize, Use};
-use super::plan::{CudaPlan, THREADS};
-use super::program::{Program, Round, Rounds, Step, When};
+use super::plan::CudaPlan;
+use super::program::{Program, Round, Step, When};
 use super::statistics;
+use super::told::Told;
 use crate::engine::Mode;
 use crate::engine::budget::{Budget, Trained, training};
-use crate::engine::cpu::floats;
 use crate::engine::executor::{
     Executor, Forward, Gradients, ImageExecutor, Inputs, Pass, Report, Tape as EngineTape, Wanted,
 };
@@ -212,17 +213,17 @@ impl Shared {
 
     /// Sends what has changed and runs the forward pass: the output, and the arguments for the backward pass.
     fn forward(
-        &self,
+        self: &Arc<Self>,
         memory: &mut PassMemory,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         inputs: Inputs<'_>,
         pass: &Pass,
-    ) -> Result<(Vec<f32>, PassArguments)> {
+    ) -> Result<(Tensor, PassArguments)> {
         let batch = inputs.x.dims()[0];
         let size = self.size(&loaded.program, batch);
         memory.fit(&self.launcher, &self.cuda, &size, |free| self.too_little(&size, free))?;
-        send(memory, Use::Images, inputs.x)?;
-        send(memory, Use::Mixing, inputs.p)?;
+        send(memory.buffer(Use::Images), inputs.x)?;
+        send(memory.buffer(Use::Mixing), inputs.p)?;
         let factors = pass.draws.path_factors(size.factors, batch);
         memory.buffer(Use::Factors).write(&factors)?;
         let mut noise = Vec::with_capacity(batch * size.noise);
@@ -237,18 +238,21 @@ impl Shared {
         let arguments = self.arguments(memory, loaded, pass.mode, batch, !factors.is_empty());
         // A tensor's values never change, so its id says what the GPU holds already.
         if memory.resident != Some(inputs.w.id()) {
-            send(memory, Use::Weights, inputs.w)?;
+            send(memory.buffer(Use::Weights), inputs.w)?;
             self.pack(loaded.number, &arguments)?;
             memory.resident = Some(inputs.w.id());
         }
         self.run((loaded.number, 0), &loaded.program.forward, &arguments)?;
-        let mut output = vec![0.0; batch * size.output];
-        memory.buffer(Use::Output).read(&mut output)?;
+        let output = receive(memory.buffer(Use::Output), &(batch, size.output).into(), inputs.x.device())?;
         if pass.mode == Mode::Training {
-            let mut moments = vec![0.0; 2 * self.cuda.tables.norm_lanes];
-            memory.buffer(Use::Moments).read(&mut moments)?;
-            let agenda = &loaded.program.agenda;
-            statistics::follow(&self.cuda, &self.graph, agenda, &pass.statistics, &moments, batch);
+            let bytes = size_of::<f64>() * 2 * self.cuda.tables.norm_lanes;
+            let arrival = memory.buffer(Use::Moments).fetch(bytes)?;
+            let (shared, loaded) = (self.clone(), loaded.clone());
+            pass.statistics.later(Box::new(move |running| {
+                let moments = bytemuck::pod_collect_to_vec(&arrival.wait()?);
+                statistics::follow(&shared.cuda, &shared.graph, &loaded.program.agenda, running, &moments, batch);
+                Ok(())
+            }))?;
         }
         Ok((output, arguments))
     }
@@ -261,60 +265,19 @@ impl Shared {
     }
 }
 
-/// A launch, and what its kernel is told beside the pass.
-struct Told {
-    name: &'static str,
-    file: &'static str,
-    kernel: &'static str,
-    blocks: u32,
-    /// Floats.
-    shared: usize,
-    words: Vec<Vec<u8>>,
-}
-
-impl Told {
-    fn rounds(rounds: &[&Round], batch: i32) -> Self {
-        let told = Rounds::new(rounds, batch as usize);
-        let family = rounds[0].family;
-        let (kernel, _) = family.kernel();
-        let shared = rounds.iter().map(|round| round.shared).max().unwrap_or(0);
-        let words = vec![bytemuck::bytes_of(&told).to_vec()];
-        Self { name: family.name(), file: kernel, kernel, blocks: told.blocks(), shared, words }
-    }
-
-    fn flat(kernel: &'static str, first: i32, count: i32) -> Self {
-        let words = [first, count].map(|number| number.to_ne_bytes().to_vec()).to_vec();
-        let blocks = (count as u32).div_ceil(THREADS as u32);
-        Self { name: kernel, file: "weights", kernel, blocks, shared: 0, words }
-    }
-
-    fn after<'a>(&'a self, pass: &'a [u8]) -> Vec<&'a [u8]> {
-        std::iter::once(pass).chain(self.words.iter().map(Vec::as_slice)).collect()
-    }
-
-    fn launch<'a>(&'a self, arguments: &'a [&'a [u8]]) -> Launch<'a> {
-        let Self { name, file, kernel, blocks, shared, .. } = *self;
-        let shared = (shared * size_of::<f32>()) as u32;
-        Launch { name, file, kernel, grid: [blocks, 1, 1], threads: THREADS as u32, shared, arguments }
-    }
-}
-
-/// Copies a tensor of the processor's into a buffer.
-fn send(memory: &mut PassMemory, to: Use, tensor: &Tensor) -> Result<()> {
-    let (storage, layout) = tensor.storage_and_layout();
-    memory.buffer(to).write(floats(&storage, layout)?)
-}
-
 impl Executor for CudaExecutor {
     fn dtype(&self) -> DType {
         DType::F32
     }
 
     fn runs_on(&self, device: &Device) -> Result<()> {
-        match device.is_cpu() {
+        match device.is_cpu() || device.same_device(&self.shared.launcher.tensors()) {
             true => Ok(()),
-            false => Err(Error::user("networks on a GPU take tensors of the processor, not of a CUDA device")
-                .hint("use a build without the feature `cuda`")),
+            false => Err(Error::user(format!(
+                "a network on {} takes tensors of the processor or of that GPU, not of another device",
+                self.shared.launcher.name()
+            ))
+            .hint("make its inputs on the device that the script runs on")),
         }
     }
 
@@ -332,7 +295,6 @@ impl Executor for CudaExecutor {
                 return Err(error);
             }
         };
-        let output = Tensor::from_vec(output.clone(), (batch, output.len() / batch), inputs.x.device())?;
         if !wanted.any() {
             locked(&shared.idle).push(memory);
             return Ok(Forward { output, states: Vec::new(), tape: None });
@@ -364,17 +326,12 @@ struct CudaTape {
 impl EngineTape for CudaTape {
     fn backward(mut self: Box<Self>, inputs: Inputs<'_>, dy: &Tensor) -> Result<Gradients> {
         let Some(memory) = &mut self.memory else { unreachable!("a tape's memory is there until it is dropped") };
-        send(memory, Use::OutputGradient, dy)?;
+        send(memory.buffer(Use::OutputGradient), dy)?;
         let program = &self.loaded.program;
         self.shared.run((self.loaded.number, 1), &program.backward, &self.arguments)?;
         let wanted = program.agenda.wanted;
         let mut gradient = |wanted: bool, of: Use, like: &Tensor| {
-            let mut get = || {
-                let mut values = vec![0f32; like.elem_count()];
-                memory.buffer(of).read(&mut values)?;
-                Ok::<_, Error>(Tensor::from_vec(values, like.shape(), like.device())?)
-            };
-            wanted.then(&mut get).transpose()
+            wanted.then(|| receive(memory.buffer(of), like.shape(), like.device())).transpose()
         };
         let flows = program.flows_to_images();
         let x = match flows {

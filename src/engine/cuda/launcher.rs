@@ -1,6 +1,8 @@
 //! What kernels run on: memory of its own, copies to and from it, launches.
 
 use crate::Result;
+use candle_core::Device;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A place in a launcher's memory, in bytes; 0 is none.
@@ -32,10 +34,25 @@ pub struct Launch<'a> {
     pub arguments: &'a [&'a [u8]],
 }
 
+/// Bytes on their way from the device.
+pub trait Arrival: Send {
+    /// The bytes, once they are there.
+    ///
+    /// # Errors
+    /// What the device reports, also of what was asked for before.
+    fn wait(self: Box<Self>) -> Result<Vec<u8>>;
+}
+
 /// A GPU, or what stands in for one. Copies and launches happen in the order in which they are asked for.
 pub trait Launcher: Send + Sync {
     /// What people call it.
     fn name(&self) -> String;
+
+    /// The device of candle's on whose stream all that is asked for happens, so that its tensors can be copied from and
+    /// to without the processor; the processor where there is none.
+    fn tensors(&self) -> Device {
+        Device::Cpu
+    }
 
     /// How much of its memory is free.
     ///
@@ -72,6 +89,30 @@ pub trait Launcher: Send + Sync {
     /// # Errors
     /// What the device reports, also of what was asked for before.
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
+
+    /// Copies bytes within the device's memory.
+    ///
+    /// # Safety
+    /// `to` and `from` must be the device's memory and good for them, and must not overlap.
+    ///
+    /// # Errors
+    /// What the device reports.
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()>;
+
+    /// Begins to copy bytes out of the launcher's memory, as they are after everything that was asked for before. What
+    /// is asked for later may change them there.
+    ///
+    /// # Safety
+    /// `from` must be good for them.
+    ///
+    /// # Errors
+    /// What the device reports.
+    unsafe fn fetch(self: Arc<Self>, from: Address, bytes: usize) -> Result<Box<dyn Arrival>> {
+        let mut arrived = vec![0; bytes];
+        // SAFETY: the caller's promise.
+        unsafe { self.download(from, &mut arrived)? };
+        Ok(Box::new(Arrived(arrived)))
+    }
 
     /// Runs a kernel.
     ///
@@ -116,5 +157,14 @@ pub trait Launcher: Send + Sync {
             Ok(start.elapsed().as_secs_f64())
         };
         launches.iter().map(time).collect()
+    }
+}
+
+/// Bytes that are there.
+struct Arrived(Vec<u8>);
+
+impl Arrival for Arrived {
+    fn wait(self: Box<Self>) -> Result<Vec<u8>> {
+        Ok(self.0)
     }
 }

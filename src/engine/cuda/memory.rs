@@ -2,7 +2,7 @@
 //! next one.
 
 use super::plan::CudaPlan;
-use super::{Address, Launcher};
+use super::{Address, Arrival, Launcher};
 use crate::{Error, Result};
 use candle_core::TensorId;
 use std::sync::Arc;
@@ -33,6 +33,9 @@ impl Buffer {
     /// Copies numbers to its beginning.
     pub fn write<T: bytemuck::NoUninit>(&mut self, numbers: &[T]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(numbers);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         assert!(bytes.len() <= self.bytes, "{} bytes into {}", bytes.len(), self.bytes);
         // SAFETY: the buffer is as long.
         unsafe { self.launcher.upload(self.at, bytes) }
@@ -44,6 +47,36 @@ impl Buffer {
         assert!(bytes.len() <= self.bytes, "{} bytes from {}", bytes.len(), self.bytes);
         // SAFETY: the buffer is as long.
         unsafe { self.launcher.download(self.at, bytes) }
+    }
+
+    /// Begins to copy bytes from its beginning, as they are after everything that was asked for before.
+    pub fn fetch(&self, bytes: usize) -> Result<Box<dyn Arrival>> {
+        assert!(bytes <= self.bytes, "{bytes} bytes from {}", self.bytes);
+        // SAFETY: the buffer is as long.
+        unsafe { self.launcher.clone().fetch(self.at, bytes) }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Buffer {
+    /// Copies bytes of the device's memory to its beginning.
+    ///
+    /// # Safety
+    /// `from` must be memory of the launcher's device, good for so many bytes.
+    pub unsafe fn copy_from(&mut self, from: Address, bytes: usize) -> Result<()> {
+        assert!(bytes <= self.bytes, "{bytes} bytes into {}", self.bytes);
+        // SAFETY: the buffer is as long, and its memory is nobody else's; the rest is the caller's promise.
+        unsafe { self.launcher.copy(self.at, from, bytes) }
+    }
+
+    /// Copies bytes from its beginning to the device's memory.
+    ///
+    /// # Safety
+    /// `to` must be memory of the launcher's device, good for so many bytes.
+    pub unsafe fn copy_to(&self, to: Address, bytes: usize) -> Result<()> {
+        assert!(bytes <= self.bytes, "{bytes} bytes from {}", self.bytes);
+        // SAFETY: the buffer is as long, and its memory is nobody else's; the rest is the caller's promise.
+        unsafe { self.launcher.copy(to, self.at, bytes) }
     }
 }
 

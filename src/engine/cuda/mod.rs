@@ -4,6 +4,7 @@
 //! NVIDIA's driver, which is loaded when it is first asked for: builds need no toolkit, and the program starts without
 //! a driver. Tests do it with the kernels' sources compiled by a C++ compiler.
 
+mod door;
 #[cfg(feature = "gpu")]
 mod driver;
 mod executor;
@@ -15,9 +16,10 @@ mod prediction;
 mod profiler;
 mod program;
 mod statistics;
+mod told;
 
 pub(super) use executor::CudaExecutor;
-pub use launcher::{Address, Launch, Launcher, Room};
+pub use launcher::{Address, Arrival, Launch, Launcher, Room};
 pub use prediction::{Card, Predicted, predict};
 pub use profiler::{Profiler, Spending, Spent};
 
@@ -61,7 +63,8 @@ pub fn inventory() -> Result<Inventory> {
         .hint(format!("build it with the feature `gpu`, which is on by default; {WITHOUT}")));
 }
 
-/// Makes a GPU ready.
+/// Makes a GPU ready. In a build with the feature `cuda` candle's tensors can live there too, on the device that
+/// [`Launcher::tensors`] gives.
 ///
 /// # Errors
 /// As for [`inventory`]; a number that no GPU has; a GPU that is too old or does not answer.

@@ -1,7 +1,8 @@
 //! A launcher that measures every launch while it is asked to.
 
-use super::{Address, Launch, Launcher, Room};
+use super::{Address, Arrival, Launch, Launcher, Room};
 use crate::Result;
+use candle_core::Device;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,6 +44,10 @@ impl Launcher for Profiler {
         self.gpu.name()
     }
 
+    fn tensors(&self) -> Device {
+        self.gpu.tensors()
+    }
+
     fn room(&self) -> Result<Room> {
         self.gpu.room()
     }
@@ -64,6 +69,16 @@ impl Launcher for Profiler {
     unsafe fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         // SAFETY: the caller's promise.
         unsafe { self.gpu.download(from, bytes) }
+    }
+
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.gpu.copy(to, from, bytes) }
+    }
+
+    unsafe fn fetch(self: Arc<Self>, from: Address, bytes: usize) -> Result<Box<dyn Arrival>> {
+        // SAFETY: the caller's promise.
+        unsafe { self.gpu.clone().fetch(from, bytes) }
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {

@@ -27,25 +27,23 @@ pub(super) fn follow(
     cuda: &CudaPlan,
     graph: &Graph,
     agenda: &Agenda,
-    running: &RunningStatistics,
+    running: &mut [f64],
     moments: &[f64],
     batch: usize,
 ) {
     let lanes = cuda.tables.norm_lanes;
-    running.update(|values| {
-        each_channel(cuda, |id, lane, part, within| {
-            let norm = &cuda.plan.norms[id];
-            // Siblings run together, those that a mask leaves out too; a tensor may have other readers. The statistics
-            // of a norm that siblings share move once.
-            let first = norm.parts.iter().flatten().find(|other| other.info == part.info);
-            if !agenda.norms[part.info] || first.is_some_and(|other| !std::ptr::eq(other, part)) {
-                return;
-            }
-            let n = (batch * cuda.plan.raws[norm.raw].pixels()) as f64;
-            let (info, at) = (&graph.norms()[part.info], cuda.tables.norms[id] + lane);
-            move_towards(&mut values[info.mean()][within], moments[at]);
-            move_towards(&mut values[info.variance()][within], moments[lanes + at] * (n / (n - 1.0).max(1.0)));
-        });
+    each_channel(cuda, |id, lane, part, within| {
+        let norm = &cuda.plan.norms[id];
+        // Siblings run together, those that a mask leaves out too; a tensor may have other readers. The statistics
+        // of a norm that siblings share move once.
+        let first = norm.parts.iter().flatten().find(|other| other.info == part.info);
+        if !agenda.norms[part.info] || first.is_some_and(|other| !std::ptr::eq(other, part)) {
+            return;
+        }
+        let n = (batch * cuda.plan.raws[norm.raw].pixels()) as f64;
+        let (info, at) = (&graph.norms()[part.info], cuda.tables.norms[id] + lane);
+        move_towards(&mut running[info.mean()][within], moments[at]);
+        move_towards(&mut running[info.variance()][within], moments[lanes + at] * (n / (n - 1.0).max(1.0)));
     });
 }
 

@@ -195,7 +195,7 @@ impl RecurrentEngine {
                 graph.slot_count()
             )));
         }
-        let kept = pass.statistics.update(|values| values.len());
+        let kept = pass.statistics.len();
         match pass.mode == Mode::Trial || kept == graph.statistics_len() {
             true => Ok(()),
             false => Err(Error::user(format!(

@@ -31,7 +31,7 @@ pub struct Setup {
     pub device: Device,
     /// What the command line calls the device: "cpu", "cuda:0".
     pub device_name: String,
-    /// Where networks run, if not where tensors live.
+    /// The GPU that networks run on, if they run on one.
     pub networks: Option<Arc<dyn Launcher>>,
     /// The type of tensors, weights and losses: F32 or F64.
     pub dtype: DType,

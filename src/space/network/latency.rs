@@ -25,6 +25,8 @@ impl Network {
         for pass in 0..=passes {
             let start = Instant::now();
             self.forward_at(&x, &w, &p, Mode::Evaluation, active.clone())?;
+            // A GPU has only been asked for it so far.
+            x.device().synchronize()?;
             if pass > 0 {
                 seconds.push(start.elapsed().as_secs_f64());
             }

@@ -105,7 +105,10 @@ impl Network {
     /// A device that networks do not run on, a graph without output, or one whose output is a map and not a vector.
     pub fn new(graph: Graph, seed: Seed, device: &Device) -> Result<Self> {
         let engine = Engine::compile(graph)?;
-        engine.runs_on(device)?;
+        // Tensors on a GPU wait for `on_gpu`.
+        if !(cfg!(feature = "cuda") && device.is_cuda()) {
+            engine.runs_on(device)?;
+        }
         let graph = engine.graph();
         let classes = graph.output().map_or(0, |output| graph.shape(output).channels);
         let mut flat = vec![0f32; graph.parameters()];

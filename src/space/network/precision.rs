@@ -1,12 +1,12 @@
 //! Networks on other executors: in double precision, on a GPU.
 
 use super::Network;
-use crate::Result;
 use crate::engine::cuda::Launcher;
 use crate::engine::{Engine, Target};
 use crate::parameter::Parameter;
 use crate::space::alphas::Alphas;
-use candle_core::DType;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
 use std::sync::Arc;
 
 impl Network {
@@ -15,27 +15,38 @@ impl Network {
         self.engine.shared_graph()
     }
 
-    /// The same network, run on a GPU. What it holds stays on the processor.
+    /// The same network, run on a GPU. What it holds stays where it is: on the processor, or among the tensors of that
+    /// GPU ([`Launcher::tensors`]).
     ///
     /// # Errors
     /// A network that does not run on CUDA yet; too little memory there.
     pub fn on_gpu(self, gpu: &Arc<dyn Launcher>) -> Result<Self> {
         let engine = Engine::compile_on(self.engine.shared_graph(), gpu.clone())?;
-        Ok(Self { engine, ..self })
+        let network = Self { engine, ..self };
+        network.runs_where_it_is()?;
+        Ok(network)
     }
 
-    /// The same network with all that it holds and computes in `f64`, by the exact executor. It starts at the same
-    /// values: those of single precision, widened.
+    /// Checks that the network runs where its tensors are.
     ///
     /// # Errors
-    /// A network on a device on which double precision does not run.
+    /// Tensors on a GPU of a network that was not put there.
+    pub fn runs_where_it_is(&self) -> Result<()> {
+        self.engine.runs_on(self.weights.device())
+    }
+
+    /// The same network with all that it holds and computes in `f64`, by the exact executor, on the processor. It
+    /// starts at the same values: those of single precision, widened.
+    ///
+    /// # Errors
+    /// What the device reports that it was on.
     pub fn in_double_precision(self) -> Result<Self> {
         let engine = Engine::compile_for(self.engine.shared_graph(), Target::Exact)?;
-        engine.runs_on(self.weights.device())?;
-        let wide = |parameter: &Parameter| Parameter::new(&parameter.detached().to_dtype(DType::F64)?);
+        let wider = |values: &Tensor| Ok::<_, Error>(values.to_device(&Device::Cpu)?.to_dtype(DType::F64)?);
+        let wide = |parameter: &Parameter| Parameter::new(&wider(&parameter.detached())?);
         let alphas = self.alphas.iter().map(|(name, alpha)| Ok((name.to_string(), wide(alpha)?)));
         let presence = self.presence.iter().map(|presence| match presence {
-            Some(presence) => Ok(Some(presence.to_dtype(DType::F64)?)),
+            Some(presence) => Ok(Some(wider(presence)?)),
             None => Ok(None),
         });
         Ok(Self {

@@ -5,6 +5,9 @@ use cudarc::driver::{DriverError, result, sys};
 /// One event of the driver's.
 pub(super) struct Event(sys::CUevent);
 
+// SAFETY: the driver's handles may be used from any thread.
+unsafe impl Send for Event {}
+
 impl Event {
     /// What the device reaches after everything that was asked of the stream before.
     ///
@@ -15,6 +18,13 @@ impl Event {
         // SAFETY: the event was just made, the stream is the caller's promise.
         unsafe { result::event::record(event.0, stream)? };
         Ok(event)
+    }
+
+    /// Waits until it is reached.
+    #[cfg(feature = "cuda")]
+    pub fn wait(&self) -> Result<(), DriverError> {
+        // SAFETY: the event was recorded and is destroyed with its value only.
+        unsafe { result::event::synchronize(self.0) }
     }
 
     /// Seconds from this event to a later one of the same stream; both must have been reached.

@@ -1,15 +1,22 @@
-//! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order.
+//! One GPU behind NVIDIA's driver, with one stream: what is asked for happens in that order. In a build with the
+//! feature `cuda` it is candle's stream (`card.rs`).
 
+#[cfg(feature = "cuda")]
+use super::card::{Card, Pinned};
 use super::events::Event;
 use super::graphs::{Graphs, Known, record};
 use super::reported;
 use super::staging::{LONG, Staging};
 use crate::bytes::show_bytes;
+#[cfg(feature = "cuda")]
+use crate::engine::cuda::Arrival;
 use crate::engine::cuda::{Address, Gpu, Launch, Launcher, Room};
 use crate::{Error, Result};
 use cudarc::driver::{DriverError, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+#[cfg(feature = "cuda")]
+use std::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The kernels' files as PTX, by name.
@@ -29,11 +36,15 @@ pub(super) struct DriverGpu {
     /// Held for everything that is asked of the stream: what another thread asks for meanwhile would become part of a
     /// recording, and be done again with every replay.
     stream: Mutex<Stream>,
+    #[cfg(feature = "cuda")]
+    pub card: Card,
 }
 
 /// The stream, and what was recorded of it.
 struct Stream {
     handle: sys::CUstream,
+    /// Where launches are recorded. Nobody but this GPU asks anything of it, whoever else has the stream's handle.
+    recorder: sys::CUstream,
     graphs: Graphs,
     /// None where no pinned memory is to be had.
     staging: Option<Staging>,
@@ -61,15 +72,31 @@ unsafe impl Sync for DriverGpu {}
 const SHARED: u32 = 48 << 10;
 
 impl DriverGpu {
-    pub(super) fn open(gpu: &Gpu) -> Result<Self, DriverError> {
+    pub(super) fn open(gpu: &Gpu) -> Result<Self, Failure> {
         let device = result::device::get(gpu.number as i32)?;
         // SAFETY: the device was just given by the driver; the context stays retained until the drop.
         let context = unsafe { result::primary_ctx::retain(device)? };
         // SAFETY: the context was just given by the driver.
         unsafe { result::ctx::set_current(context)? };
-        let handle = result::stream::create(result::stream::StreamKind::NonBlocking)?;
-        let stream = Mutex::new(Stream { handle, graphs: Graphs::default(), staging: Staging::new() });
-        Ok(Self { name: gpu.name.clone(), device, context, loaded: Mutex::default(), stream })
+        let recorder = result::stream::create(result::stream::StreamKind::NonBlocking)?;
+        #[cfg(not(feature = "cuda"))]
+        let handle = recorder;
+        #[cfg(feature = "cuda")]
+        let (card, handle) = {
+            let card = Card::open(gpu.number)?;
+            let handle = card.stream();
+            (card, handle)
+        };
+        let stream = Mutex::new(Stream { handle, recorder, graphs: Graphs::default(), staging: Staging::new() });
+        Ok(Self {
+            name: gpu.name.clone(),
+            device,
+            context,
+            loaded: Mutex::default(),
+            stream,
+            #[cfg(feature = "cuda")]
+            card,
+        })
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {
@@ -77,7 +104,7 @@ impl DriverGpu {
     }
 
     /// Makes the context this thread's own.
-    fn enter(&self) -> Result<()> {
+    pub(super) fn enter(&self) -> Result<()> {
         // SAFETY: the context is retained as long as the GPU is held.
         unsafe { result::ctx::set_current(self.context) }.map_err(reported)
     }
@@ -157,6 +184,10 @@ impl Drop for DriverGpu {
         let entered = self.enter().is_ok();
         let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
         stream.graphs = Graphs::default();
+        #[cfg(feature = "cuda")]
+        if entered {
+            self.card.free();
+        }
         if let Some(staging) = stream.staging.take().filter(|_| entered) {
             // SAFETY: the stream is this GPU's, whose context is the current one; once it has come to an end nothing
             // uses the memory.
@@ -175,8 +206,17 @@ impl Launcher for DriverGpu {
         self.name.clone()
     }
 
+    #[cfg(feature = "cuda")]
+    fn tensors(&self) -> candle_core::Device {
+        self.card.tensors()
+    }
+
     fn room(&self) -> Result<Room> {
         self.enter()?;
+        // What candle gave back is free once the stream has come to an end.
+        #[cfg(feature = "cuda")]
+        // SAFETY: the stream is this GPU's.
+        unsafe { result::stream::synchronize(self.stream().handle) }.map_err(reported)?;
         let (free, total) = result::mem_get_info().map_err(reported)?;
         Ok(Room { free: free as u64, total: total as u64 })
     }
@@ -236,6 +276,20 @@ impl Launcher for DriverGpu {
         }
     }
 
+    unsafe fn copy(&self, to: Address, from: Address, bytes: usize) -> Result<()> {
+        self.enter()?;
+        // SAFETY: the caller's promise.
+        unsafe { result::memcpy_dtod_async(to.0, from.0, bytes, self.stream().handle) }.map_err(reported)
+    }
+
+    #[cfg(feature = "cuda")]
+    unsafe fn fetch(self: Arc<Self>, from: Address, bytes: usize) -> Result<Box<dyn Arrival>> {
+        self.enter()?;
+        let handle = self.stream().handle;
+        // SAFETY: the caller's promise; the stream is this GPU's, whose context is the current one.
+        Ok(Box::new(unsafe { Pinned::fetch(self, from.0, bytes, handle)? }))
+    }
+
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<()> {
         self.enter()?;
         // SAFETY: the caller's promise.
@@ -245,15 +299,17 @@ impl Launcher for DriverGpu {
     unsafe fn launch_all(&self, key: &[u8], launches: &[Launch<'_>]) -> Result<()> {
         self.enter()?;
         let mut stream = self.stream();
-        let Stream { handle, graphs, .. } = &mut *stream;
-        // SAFETY: the caller's promise.
-        let each = || launches.iter().try_for_each(|launch| unsafe { self.launch_on(*handle, launch) });
+        let Stream { handle, recorder, graphs, .. } = &mut *stream;
+        let each = |on: sys::CUstream| {
+            // SAFETY: the caller's promise.
+            launches.iter().try_for_each(|launch| unsafe { self.launch_on(on, launch) })
+        };
         let graph = match graphs.find(key) {
-            Known::New => return each(),
+            Known::New => return each(*handle),
             Known::Recorded(graph) => graph,
             Known::Again => {
-                // SAFETY: the stream is this GPU's, and its lock keeps other threads from it meanwhile.
-                let graph = unsafe { record::<Failure>(*handle, || each().map_err(Failure)) };
+                // SAFETY: the recorder is this GPU's alone, and the lock keeps other threads from it meanwhile.
+                let graph = unsafe { record::<Failure>(*recorder, || each(*recorder).map_err(Failure)) };
                 let graph = graph.map_err(|Failure(error)| error)?;
                 graphs.keep(graph);
                 graph
@@ -282,7 +338,7 @@ impl Launcher for DriverGpu {
 }
 
 /// An error of this library or the driver's.
-struct Failure(Error);
+pub(super) struct Failure(pub Error);
 
 impl From<DriverError> for Failure {
     fn from(error: DriverError) -> Self {

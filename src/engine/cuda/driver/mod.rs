@@ -3,6 +3,8 @@
 //! The driver's library is loaded by name when it is first asked for. The bindings panic where the library or one of
 //! its functions is missing, so both are looked for here before anything is called.
 
+#[cfg(feature = "cuda")]
+mod card;
 mod events;
 mod gpu;
 mod graphs;
@@ -21,7 +23,7 @@ const CAPABILITY: (i32, i32) = (8, 0);
 
 /// The functions of the driver that are called.
 #[cfg(not(feature = "cuda"))]
-const FUNCTIONS: [&str; 35] = [
+const FUNCTIONS: [&str; 36] = [
     "cuInit",
     "cuDriverGetVersion",
     "cuGetErrorName",
@@ -43,6 +45,7 @@ const FUNCTIONS: [&str; 35] = [
     "cuMemFreeHost",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyDtoDAsync_v2",
     "cuModuleLoadData",
     "cuModuleGetFunction",
     "cuFuncSetAttribute",
@@ -68,7 +71,10 @@ fn reported(error: DriverError) -> Error {
 
 /// The same, where it keeps a device from being used at all.
 fn unusable(error: DriverError) -> Error {
-    let Error { message, .. } = reported(error);
+    unusable_because(reported(error))
+}
+
+fn unusable_because(Error { message, .. }: Error) -> Error {
     Error::user(format!("the NVIDIA driver cannot be used: {message}"))
         .hint(format!("`nvidia-smi` says more; {WITHOUT}"))
 }
@@ -164,5 +170,6 @@ fn describe(number: i32) -> Result<Gpu, DriverError> {
 /// # Errors
 /// What the driver reports.
 pub(super) fn open(gpu: &Gpu) -> Result<Arc<dyn Launcher>> {
-    Ok(Arc::new(gpu::DriverGpu::open(gpu).map_err(unusable)?))
+    let opened = gpu::DriverGpu::open(gpu).map_err(|gpu::Failure(error)| unusable_because(error));
+    Ok(Arc::new(opened?))
 }

@@ -119,7 +119,7 @@ pub enum Step {
 /// What a kernel is told of a round: the struct `Round` of rounds.cuh.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Told {
+struct RoundWords {
     kind: i32,
     first: i32,
     count: i32,
@@ -135,11 +135,11 @@ struct Told {
 pub struct Rounds {
     count: i32,
     blocks: i32,
-    of: [Told; MOST_ROUNDS],
+    of: [RoundWords; MOST_ROUNDS],
 }
 
 // SAFETY: numbers only, all of one size.
-unsafe impl bytemuck::NoUninit for Told {}
+unsafe impl bytemuck::NoUninit for RoundWords {}
 // SAFETY: the same.
 unsafe impl bytemuck::NoUninit for Rounds {}
 
@@ -156,7 +156,7 @@ impl Rounds {
             let waits = if before == [0; 2] { 0 } else { round.wait as i32 };
             // Otherwise what is counted for an image would not tell whether all before is done.
             assert!(waits != Wait::OwnImage as i32 || before[1] == 0, "{:?} waits too little", round.family);
-            *to = Told {
+            *to = RoundWords {
                 kind: round.family.kernel().1,
                 first: round.first,
                 count: round.count,

@@ -21,7 +21,7 @@ pub fn placed(host: &Host, network: Network) -> Result<Network> {
     match (host.dtype(), host.networks()) {
         (DType::F64, _) => network.in_double_precision(),
         (_, Some(gpu)) => network.on_gpu(gpu),
-        _ => Ok(network),
+        _ => network.runs_where_it_is().map(|()| network),
     }
 }
 
