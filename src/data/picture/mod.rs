@@ -123,10 +123,11 @@ fn flattened(image: DynamicImage, look: &Look) -> DynamicImage {
     }
 }
 
-/// A decoder's error without the name of the decoder around it.
+/// A decoder's error without the name of the decoder around it, in one line.
 fn plain(error: &image::ImageError) -> String {
-    match error {
+    let text = match error {
         image::ImageError::Unsupported(error) => format!("its form cannot be read: {error}"),
         error => error.to_string(),
-    }
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
