@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::devices(arguments),
     };
     match result {
-        // What could not be told is no success.
+        // A line that could not be told is a failure.
         Ok(()) if stderr_lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Left>() => ExitCode::from(error.downcast::<Left>().map_or(1, |left| left.0)),

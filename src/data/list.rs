@@ -1,5 +1,5 @@
-//! The list of what a data set was read from: which file went into which part, and what it held. A run keeps it, so that
-//! its split can be looked up, and so that it does not go on with other data than it began with.
+//! The list of what a data set was read from: which file went into which part, and what it held. A run keeps it, so
+//! that its split can be looked up, and so that it does not go on with other data than it began with.
 
 use super::encoded::{Encoded, Files};
 use super::names;

@@ -50,15 +50,16 @@ fn a_reader_that_has_gone_away_has_read_enough() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_told_is_no_success_and_changes_no_other_exit_code() {
+fn what_cannot_be_told_is_a_failure_and_changes_no_other_exit_code() {
     let wrong = "let x = ;\n";
     let told =
-        "let d = images(\"digits\");\nlet run = start_run([]);\nfor s in run.steps(3) { run.log(#{ loss: 1.0 }); }\n";
+        "let run = start_run([]);\nfor e in run.epochs(1) { for s in run.steps(3) { run.log(#{ loss: 1.0 }); } }\n";
     for (script, arguments, code) in [
         (wrong, &["run", "s.rhai"][..], 2),
         (wrong, &["check", "s.rhai"], 2),
-        // What could not be told is no success.
+        // A line that could not be told is a failure.
         (told, &["run", "s.rhai", "--out", "r"], 1),
+        (SCRIPT, &["run", "s.rhai", "--threads", "500"], 1),
         (SCRIPT, &["run", "s.rhai"], 0),
         (told, &["run", "s.rhai", "--nonsense"], 2),
         (told, &["bench", "step", "--threads", "0"], 2),
