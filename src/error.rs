@@ -3,6 +3,7 @@
 //! Errors are values with a message and an optional hint; only the command line turns them into exit codes, and only
 //! the script host adds a position in a script.
 
+use crate::streams::Stderr;
 use std::fmt;
 use std::io::{ErrorKind, Write};
 
@@ -125,9 +126,10 @@ impl From<Error> for candle_core::Error {
     }
 }
 
-/// Shows a line on stderr. One that cannot be written (a closed or full stderr) is lost, and nothing else with it.
+/// Shows a line on stderr. One that cannot be written (a closed or full stderr) is lost, and nothing else with it; that
+/// it was is noted.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(Stderr, "{line}");
 }
 
 /// The known name nearest to `name` in spelling, if any is near enough to be a slip of the hand.

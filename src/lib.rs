@@ -24,6 +24,7 @@ pub mod run;
 pub mod script;
 pub mod shape;
 pub mod space;
+pub mod streams;
 
 pub use error::{Error, Result};
 pub use parameter::Parameter;

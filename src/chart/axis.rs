@@ -54,6 +54,13 @@ impl Axis {
         format!("{tick:.*}", usize::try_from(-power).unwrap_or(0))
     }
 
+    /// How much room the labels of this axis, as the one at a plot's left, take beside the plot.
+    pub fn room(&self, em: f64) -> f64 {
+        let letters = Letters::new(em, MUTED);
+        let widths = self.ticks().into_iter().map(|tick| letters.width(&self.label(tick)));
+        widths.fold(0.0, f64::max) + 14.0
+    }
+
     /// Where `value` lies between `start` (the axis's low end) and `end`, in pixels, held inside.
     pub fn place(&self, value: f64, start: f64, end: f64) -> f64 {
         start + (end - start) * ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
@@ -186,6 +193,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_labels_get_the_room_that_they_need() {
+        let room = |low, high| Axis::rounded(low, high, 8).room(15.0);
+        let widest = Letters::new(15.0, MUTED).width("0.91234560");
+        assert!(room(0.912_345_6, 0.912_345_9) >= widest + 7.5 && room(0.0, 1.0) < 60.0);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct Series {
     pub points: Vec<Point>,
 }
 
+/// Room for tick labels, where they need no more.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 24.0;
 const EM: f64 = 16.0;
@@ -53,8 +54,18 @@ const DOTS_UP_TO: usize = 40;
 
 impl Curves {
     pub fn size(&self) -> (f64, f64) {
-        let panels: f64 = (0..self.panels.len()).map(|i| self.header(i) + self.plot_height(i) + BELOW).sum();
+        let left = self.left();
+        let panels: f64 = (0..self.panels.len()).map(|i| self.header(i, left) + self.plot_height(i) + BELOW).sum();
         (WIDTH, self.title_height() + panels + AXIS_NAME + 8.0)
+    }
+
+    /// Where the plots begin: all at one place, so that their x axes stand under one another.
+    fn left(&self) -> f64 {
+        let axes = self.panels.iter().enumerate().map(|(index, panel)| {
+            let smoothed: Vec<_> = panel.series.iter().map(|s| smooth(&s.points)).collect();
+            y_axis(panel, &smoothed, self.plot_height(index))
+        });
+        axes.map(|axis| axis.room(EM - 1.0)).fold(LEFT, f64::max)
     }
 
     fn title_height(&self) -> f64 {
@@ -76,20 +87,21 @@ impl Curves {
     }
 
     /// Where a panel's legend may stand: right of the panel's name.
-    fn legend_span(&self, panel: usize) -> (f64, f64) {
+    fn legend_span(&self, panel: usize, left: f64) -> (f64, f64) {
         let name = Letters::new(EM, INK).semi_bold().width(&self.panels[panel].name);
-        (LEFT + name + 24.0, WIDTH - RIGHT)
+        (left + name + 24.0, WIDTH - RIGHT)
     }
 
-    fn header(&self, panel: usize) -> f64 {
+    fn header(&self, panel: usize, left: f64) -> f64 {
         let legend = self.legend(panel);
-        let (left, right) = self.legend_span(panel);
+        let (left, right) = self.legend_span(panel, left);
         legend.rows(right - left).len() as f64 * legend.line_height() + 10.0
     }
 
     pub(super) fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Result<()> {
+        let left = self.left();
         if !self.title.is_empty() {
-            canvas.text(&self.title, (LEFT, 32.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
+            canvas.text(&self.title, (left, 32.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
         }
         let x = self.x_axis();
         let mut top = self.title_height();
@@ -97,18 +109,18 @@ impl Curves {
         for (index, panel) in self.panels.iter().enumerate() {
             let legend = self.legend(index);
             let middle = top + legend.line_height() / 2.0;
-            canvas.text_centered_on(&panel.name, (LEFT, middle), Align::Left, Letters::new(EM, INK).semi_bold())?;
-            legend.draw_rows(canvas, self.legend_span(index), top, Align::Right)?;
+            canvas.text_centered_on(&panel.name, (left, middle), Align::Left, Letters::new(EM, INK).semi_bold())?;
+            legend.draw_rows(canvas, self.legend_span(index, left), top, Align::Right)?;
 
-            let plot_top = top + self.header(index);
-            let area = Rect::new(LEFT, plot_top, WIDTH - RIGHT - LEFT, self.plot_height(index));
+            let plot_top = top + self.header(index, left);
+            let area = Rect::new(left, plot_top, WIDTH - RIGHT - left, self.plot_height(index));
             draw_panel(canvas, panel, area, &x, &legend)?;
             bottom = area.bottom;
             top = area.bottom + BELOW;
         }
         canvas.text(
             &self.x,
-            ((LEFT + WIDTH - RIGHT) / 2.0, bottom + BELOW + 12.0),
+            ((left + WIDTH - RIGHT) / 2.0, bottom + BELOW + 12.0),
             Align::Center,
             Letters::new(EM, MUTED),
         )
@@ -134,7 +146,7 @@ fn draw_panel<B: DrawingBackend>(
     legend: &Legend,
 ) -> Result<()> {
     let smoothed: Vec<Option<Vec<Point>>> = panel.series.iter().map(|s| smooth(&s.points)).collect();
-    let y = y_axis(panel, &smoothed, area);
+    let y = y_axis(panel, &smoothed, area.height());
     draw_frame(canvas, area, (x, &y), (true, true), EM - 1.0)?;
 
     for (index, series) in panel.series.iter().enumerate() {
@@ -192,7 +204,7 @@ fn smooth(points: &[Point]) -> Option<Vec<Point>> {
 }
 
 /// Every line in view; of a noisy series the rarest spikes may leave it.
-fn y_axis(panel: &Panel, smoothed: &[Option<Vec<Point>>], area: Rect) -> Axis {
+fn y_axis(panel: &Panel, smoothed: &[Option<Vec<Point>>], height: f64) -> Axis {
     let mut shown: Vec<f64> = Vec::new();
     for (series, smooth) in panel.series.iter().zip(smoothed) {
         let finite = |points: &[Point]| points.iter().map(|p| p.1).filter(|v| v.is_finite()).collect::<Vec<f64>>();
@@ -207,5 +219,5 @@ fn y_axis(panel: &Panel, smoothed: &[Option<Vec<Point>>], area: Rect) -> Axis {
     }
     let (low, high) = bounds(shown.into_iter());
     let low = if low > 0.0 && low < 0.4 * high { 0.0 } else { low };
-    Axis::rounded(low, high, (area.height() / 42.0) as usize)
+    Axis::rounded(low, high, (height / 42.0) as usize)
 }

@@ -1,6 +1,7 @@
 //! Results on stdout: text, or a table at a terminal and one JSON object per line where a program reads them.
 
 use crate::bench::{Line, table};
+use crate::streams::Stdout;
 use anyhow::{Context, Result};
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -23,8 +24,7 @@ pub(super) fn print_lines(lines: &[impl Line]) -> Result<()> {
 
 /// Prints text on stdout.
 pub(super) fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush()) {
         // A reader that has gone away wants no more.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("nothing can be printed"),
         _ => Ok(()),

@@ -3,7 +3,8 @@
 //! The library's errors say whose mistake it was and what would be right. Here, and only here, they travel as
 //! [`anyhow::Error`], beside those of other crates: those are given a context on the way up, and blame the run.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 the run failed, 2 the user's mistake, 130
+//! Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 the run failed or something could not be
+//! written on either (a reader that has gone away, as behind `| head -1`, has read enough), 2 the user's mistake, 130
 //! interrupted.
 
 mod bench;
@@ -22,6 +23,7 @@ use crate::Error;
 use crate::bytes::parse_bytes;
 use crate::error::tell;
 use crate::script::Page;
+use crate::streams::stderr_lost;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::fmt;
 use std::io::IsTerminal;
@@ -66,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Devices(arguments) => devices::devices(arguments),
     };
     match result {
+        // A line that could not be told is a failure.
+        Ok(()) if stderr_lost() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Left>() => ExitCode::from(error.downcast::<Left>().map_or(1, |left| left.0)),
         Err(error) => {

@@ -1,5 +1,6 @@
 //! From encoded images (PNG, JPEG …) to bytes in planes, all of one shape; on all cores, as this is most of loading.
 
+use super::list::Content;
 use super::options::ImageOptions;
 use super::parts::Parts;
 use super::picture::{self, Look};
@@ -62,12 +63,16 @@ impl Encoded {
         Ok(Shape { channels, height: image.height() as usize, width: image.width() as usize })
     }
 
-    /// Decodes into `out`, the bytes of one image of `shape`.
+    /// Decodes into `out`, the bytes of one image of `shape`; what a file holds goes into `content`.
     ///
     /// # Errors
     /// A file that cannot be read, or an image that is damaged; the text says which, without the name.
-    pub fn decode(&self, shape: Shape, look: &Look, out: &mut [u8]) -> Result<(), String> {
-        write_planes(picture::open(&self.bytes()?, look)?, shape, out);
+    pub fn decode(&self, shape: Shape, look: &Look, out: &mut [u8], content: &mut Content) -> Result<(), String> {
+        let bytes = self.bytes()?;
+        if let Self::File { .. } = self {
+            *content = Content::of(&bytes);
+        }
+        write_planes(picture::open(&bytes, look)?, shape, out);
         Ok(())
     }
 }
@@ -80,6 +85,8 @@ pub(super) struct Decoded {
     pub parts: Parts<Pixels>,
     /// The shape the training images were stored in, most of them.
     pub stored: Shape,
+    /// What each file holds, of all parts in order, those left out included.
+    pub contents: Vec<Content>,
     pub notes: Vec<String>,
 }
 
@@ -111,8 +118,11 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
         ));
     }
     let mut bytes = room_for(all.len(), shape)?;
-    let one = unless_interrupted(|(image, out): (&&Encoded, &mut [u8])| image.decode(shape, &look, out));
-    let done: Vec<Result<(), String>> = all.par_iter().zip(bytes.par_chunks_exact_mut(shape.len())).map(one).collect();
+    let mut contents = vec![Content::default(); all.len()];
+    type Place<'a> = ((&'a &'a Encoded, &'a mut [u8]), &'a mut Content);
+    let one = unless_interrupted(|((image, out), content): Place| image.decode(shape, &look, out, content));
+    let places = all.par_iter().zip(bytes.par_chunks_exact_mut(shape.len())).zip(contents.par_iter_mut());
+    let done: Vec<Result<(), String>> = places.map(one).collect();
     let bad = unreadable(&all, &done)?;
     if let Some(bad) = &bad {
         if !options.skip_unreadable {
@@ -139,7 +149,7 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
         nothing_lost(&before.train, &parts.train, "training", classes, &bad)?;
         nothing_lost(&before.test, &parts.test, "test", classes, &bad)?;
     }
-    Ok(Decoded { parts, stored, notes })
+    Ok(Decoded { parts, stored, contents, notes })
 }
 
 /// Images of each class.

@@ -54,8 +54,11 @@ pub(super) struct Found {
 /// by `ImageOptions::seed`.
 pub(super) fn load(folder: &Path, options: &ImageOptions) -> Result<Loaded> {
     let Found { classes, parts, mut notes, held_out, passed } = files(folder, options)?;
-    let list = super::list::of_files(folder, &classes, &parts);
+    let mut list = super::list::of_files(folder, &classes, &parts);
     let decoded = decode(parts, &classes, options)?;
+    for (listed, content) in list.iter_mut().zip(decoded.contents) {
+        listed.content = content;
+    }
     notes.extend(decoded.notes);
     notes.extend(passed.advice());
     let remarks = if held_out { format!(" held out{passed}") } else { passed.to_string() };
@@ -119,11 +122,11 @@ impl Search<'_> {
             let mut listing = self.walk.list(&folder)?;
             let passed = &mut self.walk.passed;
             listing.folders.retain(|name| {
-                let runs = holds_runs(&folder.join(name));
-                if runs {
-                    passed.unused.push(format!("{}/, which holds runs", names::text(name)));
+                let mark = holds_runs(&folder.join(name));
+                if let Some(mark) = &mark {
+                    passed.unused.push(format!("{}/, which holds runs (it has {mark})", names::text(name)));
                 }
-                !runs
+                mark.is_none()
             });
             let [only] = &listing.folders[..] else { return Ok((folder, listing)) };
             let name = names::text(only);
@@ -308,11 +311,26 @@ impl Search<'_> {
     }
 }
 
-/// Whether a folder is one of runs, which lie where a script was started.
-fn holds_runs(folder: &Path) -> bool {
-    let is_run = |path: &Path| path.join("run.json").is_file();
-    let inner = || std::fs::read_dir(folder).into_iter().flatten().flatten();
-    is_run(folder) || (folder.file_name() == Some(OsStr::new("runs")) && inner().any(|entry| is_run(&entry.path())))
+/// By what one sees that a folder is a run's, or one of runs, which lie where a script was started: what runs write and
+/// no class has. What else runs have, as charts, counts only in folders inside one that is called "runs".
+fn holds_runs(folder: &Path) -> Option<String> {
+    const FILES: [&str; 2] = ["run.json", "journal.jsonl"];
+    const FOLDERS: [&str; 4] = ["checkpoint", "checkpoints", "plots", "charts"];
+    let certain = |path: &Path| FILES.into_iter().find(|name| path.join(name).is_file());
+    let likely = |path: &Path| FOLDERS.into_iter().find(|name| path.join(name).is_dir());
+    if let Some(mark) = certain(folder) {
+        return Some(mark.into());
+    }
+    if folder.file_name() != Some(OsStr::new("runs")) {
+        return None;
+    }
+    let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = inner.filter(|path| path.is_dir()).collect();
+    runs.sort_unstable();
+    runs.iter().find_map(|run| {
+        let mark = certain(run).or_else(|| likely(run))?;
+        Some(format!("{}/{mark}", run.file_name().map(names::text).unwrap_or_default()))
+    })
 }
 
 /// All images of a part with their labels, indices in `classes`.

@@ -1,12 +1,14 @@
 //! Whether an image's mirror image still shows its class.
 
+use std::collections::HashSet;
+
 /// What the names of the classes say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mirrors {
     Yes,
-    /// Names of one character.
+    /// Names of one character, or with a word of one letter.
     Characters,
-    /// Names that differ in a number only.
+    /// Some names that differ in a number only.
     Numbers,
     /// Names of a side or a direction.
     Sides,
@@ -35,12 +37,18 @@ impl Mirrors {
         };
         // "7", "sign_007", "90deg": alike but for the number.
         let frame = |class: &String| -> String { class.chars().filter(|c| !c.is_numeric()).collect() };
-        let numbered = |class: &String| class.chars().any(char::is_numeric);
+        let numbered = |class: &&String| class.chars().any(char::is_numeric);
+        let mut frames = HashSet::new();
+        let is_letter = |word: &str| word.chars().all(char::is_alphabetic) && word.chars().count() == 1;
+        let has_letter = |class: &String| class.split(|c: char| !c.is_alphanumeric() && c != '\'').any(is_letter);
         match classes {
             [] => Self::Yes,
             _ if classes.iter().all(|class| class.chars().count() == 1) => Self::Characters,
-            [first, ..] if classes.iter().all(|class| numbered(class) && frame(class) == frame(first)) => Self::Numbers,
+            // Two are enough: beside signs there may be a class of none.
+            _ if classes.iter().filter(numbered).any(|class| !frames.insert(frame(class))) => Self::Numbers,
             _ if classes.iter().any(is_side) => Self::Sides,
+            // "A", "B" and "space"; "a_lower" and "A_upper".
+            _ if classes.iter().filter(|class| has_letter(class)).count() > 1 => Self::Characters,
             _ => Self::Yes,
         }
     }
@@ -49,7 +57,7 @@ impl Mirrors {
     pub fn rule(self) -> &'static str {
         match self {
             Self::Yes => "no class is a character, a bare number or a side, so left and right are taken not to matter",
-            Self::Characters => "class names of one character suggest writing, which no mirror keeps",
+            Self::Characters => "class names of one letter suggest writing, which no mirror keeps",
             Self::Numbers => "numbered classes may be signs or angles, which no mirror keeps",
             Self::Sides => "a class is named for a side or a direction, which a mirror turns round",
         }

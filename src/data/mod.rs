@@ -40,7 +40,7 @@ pub use augment::Augmentation;
 pub use balance::{ClassWeights, Sampling};
 pub use batches::{Augment, BatchOptions, Batches, Epoch, Position};
 pub use download::Download;
-pub use list::{Listed, difference};
+pub use list::{Content, Listed, difference};
 pub use options::{Expected, ImageOptions, Nested};
 pub use set::{ImageSet, Images};
 pub use single::{image_files, single};

@@ -1,6 +1,7 @@
 //! Images one at a time, for a network that is asked what they show.
 
 use super::encoded::Encoded;
+use super::list::Content;
 use super::options::Expected;
 use super::picture::Look;
 use super::tree::Walk;
@@ -17,7 +18,7 @@ pub fn single(path: &Path, expected: &Expected, most_pixels: u64) -> Result<Vec<
     let mut bytes = vec![0; shape.len()];
     let unreadable = |reason| Error::user(format!("{}: {reason}", path.display())).hint("give a PNG, JPEG or the like");
     let look = Look { background: expected.legend.background, most_pixels };
-    Encoded::file(path).decode(shape, &look, &mut bytes).map_err(unreadable)?;
+    Encoded::file(path).decode(shape, &look, &mut bytes, &mut Content::default()).map_err(unreadable)?;
     let channels = expected.legend.mean.iter().zip(&expected.legend.std);
     let planes = bytes.chunks_exact(shape.height * shape.width).zip(channels);
     Ok(planes

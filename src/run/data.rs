@@ -2,14 +2,14 @@
 //! files, in the order in which the script read them. They say which images were held out, and a resumed run is
 //! compared with them.
 
-use crate::data::Listed;
+use crate::data::{Content, Listed};
 use crate::{Error, Result, files};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The folder of the lists inside a run's folder.
 pub(super) const FOLDER: &str = "data";
-const COLUMNS: [&str; 4] = ["part", "class", "file", "bytes"];
+const COLUMNS: [&str; 5] = ["part", "class", "file", "bytes", "crc32"];
 
 fn place(run: &Path, number: usize) -> PathBuf {
     run.join(FOLDER).join(format!("{number}.csv"))
@@ -24,8 +24,9 @@ pub fn write_data(run: &Path, number: usize, list: &[Listed]) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| Error::run(format!("{}: {error}", path.display()));
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(COLUMNS).map_err(|error| failed(&error))?;
-    for Listed { part, class, file, bytes } in list {
-        table.write_record([part, class, file, &bytes.to_string()]).map_err(|error| failed(&error))?;
+    for Listed { part, class, file, content: Content { bytes, crc32 } } in list {
+        let sum = crc32.map(|sum| format!("{sum:08x}")).unwrap_or_default();
+        table.write_record([part, class, file, &bytes.to_string(), &sum]).map_err(|error| failed(&error))?;
     }
     let text = table.into_inner().map_err(|error| failed(&error))?;
     std::fs::create_dir_all(run.join(FOLDER)).map_err(|error| failed(&error))?;
@@ -53,7 +54,9 @@ pub fn read_data(run: &Path, number: usize) -> Result<Option<Vec<Listed>>> {
         let line = line.map_err(|error| wrong(&error))?;
         let cell = |column: usize| line.get(column).unwrap_or_default().to_string();
         let bytes = cell(3).parse().map_err(|error| wrong(&error))?;
-        list.push(Listed { part: cell(0), class: cell(1), file: cell(2), bytes });
+        let crc32 = Some(cell(4)).filter(|sum| !sum.is_empty());
+        let crc32 = crc32.map(|sum| u32::from_str_radix(&sum, 16)).transpose().map_err(|error| wrong(&error))?;
+        list.push(Listed { part: cell(0), class: cell(1), file: cell(2), content: Content { bytes, crc32 } });
     }
     Ok(Some(list))
 }

@@ -3,6 +3,7 @@
 //! There is no colour, so `NO_COLOR` has nothing to switch off, and nothing goes to stdout, which belongs to results.
 
 use crate::error::tell;
+use crate::streams::Stderr;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -47,7 +48,7 @@ impl Progress {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             Self::with(Face::Bar(bar))
         } else {
-            Self::lines(Box::new(std::io::stderr()))
+            Self::lines(Box::new(Stderr))
         }
     }
 

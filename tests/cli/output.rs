@@ -6,13 +6,14 @@ use std::process::Stdio;
 const SCRIPT: &str = "// Prints.\nprint(\"result\");\n";
 
 /// Every way of printing results.
-const PRINTING: [&[&str]; 9] = [
+const PRINTING: [&[&str]; 10] = [
     &["--help"],
     &["--version"],
     &["bench", "step", "--help"],
     &["doc"],
     &["doc", "softmax"],
     &["check", "s.rhai"],
+    &["devices"],
     &["run", "s.rhai"],
     &["run", "s.rhai", "--help"],
     &["run", "--help"],
@@ -49,14 +50,16 @@ fn a_reader_that_has_gone_away_has_read_enough() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_stderr_changes_no_exit_code() {
+fn what_cannot_be_told_is_a_failure_and_changes_no_other_exit_code() {
     let wrong = "let x = ;\n";
-    let told =
-        "let d = images(\"digits\");\nlet run = start_run([]);\nfor s in run.steps(3) { run.log(#{ loss: 1.0 }); }\n";
+    let told = "let run = start_run([]);\nfor e in run.epochs(1) { run.log(#{ valid_loss: 1.0 }); }\n";
     for (script, arguments, code) in [
         (wrong, &["run", "s.rhai"][..], 2),
         (wrong, &["check", "s.rhai"], 2),
-        (told, &["run", "s.rhai", "--out", "r"], 0),
+        // A line that could not be told is a failure.
+        (told, &["run", "s.rhai", "--out", "r"], 1),
+        (SCRIPT, &["run", "s.rhai", "--threads", "500"], 1),
+        (SCRIPT, &["run", "s.rhai"], 0),
         (told, &["run", "s.rhai", "--nonsense"], 2),
         (told, &["bench", "step", "--threads", "0"], 2),
     ] {
@@ -64,7 +67,30 @@ fn a_full_stderr_changes_no_exit_code() {
         let full = std::fs::File::create("/dev/full").expect("Linux has it");
         let ended = command(folder.path()).args(arguments).stdout(Stdio::null()).stderr(full).status();
         assert_eq!(ended.expect("it runs").code(), Some(code), "{arguments:?}");
+        let folder = folder_with(script);
+        assert_eq!(closed(folder.path(), "2>&-", arguments).code, Some(code), "{arguments:?} with stderr closed");
     }
+}
+
+/// Runs the binary with a stream closed, as a shell does it.
+#[cfg(unix)]
+fn closed(folder: &std::path::Path, stream: &str, arguments: &[&str]) -> crate::binary::Ended {
+    let mut shell = std::process::Command::new("sh");
+    let line = format!("exec \"$0\" \"$@\" {stream}");
+    finish(shell.args(["-c", &line, env!("CARGO_BIN_EXE_candlewick")]).args(arguments).current_dir(folder))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_closed_stdout_fails_the_command_that_has_something_to_print() {
+    let folder = folder_with(SCRIPT);
+    for arguments in PRINTING {
+        closed(folder.path(), ">&-", arguments).shows(1, &["printed", "stdout is closed"]);
+    }
+    let quiet = folder_with("let x = 1;\n");
+    closed(quiet.path(), ">&-", &["run", "s.rhai"]).shows(0, &[]);
+    // Both at once: nothing can be told, and the exit code says so.
+    assert_eq!(closed(folder.path(), ">&- 2>&-", &["doc"]).code, Some(1));
 }
 
 #[test]

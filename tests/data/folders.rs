@@ -169,6 +169,26 @@ const CASES: &[Case] = &[
         told: &["runs/, which holds runs", "1 images beside the class folders"],
     },
     Case {
+        what: "runs of another hand, without run.json",
+        files: &[
+            ("a/*.png", 5),
+            ("b/*.png", 5),
+            ("runs/first/charts/*.png", 3),
+            ("trained/journal.jsonl", 1),
+            ("trained/plots/loss.png", 1),
+        ],
+        classes: &[("a", 4, 1), ("b", 4, 1)],
+        valid: None,
+        told: &["runs/, which holds runs (it has first/charts)", "trained/, which holds runs (it has journal.jsonl)"],
+    },
+    Case {
+        what: "a class that is called as runs are, and classes with folders as runs have",
+        files: &[("runs/2023/*.png", 5), ("walks/charts/*.png", 5)],
+        classes: &[("runs", 4, 1), ("walks", 4, 1)],
+        valid: None,
+        told: &[],
+    },
+    Case {
         what: "classes that are numbers",
         files: &[("10/*.png", 5), ("9/*.png", 5), ("1/*.png", 5)],
         classes: &[("1", 4, 1), ("9", 4, 1), ("10", 4, 1)],
@@ -359,7 +379,12 @@ fn tables_one_level_down_are_found() {
 fn mirroring_is_on_only_where_sides_cannot_matter() {
     for (classes, mirrors, rule) in [
         (&["cat", "dog"][..], true, "no class is"),
-        (&["a", "b"], false, "one character"),
+        (&["a", "b"], false, "one letter"),
+        (&["A", "B", "space"], false, "one letter"),
+        (&["a_lower", "A_upper"], false, "one letter"),
+        (&["men's shoes", "women's shoes"], true, "no class is"),
+        (&["speed_30", "speed_50", "stop"], false, "numbered"),
+        (&["1", "2", "none"], false, "numbered"),
         (&["1", "2", "12"], false, "numbered"),
         (&["0", "90", "180", "270"], false, "numbered"),
         (&["sign_001", "sign_002"], false, "numbered"),

@@ -64,6 +64,20 @@ fn a_hundred_variants_are_seen_as_pillow_shows_them() {
     }
 }
 
+#[test]
+fn jpegs_have_the_pixels_of_libjpeg_turbo_bit_for_bit() {
+    // Where inks are many, the way to red, green and blue is each program's own.
+    let inks = |name: &str| name.contains("cmyk") || name.contains("ycck");
+    let mut count = 0;
+    for variant in variants().iter().filter(|v| v.name.starts_with("jpeg") && !inks(&v.name)) {
+        let [height, width] = variant.size;
+        let found = seen(&variant.bytes(), height, width).unwrap_or_else(|error| panic!("{}: {error}", variant.name));
+        assert!(found == unhex(&variant.pixels), "{}", variant.name);
+        count += 1;
+    }
+    assert!(count > 30, "{count}");
+}
+
 /// An orientation tag as EXIF has it (`tests` of single bytes, so written out).
 fn exif(tag: u8) -> Vec<u8> {
     let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, tag, 0, 0];

@@ -20,6 +20,7 @@ fn is_read(bytes: &[u8]) -> Result<(), String> {
     single(&path, &expected, ImageOptions::MOST_PIXELS).map(drop).map_err(|error| {
         assert_eq!(error.exit_code(), 2, "{error}");
         assert!(error.message.contains("picture.jpg: "), "{error}");
+        assert!(!error.message.contains('\n') && !error.message.contains("  "), "{error}");
         error.message
     })
 }
@@ -80,6 +81,22 @@ fn rotten_bytes_are_found_where_they_leave_no_picture() {
         }
     }
     assert!(tried > 300 && found * 100 >= tried * 95, "{found} of {tried} found");
+}
+
+#[test]
+fn damage_in_a_header_is_told_in_one_line() {
+    let whole = jpeg(&noise(32, 4));
+    let head = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap() + 14;
+    let mut refused = 0;
+    for place in 2..head {
+        for byte in [0, 1, 0x7F, 0xFF, whole[place] ^ 8, whole[place].wrapping_add(1)] {
+            let mut rotten = whole.clone();
+            rotten[place] = byte;
+            // How a refusal has to look is checked there.
+            refused += usize::from(is_read(&rotten).is_err());
+        }
+    }
+    assert!(refused > 300, "{refused}");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn resumed(folder: &Path, arguments: &[&str]) -> Ended {
 fn what_was_held_out_is_in_the_run_s_folder() {
     let folder = trained();
     let list = read_to_string(folder.path().join("r/data/1.csv")).unwrap();
-    assert!(list.starts_with("part,class,file,bytes\n"), "{list}");
+    assert!(list.starts_with("part,class,file,bytes,crc32\n"), "{list}");
     assert_eq!(list.lines().count(), 17);
     assert!(list.lines().any(|line| line.starts_with("test,cat,cat/")), "{list}");
     assert!(list.lines().any(|line| line.starts_with("train,dog,dog/")), "{list}");
@@ -66,6 +66,53 @@ fn a_run_goes_on_with_other_data_only_when_forced() {
     assert!(read_to_string(folder.join("r/data/1.csv")).unwrap().contains("cat/new.png"));
     // From now on these are the run's data.
     candlewick(folder, &["run", "s.rhai", "--out", "r", "--resume", "--set", "epochs=3"]).shows(0, &[]);
+}
+
+#[test]
+fn a_run_notices_a_picture_that_was_changed_without_changing_its_size() {
+    let folder = trained();
+    let folder = folder.path();
+    let path = folder.join("photos/cat/2.png");
+    let (before, mut after) = (read(&path).unwrap(), Vec::new());
+    // Another grey, in a file of as many bytes.
+    for grey in (0..=255).filter(|grey| *grey != 9) {
+        photo(folder, "cat", "2.png");
+        RgbImage::from_pixel(8, 8, Rgb([grey; 3])).save(&path).unwrap();
+        after = read(&path).unwrap();
+        if after.len() == before.len() {
+            break;
+        }
+    }
+    assert!(after.len() == before.len() && after != before);
+    resumed(folder, &[]).shows(2, &["with other content: cat/2.png", "--force"]);
+    // A list from before there were checksums says nothing of contents.
+    let list = read_to_string(folder.join("r/data/1.csv")).unwrap();
+    let old: String = list.lines().map(|line| line.rsplit_once(',').unwrap().0.to_string() + "\n").collect();
+    write(folder.join("r/data/1.csv"), old).unwrap();
+    resumed(folder, &[]).shows(0, &["r goes on after epoch 1"]);
+    write(folder.join("r/data/1.csv"), list).unwrap();
+    resumed(folder, &["--force"]).shows(0, &["r goes on after epoch 2"]);
+}
+
+#[test]
+fn a_run_notices_a_table_that_was_changed_without_changing_its_size() {
+    let script = SCRIPT.replace("photos", "signs");
+    let folder = folder_with(&script);
+    let folder = folder.path();
+    let signs = folder.join("signs");
+    create_dir_all(&signs).unwrap();
+    let idx = |magic: u32, sizes: &[u32], values: &[u8]| {
+        let head = [magic].into_iter().chain(sizes.iter().copied()).flat_map(u32::to_be_bytes);
+        head.chain(values.iter().copied()).collect::<Vec<u8>>()
+    };
+    let pixels: Vec<u8> = (0..8 * 64).map(|k| (k * 7 % 251) as u8).collect();
+    for part in ["train", "t10k"] {
+        write(signs.join(format!("{part}-images-idx3-ubyte")), idx(0x803, &[8, 8, 8], &pixels)).unwrap();
+        write(signs.join(format!("{part}-labels-idx1-ubyte")), idx(0x801, &[8], &[0, 1, 0, 1, 0, 1, 0, 1])).unwrap();
+    }
+    candlewick(folder, &["run", "s.rhai", "--out", "r"]).shows(0, &[]);
+    write(signs.join("train-labels-idx1-ubyte"), idx(0x801, &[8], &[1, 0, 0, 1, 0, 1, 0, 1])).unwrap();
+    resumed(folder, &[]).shows(2, &["with other content: train-labels-idx1-ubyte"]);
 }
 
 #[test]

@@ -50,11 +50,10 @@ pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, String> {
 /// As [`probe`], and a picture that is damaged or cut short.
 pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, String> {
     let (format, mut decoder) = decoder(bytes, look)?;
-    if format == ImageFormat::Jpeg {
-        jpeg::check(bytes)?;
-    }
     let orientation = orientation(&mut decoder)?;
-    let mut image = flattened(DynamicImage::from_decoder(decoder).map_err(|error| plain(&error))?, look);
+    let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
+    let image = jpeg.map_or_else(|| DynamicImage::from_decoder(decoder).map_err(|error| plain(&error)), Ok)?;
+    let mut image = flattened(image, look);
     image.apply_orientation(orientation);
     Ok(image)
 }
@@ -123,10 +122,16 @@ fn flattened(image: DynamicImage, look: &Look) -> DynamicImage {
     }
 }
 
-/// A decoder's error without the name of the decoder around it.
+/// A decoder's error without the name of the decoder around it, in one line.
 fn plain(error: &image::ImageError) -> String {
-    match error {
+    let text = match error {
         image::ImageError::Unsupported(error) => format!("its form cannot be read: {error}"),
         error => error.to_string(),
-    }
+    };
+    one_line(&text)
+}
+
+/// A text without line breaks.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

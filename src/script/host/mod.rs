@@ -12,6 +12,7 @@ use crate::engine::cuda::Launcher;
 use crate::error::tell;
 use crate::random::{Rng, Seed};
 use crate::run::{Run, WeakRun, read_data, write_data};
+use crate::streams::Stdout;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
 use rhai::Dynamic;
@@ -138,7 +139,7 @@ pub struct Host {
 
 impl Host {
     pub fn new(setup: Setup) -> Arc<Self> {
-        Self::with_sink(setup, Box::new(std::io::stdout()))
+        Self::with_sink(setup, Box::new(Stdout))
     }
 
     /// A host whose scripts print into `sink`.

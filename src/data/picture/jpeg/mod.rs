@@ -1,4 +1,7 @@
-//! Whether a JPEG is whole. Its decoder shows what it can of a file that is cut short or rotten, as a viewer should;
+//! JPEGs. The pixels are those of libjpeg-turbo, bit for bit, which Pillow, OpenCV, torchvision and browsers show: so a
+//! network sees elsewhere what it was trained on.
+//!
+//! And whether a JPEG is whole. Decoders show what they can of a file that is cut short or rotten, as a viewer should;
 //! nobody wants to learn from that. So the entropy-coded data are walked once, code by code, without a pixel being
 //! made: every scan has to hold just the blocks that the header promises, and the end has to be there (ITU-T T.81,
 //! annexes B, F and G).
@@ -8,7 +11,10 @@
 mod huffman;
 mod scan;
 
+use super::one_line;
 use huffman::Table;
+use image::{DynamicImage, GrayImage, RgbImage};
+use libjpeg_turbo_rs::{Decoder, JpegError, PixelFormat};
 use scan::{Scan, Selected};
 
 const SOI: u8 = 0xD8;
@@ -17,11 +23,38 @@ const SOS: u8 = 0xDA;
 const DHT: u8 = 0xC4;
 const DRI: u8 = 0xDD;
 
+/// The picture in a JPEG that is whole; nothing where it is of four inks or of more than 8 bits, which is left to the
+/// decoder of other forms.
+///
+/// # Errors
+/// As [`check`], and what cannot be decoded.
+pub(super) fn open(bytes: &[u8]) -> Result<Option<DynamicImage>, String> {
+    check(bytes)?;
+    let plain = |error: JpegError| match error {
+        JpegError::Unsupported(what) => format!("its form cannot be read: {}", one_line(&what)),
+        error => format!("damaged: {}", one_line(&error.to_string())),
+    };
+    let mut decoder = Decoder::new(bytes).map_err(plain)?;
+    let header = decoder.header();
+    let format = match (header.components.len(), header.precision) {
+        (1, 8) => PixelFormat::Grayscale,
+        (3, 8) => PixelFormat::Rgb,
+        _ => return Ok(None),
+    };
+    decoder.set_output_format(format);
+    let image = decoder.decode_image().map_err(plain)?;
+    let (width, height) = (image.width as u32, image.height as u32);
+    Ok(match format {
+        PixelFormat::Grayscale => GrayImage::from_raw(width, height, image.data).map(DynamicImage::from),
+        _ => RgbImage::from_raw(width, height, image.data).map(DynamicImage::from),
+    })
+}
+
 /// Checks that a JPEG is whole. What only the decoder can judge (forms that are rare, or that it cannot read) passes.
 ///
 /// # Errors
 /// Where the file is cut short or damaged, in words that follow the file's name.
-pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
+fn check(bytes: &[u8]) -> Result<(), String> {
     let mut walk = Walk { bytes, at: 2, ..Walk::default() };
     if !bytes.starts_with(&[0xFF, SOI]) {
         return Ok(());
