@@ -229,7 +229,8 @@ fn a_step_on_a_gpu_is_predicted_without_one() {
         let lines = lines(&[&[what], sizes.as_slice()].concat());
         let (all, kernels) = lines.split_last().expect("lines");
         assert_eq!((&all["what"], &all["kernel"], &all["card"]), (&name.into(), &"all".into(), &"H100".into()));
-        for field in ["launches", "bytes", "flops", "seconds"] {
+        // Families share launches, so their sum is none.
+        for field in ["bytes", "flops", "seconds"] {
             let sum: f64 = kernels.iter().map(|line| number(line, field)).sum();
             assert!(number(all, field) > 0.0 && (sum / number(all, field) - 1.0).abs() < 1e-3, "{field}: {all}");
         }
