@@ -104,7 +104,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
             &["net", "discrete(derive(net), #{ images: #{ channels: 1, size: 8, classes: 10 }, channels: 2 })"]
         }
         "genotype" => &["derive(net)"],
-        "coded_genotype" => &["nasbench201_space().genotype([0, 1, 2, 3, 4, 0])"],
+        "coded_genotype" => &["space(\"nasbench201\").genotype([3, 0, 1, 2, 4, 3])"],
         "cell_space" => &["space(\"darts\", #{ nodes: 1 })", "space(\"nasbench201\", #{ nodes: 2 })"],
         "language_model" => &["model"],
         "layer" => &["layer", "cell"],
