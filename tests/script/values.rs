@@ -86,7 +86,8 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
         let pairs = items.iter().flat_map(|a| items.iter().map(move |b| format!("[{a}, {b}]")));
         return items.iter().map(|item| format!("[{item}]")).chain(pairs).collect();
     }
-    let texts = || example.split('"').skip(1).step_by(2).map(|text| format!("{text:?}"));
+    let quoted = || example.split('"').skip(1).step_by(2).map(|text| format!("{text:?}"));
+    let texts = || quoted().chain(["\"Genotype(space='blockqnn', nodes=5, code=[3, 9, 0])\"".to_string()]);
     let all: &[&str] = match kind {
         "tensor" => &["m", "one", "net.weights", "model.weights", "pictures", "sum(m * m)", "places"],
         "float" => &["0.25", "0.75"],
