@@ -108,10 +108,7 @@ impl Genotype {
             .hint("its cells have one kind and no concatenation; a genotype has a normal and a reduction cell"));
         }
         let json = text.trim_start().starts_with('{');
-        let mut value = match json {
-            true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is not a genotype: {e}")))?,
-            false => python::parse_call(text, "Genotype")?,
-        };
+        let mut value = python::parse_genotype(text)?;
         let fields = [&NORMAL, &REDUCE];
         for fields in fields {
             if let Some(edges) = value.get_mut(fields.edges) {

@@ -7,6 +7,17 @@
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 
+/// Reads a genotype's text, `Genotype(key=value, …)` or JSON, as an object.
+///
+/// # Errors
+/// Text of another form.
+pub fn parse_genotype(text: &str) -> Result<Value> {
+    match text.trim_start().starts_with('{') {
+        true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is not a genotype: {e}"))),
+        false => parse_call(text, "Genotype"),
+    }
+}
+
 /// Reads the one `NAME(key=value, …)` of a text as an object.
 ///
 /// # Errors

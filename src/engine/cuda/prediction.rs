@@ -50,12 +50,12 @@ pub fn predict(graph: &Graph, batch: usize, passes: &[Wanted], card: Card) -> Re
         for step in program.forward.iter().chain(&program.backward) {
             let rounds: Vec<&Round> = match step {
                 Step::Rounds(rounds) => rounds.iter().filter(|round| round.when != When::Running).collect(),
-                Step::Flat { .. } => Vec::new(),
+                Step::Flat { .. } => {
+                    launches += 1;
+                    continue;
+                }
             };
-            if rounds.is_empty() && matches!(step, Step::Rounds(_)) {
-                continue;
-            }
-            launches += 1;
+            launches += usize::from(!rounds.is_empty());
             for family in rounds.iter().map(|round| round.family.name()).collect::<BTreeSet<_>>() {
                 kernels.entry(family).or_default().launches += 1;
             }

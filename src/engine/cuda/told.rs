@@ -17,7 +17,7 @@ pub(super) struct Told {
 
 impl Told {
     pub fn rounds(rounds: &[&Round], batch: i32) -> Self {
-        let told = Rounds::new(rounds, batch as usize);
+        let told = Rounds::new(rounds, batch);
         let family = rounds[0].family;
         let (kernel, _) = family.kernel();
         let shared = rounds.iter().map(|round| round.shared).max().unwrap_or(0);

@@ -33,11 +33,7 @@ impl RecurrentGenotype {
     /// # Errors
     /// Text of another form, a genotype of convolutional cells, and as [`new`](Self::new).
     pub fn parse(text: &str) -> Result<Self> {
-        let value = match text.trim_start().starts_with('{') {
-            true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is not a genotype: {e}")))?,
-            false => python::parse_call(text, "Genotype")?,
-        };
-        Self::from_json(&value)
+        Self::from_json(&python::parse_genotype(text)?)
     }
 
     /// Reads the field `recurrent` and, where it is given, `concat`.

@@ -58,11 +58,7 @@ impl CodedCell {
     /// # Errors
     /// Text of another form, and as [`from_json`](Self::from_json).
     pub fn parse(text: &str) -> Result<Self> {
-        let value = match text.trim_start().starts_with('{') {
-            true => serde_json::from_str(text).map_err(|e| Error::user(format!("this is not a genotype: {e}")))?,
-            false => python::parse_call(text, "Genotype")?,
-        };
-        Self::from_json(&value)
+        Self::from_json(&python::parse_genotype(text)?)
     }
 
     /// Reads the fields `space`, `code` and the space's sizes.

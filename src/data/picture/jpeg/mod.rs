@@ -1,5 +1,5 @@
-//! JPEGs. The pixels are those of libjpeg-turbo, bit for bit, which Pillow, OpenCV, torchvision and browsers show: so a
-//! network sees elsewhere what it was trained on.
+//! JPEGs. The pixels are those of libjpeg-turbo, bit for bit, which Pillow and many others decode with: so a network
+//! sees elsewhere what it was trained on.
 //!
 //! And whether a JPEG is whole. Decoders show what they can of a file that is cut short or rotten, as a viewer should;
 //! nobody wants to learn from that. So the entropy-coded data are walked once, code by code, without a pixel being

@@ -74,7 +74,8 @@ __device__ int take_turn(const Pass& pass, const Rounds& rounds, Item* item) {
 // keep many more of them in memory.
 #define APART(kind) asm volatile("" : "+r"(kind))
 
-// Counts an item as done. The launch's last one leaves the counters as they were.
+// Counts an item as done; one that is there once counts for the first image too, for which nothing waits after it. The
+// launch's last one leaves the counters as they were.
 __device__ void end_turn(const Pass& pass, const Rounds& rounds, const Item& item) {
     __syncthreads();
     if (threadIdx.x) return;

@@ -41,7 +41,6 @@ impl Maker<'_> {
                 _ => None,
             });
             let again: Vec<StepId> = again.collect();
-            self.begin_wave(Wait::Everything);
             self.make_outputs(&again, false);
             let steps: Vec<BackStep> = stage.steps.iter().filter_map(|step| self.as_it_runs(step)).collect();
             self.check_norms(&steps);

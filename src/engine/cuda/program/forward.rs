@@ -37,7 +37,6 @@ impl Maker<'_> {
         self.keep_statistics_of_parts();
         let stages: Vec<_> = self.agenda.forward.pairs().map(|(stage, steps)| (stage, steps.clone())).collect();
         for (stage, steps) in stages {
-            self.begin_wave(Wait::Everything);
             self.make_outputs(&steps, true);
             self.measure(&steps);
             let norms = self.cuda.norms_of_stage[stage].clone();
@@ -50,7 +49,6 @@ impl Maker<'_> {
         let output = self.cuda.plan.values[self.cuda.plan.output].raw;
         let border = self.border(output, self.placement.raws[output], None);
         let item = Item { words: [border, 0, 0, 1], work: Work::default() };
-        self.begin_wave(Wait::Everything);
         self.round(Family::ReadOutput, &[item], 0, &Reads::default());
     }
 

@@ -215,7 +215,7 @@ impl Maker<'_> {
         self.measured.retain(|raw, _| lasting.contains(raw));
     }
 
-    /// Begins a wave: what comes now waits for what comes before.
+    /// Begins a wave: what comes now waits for what comes before in its launch.
     fn begin_wave(&mut self, wait: Wait) {
         match self.open.last() {
             Some(last) if last.wave == self.wave => {
@@ -265,7 +265,6 @@ impl Maker<'_> {
     fn end_launch(&mut self) {
         if !self.open.is_empty() {
             self.steps.push(Step::Rounds(std::mem::take(&mut self.open)));
-            self.begin_wave(Wait::Everything);
         }
     }
 

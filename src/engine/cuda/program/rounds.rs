@@ -6,7 +6,7 @@
 use super::Work;
 
 /// The most rounds of a launch. As in rounds.cuh.
-pub(in crate::engine::cuda) const MOST_ROUNDS: usize = 24;
+pub(super) const MOST_ROUNDS: usize = 24;
 
 /// What the items of a round do, as forward.cu and backward.cu number it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ unsafe impl bytemuck::NoUninit for Rounds {}
 
 impl Rounds {
     /// Of rounds that run, at most [`MOST_ROUNDS`], and a batch.
-    pub fn new(rounds: &[&Round], batch: usize) -> Self {
+    pub fn new(rounds: &[&Round], batch: i32) -> Self {
         let mut told = Self::default();
         // Items of an image, and those that are there once: of waves before, and of this one too.
         let (mut before, mut so_far, mut wave) = ([0; 2], [0; 2], None);
@@ -169,7 +169,7 @@ impl Rounds {
         }
         assert!(rounds.len() <= MOST_ROUNDS, "{} rounds", rounds.len());
         told.count = rounds.len() as i32;
-        told.blocks = so_far[0] * batch as i32 + so_far[1];
+        told.blocks = so_far[0] * batch + so_far[1];
         told
     }
 
