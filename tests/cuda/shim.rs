@@ -101,7 +101,7 @@ pub fn reads() -> Option<(i32, usize)> {
         return None;
     }
     // SAFETY: driver.cpp declares the function so.
-    let ask = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
+    let ask = unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut usize) -> i32>(symbol) };
     let mut most = 0;
     // SAFETY: it writes one number.
     let count = unsafe { ask(&mut most) };
