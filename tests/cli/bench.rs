@@ -241,6 +241,19 @@ fn a_step_on_a_gpu_is_predicted_without_one() {
 }
 
 #[test]
+fn steps_of_full_size_are_predicted_within_their_bounds() {
+    // Of an H100: launches, and seconds.
+    for (arguments, launches, seconds) in [
+        (&["step"][..], 400.0, 12e-3),
+        (&["eval", "--channels", "36", "--layers", "20", "--batch", "96"], 400.0, 40e-3),
+    ] {
+        let lines = lines(&[arguments, &["--device", "cuda", "--predict"]].concat());
+        let all = lines.last().expect("a line");
+        assert!(number(all, "launches") <= launches && number(all, "seconds") <= seconds, "{all}");
+    }
+}
+
+#[test]
 fn twice_the_images_are_twice_the_bytes_of_a_prediction() {
     let of = |batch: &str| {
         let arguments = ["step", "--channels", "4", "--layers", "3", "--size", "8", "--device", "cuda", "--predict"];

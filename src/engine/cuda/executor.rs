@@ -167,7 +167,7 @@ impl Shared {
                     let rounds: Vec<&Round> = rounds.iter().filter(runs).collect();
                     // Measured rounds run alone.
                     let together = if self.launcher.measures() { 1 } else { rounds.len().max(1) };
-                    told.extend(rounds.chunks(together).map(|rounds| Told::rounds(rounds, arguments.batch)));
+                    told.extend(rounds.chunks(together).map(|rounds| Told::rounds(rounds, arguments.batch as usize)));
                 }
                 Step::Flat { kernel, first, count } => told.push(Told::flat(kernel, *first, *count)),
             }

@@ -2,7 +2,7 @@
 //! them the time by roofline.
 
 use super::plan::CudaPlan;
-use super::program::{Program, Round, Step, Wait, When, Work};
+use super::program::{Program, Round, Step, Stretch, When, Work};
 use crate::Result;
 use crate::engine::Wanted;
 use crate::graph::Graph;
@@ -18,10 +18,13 @@ pub struct Card {
     pub arithmetic: f64,
     /// Seconds from one launch to the next, in a graph; until all blocks have been waited for it is as many.
     pub launch: f64,
+    /// Bytes that its cache holds for all multiprocessors.
+    pub cache: f64,
 }
 
 impl Card {
-    pub const H100: Self = Self { name: "H100", bandwidth: 3.0e12, arithmetic: 60e12, launch: 1e-6 };
+    /// Its cache of 50 MB is two halves, and what either half of the multiprocessors reads is kept in its own.
+    pub const H100: Self = Self { name: "H100", bandwidth: 3.0e12, arithmetic: 60e12, launch: 1e-6, cache: 25e6 };
 }
 
 /// What the items of one family take together. Two more are what launches cost of themselves: "launching", and
@@ -59,20 +62,19 @@ pub fn predict(graph: &Graph, batch: usize, passes: &[Wanted], card: Card) -> Re
             for family in rounds.iter().map(|round| round.family.name()).collect::<BTreeSet<_>>() {
                 kernels.entry(family).or_default().launches += 1;
             }
-            // What waits only for its own image runs beside what other images are at.
-            let together = |one: &&Round, next: &&Round| one.wave == next.wave || next.wait == Wait::OwnImage;
-            for (number, rounds) in rounds.chunk_by(together).enumerate() {
+            for (number, stretch) in Stretch::all(&rounds).enumerate() {
                 waits += usize::from(number > 0);
-                let time = |work: Work| [work.bytes as f64 / card.bandwidth, work.flops as f64 / card.arithmetic];
+                let work = work_of(&stretch, batch, card);
+                let time = |work: &Work| [work.bytes as f64 / card.bandwidth, work.flops as f64 / card.arithmetic];
                 let mut all = Work::default();
-                rounds.iter().for_each(|round| all += round.work);
+                work.iter().for_each(|work| all += *work);
                 // The limit that they meet together, and each one's share of it.
-                let limit = usize::from(time(all)[1] > time(all)[0]);
-                for round in rounds {
-                    let (kernel, work) = (kernels.entry(round.family.name()).or_default(), round.work.times(batch));
+                let limit = usize::from(time(&all)[1] > time(&all)[0]);
+                for (round, work) in stretch.rounds.iter().zip(work) {
+                    let kernel = kernels.entry(round.family.name()).or_default();
                     kernel.bytes += work.bytes;
                     kernel.flops += work.flops;
-                    kernel.seconds += time(work)[limit];
+                    kernel.seconds += time(&work)[limit];
                 }
             }
         }
@@ -82,4 +84,24 @@ pub fn predict(graph: &Graph, batch: usize, passes: &[Wanted], card: Card) -> Re
         kernels.insert(name, Predicted { launches, seconds, ..Predicted::default() });
     }
     Ok(kernels.into_iter().map(|(kernel, predicted)| Predicted { kernel, ..predicted }).collect())
+}
+
+/// By round of a stretch: what it takes for a batch. A tensor that an earlier round of it has read or written comes
+/// from the cache, if that holds what all of them touch until a later wave comes to the same image.
+fn work_of(stretch: &Stretch<'_>, batch: usize, card: Card) -> Vec<Work> {
+    let work = |cached: &mut dyn FnMut(&Round) -> u64| -> Vec<Work> {
+        let all = |round: &&Round| Work { bytes: round.work.bytes + cached(round), ..round.work };
+        stretch.rounds.iter().map(all).collect()
+    };
+    let nothing = BTreeMap::new();
+    let apart = work(&mut |round| round.tensors.fetched(&nothing));
+    let mut cached = BTreeMap::new();
+    let together = work(&mut |round| {
+        let fetched = round.tensors.fetched(&cached);
+        round.tensors.cache(&mut cached);
+        fetched
+    });
+    let touched: u64 = together.iter().map(|work| work.bytes).sum();
+    let fits = (touched as usize * stretch.lag(batch)) as f64 <= card.cache;
+    (if fits { together } else { apart }).into_iter().map(|work| work.times(batch)).collect()
 }

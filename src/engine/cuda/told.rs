@@ -16,7 +16,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn rounds(rounds: &[&Round], batch: i32) -> Self {
+    pub fn rounds(rounds: &[&Round], batch: usize) -> Self {
         let told = Rounds::new(rounds, batch);
         let family = rounds[0].family;
         let (kernel, _) = family.kernel();

@@ -9,6 +9,7 @@
 
 // As in program/rounds.rs.
 #define MOST_ROUNDS 24
+#define MOST_SPANS 48
 
 // What the items of a round wait for.
 #define NOTHING 0
@@ -19,16 +20,24 @@ struct Round {
     int kind;               // of its items
     int first;              // where they begin in the table
     int count;              // how many there are, for each image or at all
-    int each_image;
+    int lag;                // images that they lag behind the first rounds that they run beside
     int waits;              // for which of these:
     int before;             // items of an image in the rounds that come before
     int once;               // and those that are there once
 };
 
+// Turns in which the same rounds take part: the items of each for its image, then those for the next images.
+struct Span {
+    int turns;
+    int each;               // turns until the next images
+    int first;              // of the rounds
+    int image;              // at the beginning, of rounds without a lag
+};
+
 struct Rounds {
-    int count;
     int blocks;             // of the launch
     Round of[MOST_ROUNDS];
+    Span spans[MOST_SPANS];
 };
 
 // Counters: turns taken, items done, and items done of each image. They are zero between launches.
@@ -47,17 +56,16 @@ __device__ int take_turn(const Pass& pass, const Rounds& rounds, Item* item) {
     __shared__ int taken;
     if (threadIdx.x == 0) taken = atomicAdd(pass.counters + TURNS, 1);
     __syncthreads();
-    int turn = taken, number = 0;
-    while (true) {
-        int items = rounds.of[number].count * (rounds.of[number].each_image ? pass.batch : 1);
-        if (turn < items) break;
-        turn -= items;
-        number++;
-    }
+    int turn = taken;
+    const Span* span = rounds.spans;
+    while (turn >= span->turns) turn -= span++->turns;
+    int images = turn / span->each, number = span->first;
+    turn -= images * span->each;
+    while (turn >= rounds.of[number].count) turn -= rounds.of[number++].count;
     const Round& round = rounds.of[number];
-    int image = turn / round.count;
+    int image = span->image + images - round.lag;
     if (threadIdx.x == 0) {
-        const int* words = pass.table + round.first + 4 * (turn - image * round.count);
+        const int* words = pass.table + round.first + 4 * turn;
         item->what = words[0];
         item->at = words[1];
         item->block = words[2];

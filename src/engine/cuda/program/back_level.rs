@@ -1,6 +1,6 @@
 //! One level of the backward pass: what its steps come to, by family, and the rounds that do it.
 
-use super::{Family, Item, Maker, PIXEL, Reads, Wait, Work, over_pixels};
+use super::{Family, Item, Maker, PIXEL, Tensors, Wait, Work, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::ValueId;
 use std::collections::BTreeMap;
@@ -36,15 +36,15 @@ pub(super) struct Level {
     pub exports: Vec<Item>,
     pub plain: Vec<Item>,
     pub plain_shared: usize,
-    pub plain_reads: Reads,
+    pub plain_tensors: Tensors,
     pub units: Vec<Item>,
     pub unit_shared: usize,
-    pub unit_reads: Reads,
-    pub input_reads: Reads,
+    pub unit_tensors: Tensors,
+    pub input_tensors: Tensors,
     pub readers: BTreeMap<ValueId, Gathered>,
     pub contributions: BTreeMap<ValueId, Gathered>,
     /// Gradients of sums, which go to all of their terms.
-    pub term_reads: Reads,
+    pub term_tensors: Tensors,
     pub found: usize,
     pub dots: Vec<Item>,
 }
@@ -63,6 +63,17 @@ impl Maker<'_> {
         }
     }
 
+    /// Where the gradient lies that a round adds to or, with `begin`, begins.
+    fn gradient_added_to(&self, value: ValueId, begin: i32, tensors: &mut Tensors) -> i32 {
+        let (place, floats) =
+            (self.placement.gradients[value], self.cuda.plan.raws[self.cuda.plan.values[value].raw].len());
+        if begin == 0 {
+            tensors.read(place, floats);
+        }
+        tensors.write(place, floats);
+        self.gradient(value)
+    }
+
     /// The rounds of one level.
     pub(super) fn emit(&mut self, items: Level) {
         let Level {
@@ -70,30 +81,31 @@ impl Maker<'_> {
             exports,
             plain,
             plain_shared,
-            plain_reads,
+            plain_tensors,
             units,
             unit_shared,
-            unit_reads,
-            input_reads,
+            unit_tensors,
+            mut input_tensors,
             readers,
             contributions,
-            term_reads,
+            mut term_tensors,
             found,
             dots,
         } = items;
         // What only reads what there was before, the longest first.
         self.begin_wave(Wait::OwnImage);
-        self.round(Family::UnitGradient, &units, unit_shared, &unit_reads);
-        self.round(Family::Dots, &dots, DOTS, &Reads::default());
-        self.round(Family::PlainGradient, &plain, plain_shared, &plain_reads);
-        self.round(Family::Export, &exports, 0, &Reads::default());
-        self.round(Family::Seed, &seeds, 0, &Reads::default());
+        self.round(Family::UnitGradient, &units, unit_shared, unit_tensors);
+        self.round(Family::Dots, &dots, DOTS, Tensors::default());
+        self.round(Family::PlainGradient, &plain, plain_shared, plain_tensors);
+        self.round(Family::Export, &exports, 0, Tensors::default());
+        self.round(Family::Seed, &seeds, 0, Tensors::default());
         let (mut through, mut shared) = (Vec::new(), 0);
         for (value, Gathered { pairs: readers, work, grids }) in readers {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, height, width) = (raw.layout.blocks(), raw.height, raw.width);
             let begin = i32::from(!self.begun[value]);
             self.begin(value);
+            let gradient = self.gradient_added_to(value, begin, &mut input_tensors);
             let sizes = [blocks, height, width].map(|size| size as i32);
             let rows = match grids[..] {
                 [] => TAPPED / width,
@@ -103,33 +115,33 @@ impl Maker<'_> {
             // Where outputs lie two pixels apart it is less.
             let floats = |grid: &TapGrid| grid.weights() + tile_floats(rows + grid.reach(), width + grid.reach());
             shared = grids.iter().map(floats).fold(shared, usize::max);
-            let head =
-                [self.gradient(value), sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
+            let head = [gradient, sizes[0], sizes[1], sizes[2], begin, grids.len() as i32, readers.len() as i32];
             let target = self.put(&[&head[..], readers.as_flattened()].concat());
             for block in 0..blocks {
                 for at in (0..height).step_by(rows) {
                     let count = rows.min(height - at);
                     let mut work = work;
-                    work += Work::new(PIXEL * (2 - begin as usize), 0);
+                    work += Work::new(PIXEL, 0);
                     let words = [target, at as i32, block as i32, count as i32];
                     through.push(Item { words, work: work.times(count * width) });
                 }
             }
         }
         self.begin_wave(Wait::OwnImage);
-        self.round(Family::UnitInput, &through, shared, &input_reads);
+        self.round(Family::UnitInput, &through, shared, input_tensors);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];
             let (blocks, pixels) = (raw.layout.blocks(), raw.pixels());
             let begin = i32::from(contributions.is_empty() || !self.begun[value]);
             self.begin(value);
-            let head = [self.gradient(value), pixels as i32, begin, contributions.len() as i32];
+            let gradient = self.gradient_added_to(value, begin, &mut term_tensors);
+            let head = [gradient, pixels as i32, begin, contributions.len() as i32];
             let buffer = self.put(&[&head[..], contributions.as_flattened()].concat());
-            work += Work::new(PIXEL * (2 - begin as usize), 0);
+            work += Work::new(PIXEL, 0);
             added.extend(over_pixels(buffer, blocks, pixels, STRIP, work));
         }
         self.begin_wave(Wait::OwnImage);
-        self.round(Family::Contribute, &added, found, &term_reads);
+        self.round(Family::Contribute, &added, found, term_tensors);
     }
 }

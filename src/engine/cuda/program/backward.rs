@@ -118,7 +118,7 @@ impl Maker<'_> {
             BackStep::SumTerm { sum, term, .. } => {
                 let (value, term, floats) =
                     (plan.sums[*sum].value, plan.sums[*sum].terms[*term], plan.raws[plan.sums[*sum].output].len());
-                items.term_reads.add(self.placement.gradients[value], floats);
+                items.term_tensors.read(self.placement.gradients[value], floats);
                 let [kind, slot] = self.mixing(term.mixing);
                 let drop = term.drop.map_or(-1, |path| path as i32);
                 let at = self.put(&[self.gradient(value), kind, slot, drop]);
@@ -202,7 +202,7 @@ impl Maker<'_> {
         let terms = self.table[stored as usize + 2] as usize;
         let plain = self.put(&[out, output.pixels() as i32, stored]);
         let work = Work { bytes: PIXEL as u64, ..self.stored_work(stored) };
-        self.stored_reads(value, &mut items.plain_reads);
+        self.read_stored(value, &mut items.plain_tensors);
         items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
         let small = self.small(step, number, out, true, 0);
@@ -246,7 +246,8 @@ impl Maker<'_> {
         let (inputs, outputs) = (self.cuda.input_blocks(unit), self.cuda.plan.raws[unit.output].layout.blocks());
         let middle = self.cuda.has_middle(unit);
         let blocks = if unit.depthwise.is_some() || middle { inputs } else { outputs };
-        let plane = self.set_beside(blocks * unit.geometry.output.0 * unit.geometry.output.1 * LANES);
+        let floats = blocks * unit.geometry.output.0 * unit.geometry.output.1 * LANES;
+        let plane = self.set_beside(floats);
         let len = packing.gradient_len();
         let parts = self.agenda.wanted.w.then(|| self.set_aside(strips.count * len));
         let stored = self.stored(unit.value);
@@ -268,10 +269,11 @@ impl Maker<'_> {
             let at = strip as i32;
             items.units.push(Item { words: [descriptor, at, at, 0], work });
         }
-        self.stored_reads(unit.value, &mut items.unit_reads);
+        items.unit_tensors.write(plane, floats);
+        self.read_stored(unit.value, &mut items.unit_tensors);
         let from = self.cuda.input_of(unit).1;
         if parts.is_some() {
-            self.reads(from, &mut items.unit_reads);
+            self.read(from, &mut items.unit_tensors);
         }
         let kept = if middle { inputs } else { usize::from(unit.dense.is_some()) };
         let shared = (terms + 2) * outputs * LANES + (outputs + kept) * strips.pixels * LANES + strips.tiles;
@@ -290,12 +292,12 @@ impl Maker<'_> {
             let classes = self.classes(id);
             let taps = unit.geometry.taps.len().div_ceil(unit.geometry.stride.0 * unit.geometry.stride.1);
             let single = unit.depthwise.is_some() || middle;
-            let planes = if single { 1 } else { outputs };
+            items.input_tensors.read(plane, floats);
             let products = if single { LANES } else { LANES * LANES * outputs };
             if self.cuda.plan.views[unit.input].activation.is_some() {
-                self.reads(from, &mut items.input_reads);
+                self.read(from, &mut items.input_tensors);
             }
-            let work = Work::new(PIXEL * planes, 2 * taps * products);
+            let work = Work::new(0, 2 * taps * products);
             let readers = items.readers.entry(input).or_default();
             readers.add([descriptor, classes], work);
             let width = self.cuda.plan.raws[from].width;

@@ -1,6 +1,6 @@
 //! Descriptors that both directions share, in the order of the kernels' structs.
 
-use super::{Family, Item, Maker, Measured, PIXEL, Reads, Wait, When, Work, number, word};
+use super::{Family, Item, Maker, Measured, PIXEL, Tensors, Wait, When, Work, number, word};
 use crate::engine::cuda::plan::{Reach, TapGrid, activation_code};
 use crate::graph::plan::{
     FactorsId, Gradient, LANES, LaneFactor, Mixing, NormId, NormPart, RawId, SumId, UnitId, ValueId, ViewId,
@@ -175,23 +175,29 @@ impl Maker<'_> {
     }
 
     /// Notes that a tensor is read.
-    pub(super) fn reads(&self, raw: RawId, reads: &mut Reads) {
-        reads.add(self.placement.raws[raw], self.cuda.plan.raws[raw].len());
+    pub(super) fn read(&self, raw: RawId, tensors: &mut Tensors) {
+        tensors.read(self.placement.raws[raw], self.cuda.plan.raws[raw].len());
+    }
+
+    /// Notes that a tensor is written.
+    pub(super) fn write(&self, raw: RawId, tensors: &mut Tensors) {
+        tensors.write(self.placement.raws[raw], self.cuda.plan.raws[raw].len());
     }
 
     /// Notes what a stored gradient reads.
-    pub(super) fn stored_reads(&self, value: ValueId, reads: &mut Reads) {
+    pub(super) fn read_stored(&self, value: ValueId, tensors: &mut Tensors) {
         let plan = &self.cuda.plan;
         let what = &plan.values[value];
         let floats = plan.raws[what.raw].len();
         match &what.gradient {
-            Gradient::Buffer => reads.add(self.placement.gradients[value], floats),
+            Gradient::Buffer => tensors.read(self.placement.gradients[value], floats),
             Gradient::Terms(terms) => {
-                terms.iter().for_each(|term| reads.add(self.placement.gradients[plan.sums[term.sum].value], floats));
+                let places = terms.iter().map(|term| self.placement.gradients[plan.sums[term.sum].value]);
+                places.for_each(|place| tensors.read(place, floats));
             }
         }
         if what.norm.is_some() {
-            self.reads(what.raw, reads);
+            self.read(what.raw, tensors);
         }
     }
 

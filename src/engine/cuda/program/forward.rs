@@ -2,7 +2,7 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::forward_levels;
-use super::{Family, Item, Maker, Measured, PIXEL, Reads, Wait, When, Work, over_pixels};
+use super::{Family, Item, Maker, Measured, PIXEL, Tensors, Wait, When, Work, over_pixels};
 use crate::engine::cuda::plan::{STRIP, Strips, pool_code};
 use crate::graph::PoolKind;
 use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId};
@@ -22,11 +22,12 @@ struct Level {
     imports: Vec<Item>,
     units: Vec<Item>,
     unit_shared: usize,
-    unit_reads: Reads,
+    unit_tensors: Tensors,
     small: Vec<Item>,
+    small_tensors: Tensors,
     sums: Vec<Item>,
     sum_shared: usize,
-    sum_reads: Reads,
+    sum_tensors: Tensors,
 }
 
 impl Maker<'_> {
@@ -49,7 +50,7 @@ impl Maker<'_> {
         let output = self.cuda.plan.values[self.cuda.plan.output].raw;
         let border = self.border(output, self.placement.raws[output], None);
         let item = Item { words: [border, 0, 0, 1], work: Work::default() };
-        self.round(Family::ReadOutput, &[item], 0, &Reads::default());
+        self.round(Family::ReadOutput, &[item], 0, Tensors::default());
     }
 
     /// The outputs of a stage's steps, level by level; `measure`: with what their makers take for statistics.
@@ -60,13 +61,23 @@ impl Maker<'_> {
             for (&step, _) in steps.iter().zip(&levels).filter(|(_, of)| **of == level) {
                 self.forward_step(step, measure, &mut items);
             }
-            let Level { imports, units, unit_shared, unit_reads, small, sums, sum_shared, sum_reads } = items;
+            let Level {
+                imports,
+                units,
+                unit_shared,
+                unit_tensors,
+                small,
+                small_tensors,
+                sums,
+                sum_shared,
+                sum_tensors,
+            } = items;
             // What takes longest begins first.
             self.begin_wave(Wait::OwnImage);
-            self.round(Family::Unit, &units, unit_shared, &unit_reads);
-            self.round(Family::Sum, &sums, sum_shared, &sum_reads);
-            self.round(Family::Small, &small, MOMENTS, &Reads::default());
-            self.round(Family::Import, &imports, 0, &Reads::default());
+            self.round(Family::Unit, &units, unit_shared, unit_tensors);
+            self.round(Family::Sum, &sums, sum_shared, sum_tensors);
+            self.round(Family::Small, &small, MOMENTS, small_tensors);
+            self.round(Family::Import, &imports, 0, Tensors::default());
         }
     }
 
@@ -87,16 +98,18 @@ impl Maker<'_> {
                 let measured = takes.then(|| self.measured(unit.output));
                 let descriptor = self.unit(id, UnitPlaces { measured, ..UnitPlaces::default() });
                 items.units.extend(self.over_strips(id, descriptor));
-                self.reads(self.cuda.input_of(unit).1, &mut items.unit_reads);
+                self.read(self.cuda.input_of(unit).1, &mut items.unit_tensors);
+                self.write(output, &mut items.unit_tensors);
                 let blocks = if unit.dense.is_some() { self.cuda.input_blocks(unit) } else { strips.group };
                 items.unit_shared = items.unit_shared.max(blocks * strips.pixels * LANES + strips.tiles);
             }
             PlanStep::Sum(id) => {
                 let descriptor = self.sum(*id);
                 let terms = self.table[descriptor as usize + 2] as usize;
+                self.write(output, &mut items.sum_tensors);
                 let work = Work::new(PIXEL, 2 * LANES * terms);
                 for term in plan.sums[*id].terms.iter().filter(|term| self.agenda.live.term(plan, term)) {
-                    self.reads(plan.values[term.value].raw, &mut items.sum_reads);
+                    self.read(plan.values[term.value].raw, &mut items.sum_tensors);
                 }
                 items.sums.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
                 items.sum_shared = items.sum_shared.max((1 + plan.sums[*id].terms.len()) * LANES);
@@ -109,12 +122,16 @@ impl Maker<'_> {
                 let takes = measure && self.takes_moments(output);
                 let moments = if takes { self.moments(output) } else { 0 };
                 let descriptor = self.small(step, 0, self.placement.raws[output] as i32, false, moments);
-                let from = plan.raws[plan.values[plan.inputs_of(step)[0]].raw].pixels();
+                let inputs = plan.inputs_of(step);
+                for &input in &inputs {
+                    self.read(plan.values[input].raw, &mut items.small_tensors);
+                }
+                self.write(output, &mut items.small_tensors);
+                let from = plan.raws[plan.values[inputs[0]].raw].pixels();
                 let work = match &plan.steps[step] {
-                    PlanStep::Pool(id) => Work::new(2 * PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
-                    PlanStep::GlobalPool { .. } => Work::new(PIXEL * from, LANES * from),
-                    PlanStep::Product { .. } => Work::new(3 * PIXEL, LANES),
-                    _ => copied,
+                    PlanStep::Pool(id) => Work::new(PIXEL, LANES * plan.pools[*id].pool.kernel.pow(2)),
+                    PlanStep::GlobalPool { .. } => Work::new(PIXEL, LANES * from),
+                    _ => Work::new(PIXEL, LANES),
                 };
                 items.small.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
             }
@@ -276,16 +293,17 @@ impl Maker<'_> {
     fn measure(&mut self, steps: &[StepId]) {
         let plan = &self.cuda.plan;
         let outputs: Vec<RawId> = steps.iter().map(|&step| plan.output_of(step)).collect();
-        let mut items = Vec::new();
+        let (mut items, mut tensors) = (Vec::new(), Tensors::default());
         for raw in outputs {
             if !self.cuda.measured[raw] || self.strips_of(raw).is_some() || self.takes_moments(raw) {
                 continue;
             }
             let (pixels, blocks) = (plan.raws[raw].pixels(), plan.raws[raw].layout.blocks());
             let descriptor = self.moments(raw);
-            items.extend(over_pixels(descriptor, blocks, pixels, STRIP, Work::new(PIXEL, 3 * LANES)));
+            items.extend(over_pixels(descriptor, blocks, pixels, STRIP, Work::new(0, 3 * LANES)));
+            self.read(raw, &mut tensors);
         }
         self.begin_wave(Wait::OwnImage);
-        self.push_round(Family::Moments, When::Batch, &items, true, MOMENTS, &Reads::default());
+        self.push_round(Family::Moments, When::Batch, &items, true, MOMENTS, tensors);
     }
 }

@@ -10,6 +10,7 @@ mod forward;
 mod levels;
 mod rounds;
 mod totals;
+mod work;
 
 use super::plan::CudaPlan;
 use crate::engine::Wanted;
@@ -17,52 +18,12 @@ use crate::engine::cpu::pass::agenda::Agenda;
 use crate::graph::plan::{Id, LANES, Placement, RawId, Table, Training, ValueId};
 use crate::graph::{Graph, NoiseKind};
 use rounds::MOST_ROUNDS;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use totals::Summed;
+use work::PIXEL;
 
-pub(super) use rounds::{Family, Round, Rounds, Step, Wait, When};
-
-/// What a round takes for an image: bytes from and to memory, and operations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
-    pub bytes: u64,
-    pub flops: u64,
-}
-
-impl Work {
-    pub fn new(bytes: usize, flops: usize) -> Self {
-        Self { bytes: bytes as u64, flops: flops as u64 }
-    }
-
-    pub fn times(self, count: usize) -> Self {
-        Self { bytes: self.bytes * count as u64, flops: self.flops * count as u64 }
-    }
-}
-
-impl std::ops::AddAssign for Work {
-    fn add_assign(&mut self, other: Self) {
-        self.bytes += other.bytes;
-        self.flops += other.flops;
-    }
-}
-
-/// What the items of a round read of tensors that several of them read: every tensor counts once, as the first reader
-/// leaves it in the cache. By place in the region: bytes.
-#[derive(Default)]
-struct Reads(BTreeMap<usize, usize>);
-
-impl Reads {
-    fn add(&mut self, place: usize, floats: usize) {
-        self.0.insert(place, floats * size_of::<f32>());
-    }
-
-    fn bytes(&self) -> u64 {
-        self.0.values().map(|bytes| *bytes as u64).sum()
-    }
-}
-
-/// Bytes of a pixel of one block.
-const PIXEL: usize = LANES * size_of::<f32>();
+pub(super) use rounds::{Family, Round, Rounds, Step, Stretch, Wait, When};
+pub(super) use work::{Tensors, Work};
 
 /// A pass ready to run.
 pub(super) struct Program {
@@ -227,13 +188,13 @@ impl Maker<'_> {
     }
 
     /// A round over items for each image; none where there are none.
-    fn round(&mut self, family: Family, items: &[Item], shared: usize, reads: &Reads) {
-        self.push_round(family, When::Always, items, true, shared, reads);
+    fn round(&mut self, family: Family, items: &[Item], shared: usize, tensors: Tensors) {
+        self.push_round(family, When::Always, items, true, shared, tensors);
     }
 
     /// A round over items, once for the whole batch.
     fn round_once(&mut self, family: Family, when: When, items: &[Item], shared: usize) {
-        self.push_round(family, when, items, false, shared, &Reads::default());
+        self.push_round(family, when, items, false, shared, Tensors::default());
     }
 
     fn push_round(
@@ -243,7 +204,7 @@ impl Maker<'_> {
         items: &[Item],
         each_image: bool,
         shared: usize,
-        reads: &Reads,
+        tensors: Tensors,
     ) {
         if items.is_empty() {
             return;
@@ -256,9 +217,8 @@ impl Maker<'_> {
         let first = self.put(words.as_flattened());
         let mut work = Work::default();
         items.iter().for_each(|item| work += item.work);
-        work.bytes += reads.bytes();
         let (count, wave, wait) = (items.len() as i32, self.wave, self.wait);
-        self.open.push(Round { family, when, first, count, each_image, shared, work, wave, wait });
+        self.open.push(Round { family, when, first, count, each_image, shared, work, tensors, wave, wait });
     }
 
     /// Ends the launch at work. The next one begins when it has come to its end.
