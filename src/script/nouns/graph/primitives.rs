@@ -1,9 +1,9 @@
 //! The primitives with weights, norms, activations and pools, as methods of the builder.
 
-use super::arguments::Pair;
 use super::{GraphBuilder, Node};
 use crate::graph::{Activation, Conv, Pool, PoolKind};
 use crate::script::binding::{Library, Options};
+use crate::script::nouns::tensor::arguments::Pair;
 use crate::{Error, Result};
 
 pub fn declare(library: &mut Library) {
