@@ -169,6 +169,22 @@ fn declare_pools(library: &mut Library) {
             "#,
         );
     library
+        .method("upsample", &["g", "x", "factor"], |g: GraphBuilder, x: Node, factor: usize| {
+            let x = g.own(&x)?;
+            g.add(|graph| graph.upsample(x, factor))
+        })
+        .doc("Larger by a whole factor in both directions: every pixel is repeated (nearest neighbour).")
+        .example(
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let coarse = g.conv(x, 8, #{ stride: 2 });
+                let y = g.concat([x, g.upsample(coarse, 2)]);
+                assert(y.size == [8, 8] && y.channels == 11);
+                g.linear(g.global_pool(g.relu(g.conv(y, 4))), 2)
+            });
+            "#,
+        );
+    library
         .method("global_pool", &["g", "x"], |g: GraphBuilder, x: Node| {
             let x = g.own(&x)?;
             g.add(|graph| Ok(graph.global_pool(x)))
