@@ -1,9 +1,9 @@
-//! From bytes to the numbers a network sees: pad, crop and flip at random, scale, normalise, cut out.
+//! From images to the numbers a network sees: pad, crop and flip at random, scale, normalise, cut out.
 //!
 //! The order is torchvision's, as the DARTS authors use it: padding is black *before* normalisation, cutout's square is
 //! zero *after* it.
 
-use super::set::ImageSet;
+use super::set::{Image, ImageSet};
 use crate::random::Rng;
 use crate::shape::Shape;
 use rand::RngExt;
@@ -28,9 +28,30 @@ impl Augmentation {
         Self { pad: (side + 4) / 8, flip: set.mirrors(), cutout: 0 }
     }
 
-    /// Writes one image, `bytes` [C, H, W], into `out` [C, H, W], normalised. Random numbers are drawn in the order
-    /// window (row, column), mirror, cutout (row, column), each only if it is in use.
-    pub(super) fn apply(&self, bytes: &[u8], shape: Shape, scale: &Normalise, rng: &mut Rng, out: &mut [f32]) {
+    /// Writes one image into `out` [C, H, W], normalised. Random numbers are drawn in the order window (row, column),
+    /// mirror, cutout (row, column), each only if it is in use.
+    pub(super) fn apply(&self, image: Image<'_>, shape: Shape, scale: &Normalise, rng: &mut Rng, out: &mut [f32]) {
+        match image {
+            Image::Bytes(bytes) => {
+                let tables = scale.tables.iter().map(|table| move |byte: u8| table[usize::from(byte)]);
+                self.write(bytes, shape, tables, rng, out);
+            }
+            Image::Numbers(numbers) => {
+                let moments = scale.moments.iter().map(|&(mean, std)| move |number: f32| (number - mean) / std);
+                self.write(numbers, shape, moments, rng, out);
+            }
+        }
+    }
+
+    /// The same, given how the values of each channel become numbers; black is the default value.
+    fn write<T: Copy + Default, F: Fn(T) -> f32>(
+        &self,
+        image: &[T],
+        shape: Shape,
+        scales: impl Iterator<Item = F>,
+        rng: &mut Rng,
+        out: &mut [f32],
+    ) {
         let Shape { height, width, .. } = shape;
         let (top, left) = match self.pad {
             0 => (0, 0),
@@ -46,15 +67,15 @@ impl Augmentation {
         // Output row y shows padded row y + top, which is image row y + top - pad.
         let rows = overlap(top, self.pad, height);
         let columns = overlap(left, self.pad, width);
-        let planes = out.chunks_exact_mut(height * width).zip(bytes.chunks_exact(height * width));
-        for ((to, from), values) in planes.zip(&scale.values) {
+        let planes = out.chunks_exact_mut(height * width).zip(image.chunks_exact(height * width));
+        for ((to, from), scale) in planes.zip(scales) {
             if self.pad > 0 {
-                to.fill(values[0]);
+                to.fill(scale(T::default()));
             }
             for y in rows.clone() {
                 let from = &from[(y + top - self.pad) * width..][columns.start + left - self.pad..][..columns.len()];
                 let to = &mut to[y * width..][columns.clone()];
-                to.iter_mut().zip(from).for_each(|(to, &from)| *to = values[from as usize]);
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to = scale(from));
             }
             if mirrored {
                 to.chunks_exact_mut(width).for_each(<[f32]>::reverse);
@@ -78,15 +99,17 @@ fn around(centre: usize, side: usize, size: usize) -> std::ops::Range<usize> {
     centre.saturating_sub(side / 2)..(centre + side - side / 2).min(size)
 }
 
-/// (v / levels − mean) / std of each of the 256 bytes, per channel; computed once.
+/// (v / levels − mean) / std for each channel: of the 256 bytes, computed once, or of any number.
 pub(super) struct Normalise {
-    values: Vec<[f32; 256]>,
+    tables: Vec<[f32; 256]>,
+    moments: Vec<(f32, f32)>,
 }
 
 impl Normalise {
     pub fn of(set: &ImageSet) -> Self {
         let levels = f32::from(set.levels());
-        let table = |(&mean, &std): (&f32, &f32)| std::array::from_fn(|byte| (byte as f32 / levels - mean) / std);
-        Self { values: set.mean().iter().zip(set.std()).map(table).collect() }
+        let moments: Vec<(f32, f32)> = set.mean().iter().copied().zip(set.std().iter().copied()).collect();
+        let table = |&(mean, std): &(f32, f32)| std::array::from_fn(|byte| (byte as f32 / levels - mean) / std);
+        Self { tables: moments.iter().map(table).collect(), moments }
     }
 }

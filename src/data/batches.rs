@@ -132,9 +132,9 @@ impl Settings {
         let mut labels = Vec::with_capacity(indices.len());
         for (&index, out) in indices.iter().zip(values.chunks_exact_mut(shape.len())) {
             let missing = || self.set.beyond(index);
-            let bytes = self.set.pixels(index).ok_or_else(missing)?;
+            let image = self.set.image(index).ok_or_else(missing)?;
             labels.push(self.set.label(index).ok_or_else(missing)?);
-            self.augmentation.apply(bytes, shape, &self.normalise, &mut rng, out);
+            self.augmentation.apply(image, shape, &self.normalise, &mut rng, out);
         }
         let mut targets = (self.weights.is_some() || self.mixup > 0.0).then(|| self.targets(&labels));
         if let Some(targets) = targets.as_mut().filter(|_| self.mixup > 0.0) {

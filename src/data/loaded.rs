@@ -83,6 +83,7 @@ impl Loaded {
             name: self.name,
             legend: Legend { classes: self.classes, mean, std, background },
             levels: self.levels,
+            as_given: false,
             mirrors,
             list: list.clone(),
         });

@@ -1,4 +1,5 @@
-//! Labelled images in memory: bytes shared by every view of them, and the facts needed to turn them into numbers.
+//! Labelled images in memory: bytes, or numbers that a script made, shared by every view of them, and the facts needed
+//! to turn them into what a network sees.
 
 use super::list::Listed;
 use super::mirrors::Mirrors;
@@ -10,7 +11,7 @@ use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// The images themselves: `bytes` is [N, C, H, W], contiguous; `labels` has N entries.
+/// Images as they are read: `bytes` is [N, C, H, W], contiguous; `labels` has N entries.
 #[derive(Debug)]
 pub(super) struct Pixels {
     pub bytes: Vec<u8>,
@@ -20,26 +21,71 @@ pub(super) struct Pixels {
     pub listed: Vec<u32>,
 }
 
+/// What images are kept as, [N, C, H, W].
+#[derive(Debug)]
+pub(super) enum Values {
+    Bytes(Vec<u8>),
+    Numbers(Vec<f32>),
+}
+
+/// The images of a set and of all its parts.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub values: Values,
+    pub labels: Vec<u32>,
+    pub shape: Shape,
+    /// As in [`Pixels`].
+    pub listed: Vec<u32>,
+}
+
+impl From<Pixels> for Stored {
+    fn from(Pixels { bytes, labels, shape, listed }: Pixels) -> Self {
+        Self { values: Values::Bytes(bytes), labels, shape, listed }
+    }
+}
+
+impl Stored {
+    fn fingerprint(&self) -> Fingerprint {
+        let values = match &self.values {
+            Values::Bytes(bytes) => Fingerprint::of(bytes),
+            Values::Numbers(numbers) => {
+                numbers.iter().fold(Fingerprint::default(), |hash, number| hash.and(&number.to_le_bytes()))
+            }
+        };
+        values.and_numbers(&self.labels)
+    }
+}
+
+/// One image, [C, H, W].
+#[derive(Clone, Copy, Debug)]
+pub enum Image<'a> {
+    /// Of 0 to [`ImageSet::levels`].
+    Bytes(&'a [u8]),
+    Numbers(&'a [f32]),
+}
+
 /// What is true of a data set as a whole, training and test images alike.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub name: String,
     pub legend: Legend,
-    /// The byte that means 1.0: 255, or 16 for the digits.
+    /// What means 1.0: 255, or 16 for the digits; 1 for numbers.
     pub levels: u8,
+    /// Whether these are numbers as networks see them: none scales them as it was trained on.
+    pub as_given: bool,
     pub mirrors: Mirrors,
     /// The files that were read.
     pub list: Arc<[Listed]>,
 }
 
-/// A set of labelled images, or a part of one: views share the bytes and cost four bytes per image.
+/// A set of labelled images, or a part of one: views share the images and cost four bytes for each.
 #[derive(Clone, Debug)]
 pub struct ImageSet {
-    pixels: Arc<Pixels>,
+    stored: Arc<Stored>,
     facts: Arc<Facts>,
     /// Which images, in which order, this view shows.
     rows: Arc<[u32]>,
-    /// That of all bytes and labels, once it is known.
+    /// That of all images and labels, once it is known.
     known: Arc<OnceLock<Fingerprint>>,
 }
 
@@ -71,8 +117,8 @@ impl Images {
 }
 
 impl ImageSet {
-    pub(super) fn new(pixels: Pixels, facts: Arc<Facts>, rows: Vec<u32>) -> Self {
-        Self { pixels: Arc::new(pixels), facts, rows: rows.into(), known: Arc::default() }
+    pub(super) fn new(images: impl Into<Stored>, facts: Arc<Facts>, rows: Vec<u32>) -> Self {
+        Self { stored: Arc::new(images.into()), facts, rows: rows.into(), known: Arc::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -84,7 +130,7 @@ impl ImageSet {
     }
 
     pub fn shape(&self) -> Shape {
-        self.pixels.shape
+        self.stored.shape
     }
 
     /// The data set's name ("digits", "CIFAR-10", a folder's name).
@@ -112,7 +158,7 @@ impl ImageSet {
         &self.facts.legend.std
     }
 
-    /// The byte that stands for full brightness.
+    /// The byte that stands for full brightness; 1 where images are numbers.
     pub fn levels(&self) -> u8 {
         self.facts.levels
     }
@@ -129,34 +175,64 @@ impl ImageSet {
 
     /// The label of image `index`, if there is such an image.
     pub fn label(&self, index: usize) -> Option<u32> {
-        self.rows.get(index).map(|&row| self.pixels.labels[row as usize])
+        self.rows.get(index).map(|&row| self.stored.labels[row as usize])
     }
 
     /// The file that image `index` was read from, inside the data set's folder; none where files hold many images.
     pub fn file(&self, index: usize) -> Option<&str> {
         let row = *self.rows.get(index)? as usize;
-        let listed = self.facts.list.get(*self.pixels.listed.get(row)? as usize)?;
+        let listed = self.facts.list.get(*self.stored.listed.get(row)? as usize)?;
         Some(&listed.file)
     }
 
     /// All labels, in this set's order.
     pub fn labels(&self) -> Vec<u32> {
-        self.rows.iter().map(|&row| self.pixels.labels[row as usize]).collect()
+        self.rows.iter().map(|&row| self.stored.labels[row as usize]).collect()
     }
 
-    /// The bytes of image `index`, [C, H, W], if there is such an image.
-    pub fn pixels(&self, index: usize) -> Option<&[u8]> {
+    /// Image `index` as it is kept, if there is such an image.
+    pub fn image(&self, index: usize) -> Option<Image<'_>> {
         let size = self.shape().len();
-        self.rows.get(index).map(|&row| &self.pixels.bytes[row as usize * size..][..size])
+        let first = *self.rows.get(index)? as usize * size;
+        Some(match &self.stored.values {
+            Values::Bytes(bytes) => Image::Bytes(&bytes[first..][..size]),
+            Values::Numbers(numbers) => Image::Numbers(&numbers[first..][..size]),
+        })
+    }
+
+    /// The bytes of image `index`, [C, H, W], if there is such an image and it is kept as bytes.
+    pub fn pixels(&self, index: usize) -> Option<&[u8]> {
+        match self.image(index)? {
+            Image::Bytes(bytes) => Some(bytes),
+            Image::Numbers(_) => None,
+        }
+    }
+
+    /// Image `index` to be looked at, [C, H, W] from 0 to 255, if there is such an image. Of numbers the smallest of
+    /// the image is black, the largest white.
+    pub fn shown(&self, index: usize) -> Option<Vec<u8>> {
+        let level = |share: f64| (share * 255.0).round() as u8;
+        Some(match self.image(index)? {
+            Image::Bytes(bytes) => {
+                bytes.iter().map(|&byte| level(f64::from(byte) / f64::from(self.levels()))).collect()
+            }
+            Image::Numbers(numbers) => {
+                let (least, most) = numbers.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &number| {
+                    (least.min(number), most.max(number))
+                });
+                let range = f64::from(most) - f64::from(least);
+                let share = |&number: &f32| if range > 0.0 { (f64::from(number) - f64::from(least)) / range } else { 0.5 };
+                numbers.iter().map(|number| level(share(number))).collect()
+            }
+        })
     }
 
     /// Tells sets apart that a network would see differently: by their images in order, the labels, and what pixels are
     /// scaled by.
     pub fn fingerprint(&self) -> Fingerprint {
-        let Pixels { bytes, labels, shape, .. } = &*self.pixels;
-        let all = self.known.get_or_init(|| Fingerprint::of(bytes).and_numbers(labels));
+        let all = self.known.get_or_init(|| self.stored.fingerprint());
         let Facts { legend, levels, mirrors, .. } = &*self.facts;
-        let facts = format!("{shape:?} {:?} {:?} {levels} {mirrors:?}", legend.mean, legend.std);
+        let facts = format!("{:?} {:?} {:?} {levels} {mirrors:?}", self.shape(), legend.mean, legend.std);
         all.and_numbers(&self.rows).and_text(&facts)
     }
 
@@ -164,7 +240,7 @@ impl ImageSet {
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes().len()];
         for &row in self.rows.iter() {
-            counts[self.pixels.labels[row as usize] as usize] += 1;
+            counts[self.stored.labels[row as usize] as usize] += 1;
         }
         counts
     }
@@ -207,7 +283,8 @@ impl ImageSet {
         Ok(Self { rows: rows.collect::<Result<_>>()?, ..self.clone() })
     }
 
-    /// The same images as a network has to see them: scaled as those that it was trained on.
+    /// The same images as a network has to see them: scaled as those that it was trained on, unless they are numbers
+    /// that are to be left as they are.
     ///
     /// # Errors
     /// Images of another shape, or of other classes.
@@ -229,8 +306,16 @@ impl ImageSet {
             ))
             .hint(hint));
         }
+        if self.facts.as_given {
+            return Ok(self.clone());
+        }
         let facts = Facts { legend: legend.clone(), ..(*self.facts).clone() };
         Ok(Self { facts: Arc::new(facts), ..self.clone() })
+    }
+
+    /// What is true of this set, for numbers of a script's own.
+    pub(super) fn facts_for(&self, name: String) -> Facts {
+        Facts { name, list: Arc::default(), ..(*self.facts).clone() }
     }
 
     /// The error for an image that is not there.

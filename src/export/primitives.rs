@@ -104,6 +104,16 @@ impl<'a> Writer<'a> {
                 let name = self.name_of(node, "global_pool");
                 Value::Map(self.sheet.node("GlobalAveragePool", &[&x], &name, vec![]))
             }
+            Op::Upsample { input, factor } => {
+                let x = self.map(*input);
+                let name = self.name_of(node, "upsample");
+                let scales = [1.0, 1.0, *factor as f32, *factor as f32];
+                let scales = self.sheet.share(&format!("scales {factor}"), |sheet| {
+                    sheet.floats(&format!("constants.scales_{factor}"), &[4], scales)
+                });
+                // What is not said: the nearest pixel's value, counted from the pixels' centres.
+                Value::Map(self.sheet.node("Resize", &[&x, "", &scales], &name, vec![]))
+            }
         }
     }
 

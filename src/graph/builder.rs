@@ -13,6 +13,7 @@
 //! | [`activate`](Graph::activate), [`relu`](Graph::relu) | c × h × w | the same | |
 //! | [`pool`](Graph::pool) | c × h × w | c × h' × w', h' = (h + 2p − k)/s + 1 | |
 //! | [`global_pool`](Graph::global_pool) | c × h × w | c × 1 × 1 | |
+//! | [`upsample`](Graph::upsample) | c × h × w | c × f·h × f·w | |
 //! | [`linear`](Graph::linear) | c × 1 × 1 | o × 1 × 1 | o × c; bias: o |
 //! | [`zero`](Graph::zero), [`noise`](Graph::noise) | c × h × w | c × ⌈h/s⌉ × ⌈w/s⌉ | |
 //! | [`add`](Graph::add), [`mixed`](Graph::mixed) | any number of c × h × w | the same | |
@@ -314,6 +315,22 @@ impl Graph {
     pub fn global_pool(&mut self, input: Node) -> Node {
         let shape = Shape::new(self.shape(input).channels, 1, 1);
         self.share(Op::GlobalPool { input }, shape)
+    }
+
+    /// Every pixel repeated `factor` times in both directions: the nearest pixel's value.
+    ///
+    /// # Errors
+    /// A factor of 0, more numbers per image than the [bounds](super::bounds) allow.
+    pub fn upsample(&mut self, input: Node, factor: usize) -> Result<Node> {
+        bounds::at_least_one("factor", factor, MOST).map_err(|error| self.within_scope(error))?;
+        if factor == 1 {
+            return Ok(input);
+        }
+        let from = self.shape(input);
+        let larger = |side: usize| side.saturating_mul(factor);
+        let shape = Shape::new(from.channels, larger(from.height), larger(from.width));
+        bounds::of_shape(shape, (0, 0)).map_err(|error| self.within_scope(error))?;
+        Ok(self.share(Op::Upsample { input, factor }, shape))
     }
 
     /// A fully connected layer on a feature vector: `NAME.weight` (out × in) times the input, plus `NAME.bias`.

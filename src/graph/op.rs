@@ -301,6 +301,8 @@ pub enum Op {
     Select { input: Node, channels: Vec<u32> },
     /// The mean over all pixels.
     GlobalPool { input: Node },
+    /// Every pixel, `factor` times in both directions.
+    Upsample { input: Node, factor: usize },
 }
 
 impl Op {
@@ -318,6 +320,7 @@ impl Op {
             | Op::Zero { .. }
             | Op::Select { .. }
             | Op::GlobalPool { .. }
+            | Op::Upsample { .. }
             | Op::Sum { .. }
             | Op::Product { .. }
             | Op::Concat { .. } => vec![],
@@ -336,7 +339,8 @@ impl Op {
             | Op::Pool { input, .. }
             | Op::Zero { input, .. }
             | Op::Select { input, .. }
-            | Op::GlobalPool { input } => vec![*input],
+            | Op::GlobalPool { input }
+            | Op::Upsample { input, .. } => vec![*input],
             Op::Sum { terms } => terms.iter().map(|t| t.node).collect(),
             Op::Product { inputs } => inputs.to_vec(),
             Op::Concat { inputs } => inputs.clone(),

@@ -10,6 +10,7 @@ mod formats;
 mod script;
 mod seen;
 mod sources;
+mod tensor_sets;
 mod text;
 mod text_script;
 mod whole;

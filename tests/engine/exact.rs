@@ -4,7 +4,7 @@
 use crate::noise::noise;
 use candlewick::engine::exact::{Exact, Gradients, Inputs, Norms};
 use candlewick::engine::{Draws, Mode, Wanted};
-use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind};
+use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape};
 use candlewick::random::Seed;
 use std::sync::Arc;
 
@@ -295,6 +295,27 @@ fn products_have_right_gradients() {
     assert!(g.dropout(x, 1.0).unwrap_err().message.contains("from 0 to below 1, not 1"));
     let (two, pooled) = (g.slice(x, 0, 2).unwrap(), g.global_pool(x));
     g.multiply(pooled, two).unwrap_err();
+}
+
+#[test]
+fn upsampling_repeats_pixels_and_has_right_gradients() {
+    for factor in [2, 3] {
+        let larger = |g: &mut Graph, x: Node| {
+            let y = g.upsample(x, factor).unwrap();
+            let y = g.batch_norm("n", y, true).unwrap();
+            let z = g.upsample(y, factor).unwrap();
+            g.conv("a", z, Conv::square(2, 3).stride(2)).unwrap()
+        };
+        differences("upsampling", graph(2, (2, 3), larger), 2, Mode::Trial, None, Draws::default());
+    }
+    let mut g = Graph::new(3, 4, 5);
+    let x = g.input();
+    let larger = g.upsample(x, 3).unwrap();
+    assert_eq!(g.shape(larger), Shape::new(3, 12, 15));
+    assert_eq!(g.upsample(x, 1).unwrap(), x);
+    assert!(g.upsample(x, 0).unwrap_err().message.contains("`factor` must be from 1"));
+    assert!(g.upsample(x, 20_000).unwrap_err().message.contains("height"));
+    assert!(g.upsample(x, usize::MAX).is_err());
 }
 
 /// Sums with slots, shared slots, masks, dropped paths and noise; concatenations, slices and shuffles.

@@ -11,7 +11,7 @@ use candlewick::graph::{Init, WeightInfo};
 use candlewick::random::Seed;
 use candlewick::script::ExportedLanguage;
 use candlewick::space::recurrent::{
-    Activations, CellRecipe, DARTS_ACTIVATIONS, LanguageModel, LanguageRecipe, Weights, recurrent_cell,
+    Activations, CellRecipe, DARTS_ACTIVATIONS, LanguageModel, LanguageRecipe, RecurrentTree, Weights, recurrent_cell,
 };
 use rand::RngExt;
 use std::sync::Arc;
@@ -61,6 +61,9 @@ fn search(activations: &[&str]) -> CellRecipe {
     CellRecipe::Search { nodes: 3, activations: activations.iter().map(|name| name.to_string()).collect() }
 }
 
+const TREE: &str = "Genotype(tree=[('multiply', 'identity'), ('add', 'relu'), ('add', 'tanh')], \
+                    inject=(1, 'multiply', 'sigmoid'), memory=2)";
+
 /// Every cell, every shape of layers, every decoder.
 pub fn cases() -> Vec<Case> {
     let case = |name, recipe| Case { name, net: settled(recipe) };
@@ -75,6 +78,7 @@ pub fn cases() -> Vec<Case> {
         case("an LSTM of capped gates, layers added", skip),
         case("a highway", recipe(CellRecipe::Highway { depth: 3 }, 7, &[7])),
         case("the NAS cell", recipe(CellRecipe::Nas, 6, &[6])),
+        case("a tree", recipe(CellRecipe::Tree { tree: RecurrentTree::parse(TREE).unwrap() }, 6, &[5])),
         case("three softmaxes", mixture.clone()),
         case("three softmaxes with a bias", LanguageRecipe { bias: true, ..mixture }),
     ]

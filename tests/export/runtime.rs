@@ -231,6 +231,20 @@ fn every_primitive_has_the_engine_s_values() {
             g.concat(&[gated, nothing, squared]).unwrap()
         })
     }));
+    cases.push(case("upsampled", {
+        network_of(shape, |g, x| {
+            let coarse = g.max_pool_3x3(x, 2).unwrap();
+            let twice = g.upsample(coarse, 2).unwrap();
+            let pooled = g.global_pool(x);
+            let flat = g.upsample(pooled, 3).unwrap();
+            let thrice = g.upsample(coarse, 3).unwrap();
+            let thrice = g.pool(thrice, Pool { kind: PoolKind::Max, kernel: 3, stride: 3, padding: 0 }).unwrap();
+            let same = g.upsample(thrice, 2).unwrap();
+            let flat = g.global_pool(flat);
+            let both = g.add(&[twice, same]).unwrap();
+            g.multiply(both, flat).unwrap()
+        })
+    }));
     cases.push(case("slots", {
         network_of(shape, |g, x| {
             let slots = g.slots("mine", 1, 3).unwrap();

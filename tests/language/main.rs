@@ -9,6 +9,7 @@ mod memory;
 mod refused;
 mod saved;
 mod search;
+mod trees;
 
 #[path = "../support/binary.rs"]
 mod binary;

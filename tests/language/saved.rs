@@ -19,6 +19,8 @@ let models = [
     language_model(data, #{ cell: "capped_lstm", hidden: 5, layers: 2, skip: true }),
     language_model(data, #{ cell: "highway", hidden: 5, depth: 2, experts: 3 }),
     language_model(data, #{ cell: "nas", hidden: 5 }),
+    language_model(data, #{ cell: recurrent_tree(#{
+        tree: [["add", "swish"]], inject: [0, "multiply", "tanh"], memory: 0 }), hidden: 5 }),
 ];
 for net in models {
     if "alphas" in net.alphas { net.set_alphas(#{ alphas: normal(net.alphas.alphas.shape) }); }

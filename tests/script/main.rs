@@ -1,6 +1,7 @@
 //! Scripts: tensors with their gradients, examples of every function, values that never change, and a page for every
 //! mistake.
 
+mod convolution;
 mod errors;
 mod examples;
 mod limits;

@@ -98,6 +98,22 @@ fn the_table_s_values_are_those_of_the_chain() {
 }
 
 #[test]
+fn the_space_of_trees_is_as_large_as_the_paper_says() {
+    // "Approximately 6 × 10^16" at base 8 (Zoph and Le 2017, section 4.2).
+    let script = r#"
+        import "methods/recurrent_cells" as recurrent;
+        let size = 1.0;
+        for count in recurrent::tree_choices(8) { size *= count; }
+        assert(abs(size - 6.3e16) < 0.1e16, `${size}`);
+        let code = [0, 0, 1, 1, 1, 2, 0, 3, 2, 1];
+        let tree = recurrent::tree_of(code);
+        assert_equal(tree.steps, [["add", "tanh"], ["multiply", "relu"], ["multiply", "sigmoid"]]);
+        assert(`${tree}`.contains("inject=(2, 'add', 'identity'), memory=1"));
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+#[test]
 fn one_path_moves_the_weights_of_its_ops_only() {
     let script = r#"
         import "methods/weight_sharing" as sharing;

@@ -22,7 +22,7 @@ const HANDLES: [(&str, &str); 7] = [
 ];
 
 /// Calls that the generator cannot make.
-const NOT_CALLED: [(&str, &str); 10] = [
+const NOT_CALLED: [(&str, &str); 11] = [
     ("derive", "it returns a genotype, which holds names and numbers"),
     (
         "graph_builder.scope",
@@ -35,6 +35,7 @@ const NOT_CALLED: [(&str, &str); 10] = [
     ("score_cells", "as train_cell"),
     ("score_recurrent_cells", "as train_cell"),
     ("cell_space.genotype", "it takes a code, numbers, and returns names and numbers"),
+    ("tensor_set", "it takes a label for each image; tests/data/tensor_sets.rs moves what it was given"),
     ("load_table", "it needs a file and returns numbers and words"),
 ];
 
@@ -111,6 +112,7 @@ fn arguments(kind: &str, example: &str) -> Vec<String> {
         "layer" => &["layer", "cell"],
         "hidden_states" => &["carried"],
         "recurrent_genotype" => &["recurrent_genotype(\"ENAS\")"],
+        "recurrent_tree" => &["recurrent_tree(\"found\")"],
         "images" => &["images(\"digits\")"],
         "image_set" => &["set"],
         "batches" => &["set.batches(4)"],

@@ -33,6 +33,7 @@ mod product;
 mod record;
 mod rows;
 mod sum;
+mod upsample;
 
 pub use flips::Flip;
 pub use margin::{Crossed, Margin};
@@ -267,6 +268,7 @@ impl Exact {
             Op::Activate { input, activation } => activation::forward(x(input), *activation),
             Op::Pool { input, pool } => pool::forward(x(input), pool, to),
             Op::GlobalPool { input } => pool::forward_global(x(input), to),
+            Op::Upsample { input, factor } => upsample::forward(x(input), *factor, to),
             Op::Zero { .. } => constant::zero(batch, to),
             Op::Noise { id, kind } => constant::noise(*kind, *id, draws, batch, to),
             Op::Sum { terms } => {
@@ -339,6 +341,9 @@ impl Back<'_> {
             Op::Activate { input, activation } => self.pass(*input, activation::backward(x(input), dy, *activation)),
             Op::Pool { input, pool } => self.pass(*input, pool::backward(x(input), dy, pool)),
             Op::GlobalPool { input } => self.pass(*input, pool::backward_global(dy, graph.shape(*input))),
+            Op::Upsample { input, factor } => {
+                self.pass(*input, upsample::backward(dy, *factor, graph.shape(*input)));
+            }
             Op::Sum { terms } => {
                 for term in terms.iter().filter(|term| record.mixing.runs(term)) {
                     if let (true, Some(slot)) = (wanted.p, term.slot) {

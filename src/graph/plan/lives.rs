@@ -197,7 +197,8 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
                 Step::Apply { value, .. }
                 | Step::Gather { value, .. }
                 | Step::Product { value, .. }
-                | Step::GlobalPool { value, .. } => *value,
+                | Step::GlobalPool { value, .. }
+                | Step::Upsample { value, .. } => *value,
                 Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {
                     unreachable!("these have backward steps of their own")
                 }

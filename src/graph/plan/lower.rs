@@ -163,6 +163,13 @@ impl Lowering<'_> {
                 let value = self.made(Step::GlobalPool { input, output, value }, output);
                 self.plain_view(value)
             }
+            Op::Upsample { input, factor } => {
+                let input = self.plain(*input);
+                let output = self.raw(self.layout(input), shape.height, shape.width);
+                let value = self.value(output, None);
+                let value = self.made(Step::Upsample { input, output, value, factor: *factor }, output);
+                self.plain_view(value)
+            }
         };
         let seen = self.own_if_shared(node, seen);
         self.seen.insert(node, seen);
@@ -358,7 +365,8 @@ impl Lowering<'_> {
             | Step::Apply { value, .. }
             | Step::Gather { value, .. }
             | Step::Product { value, .. }
-            | Step::GlobalPool { value, .. } => *value,
+            | Step::GlobalPool { value, .. }
+            | Step::Upsample { value, .. } => *value,
         };
         self.plan.raws[output].made_by = Some(self.plan.steps.push(step));
         value

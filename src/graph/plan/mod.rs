@@ -154,7 +154,8 @@ impl Plan {
             | Step::Apply { output, .. }
             | Step::Gather { output, .. }
             | Step::Product { output, .. }
-            | Step::GlobalPool { output, .. } => *output,
+            | Step::GlobalPool { output, .. }
+            | Step::Upsample { output, .. } => *output,
             Step::Unit(unit) => self.units[*unit].output,
             Step::Pool(pool) => self.pools[*pool].output,
             Step::Sum(sum) => self.sums[*sum].output,
@@ -172,7 +173,8 @@ impl Plan {
             | Step::Apply { value, .. }
             | Step::Gather { value, .. }
             | Step::Product { value, .. }
-            | Step::GlobalPool { value, .. } => *value,
+            | Step::GlobalPool { value, .. }
+            | Step::Upsample { value, .. } => *value,
         }
     }
 
@@ -181,7 +183,7 @@ impl Plan {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],
-            Step::Gather { input, .. } | Step::GlobalPool { input, .. } => vec![*input],
+            Step::Gather { input, .. } | Step::GlobalPool { input, .. } | Step::Upsample { input, .. } => vec![*input],
             Step::Product { inputs, .. } => inputs.to_vec(),
             Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],
             Step::Pool(pool) => vec![self.pools[*pool].input],

@@ -98,6 +98,13 @@ pub enum Step {
         output: RawId,
         value: ValueId,
     },
+    /// Every pixel, `factor` times in both directions.
+    Upsample {
+        input: ValueId,
+        output: RawId,
+        value: ValueId,
+        factor: usize,
+    },
 }
 
 /// One step of the backward pass. Where `first` is set, the step is the first to write to the gradient buffer that it

@@ -21,6 +21,7 @@ impl Plan {
             | Step::Noise { .. }
             | Step::Apply { .. }
             | Step::Gather { .. }
+            | Step::Upsample { .. }
             | Step::Product { .. } => output.len(),
             Step::Sum(sum) => output.len() * self.sums[*sum].terms.len(),
             Step::GlobalPool { input, .. } => self.raws[self.values[*input].raw].len(),

@@ -3,7 +3,7 @@
 use crate::run::number;
 use crate::script::binding::{describe_value, type_name};
 use crate::script::nouns::Tensor;
-use crate::space::recurrent::RecurrentGenotype;
+use crate::space::recurrent::{RecurrentGenotype, RecurrentTree};
 use crate::space::{CodedCell, Genotype};
 use crate::{Error, Result};
 use rhai::Dynamic;
@@ -49,6 +49,9 @@ pub fn to_json(value: &Dynamic) -> Result<Value> {
     }
     if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
         return Ok(genotype.to_json());
+    }
+    if let Some(tree) = value.read_lock::<RecurrentTree>() {
+        return Ok(tree.to_json());
     }
     if let Some(cell) = value.read_lock::<CodedCell>() {
         return Ok(cell.to_json());

@@ -180,48 +180,6 @@ pub fn lstm_cell(inputs: usize, width: usize, gates: Gates) -> Result<RecurrentG
 /// The matrix of a cell between its states, which DropConnect thins (Merity et al. 2018).
 pub const HIDDEN_WEIGHT: &str = "hidden.weight";
 
-/// The cell that reinforcement learning found (Zoph & Le 2017, figure 8): a tree over eight sums or products of x·Wₖ
-/// and h·Uₖ, without biases.
-///
-/// # Errors
-/// Sizes beyond their bounds.
-pub fn nas_cell(inputs: usize, width: usize) -> Result<RecurrentGraph> {
-    let mut graph = RecurrentGraph::new(inputs)?;
-    let g = &mut graph;
-    let (h, c) = (g.state("h", width)?, g.state("c", width)?);
-    let from_x = g.weight("input.weight", inputs, 8 * width, BOUND)?;
-    let from_h = g.weight(HIDDEN_WEIGHT, width, 8 * width, BOUND)?;
-    let (x, hidden) = (g.mask(INPUT_MASK, g.input())?, g.mask(HIDDEN_MASK, h)?);
-    let (x, hidden) = (g.product(&[x], from_x, None)?, g.product(&[hidden], from_h, None)?);
-    let mut leaves = Vec::new();
-    for leaf in 0..8 {
-        let (a, b) = (g.slice(x, leaf * width, width)?, g.slice(hidden, leaf * width, width)?);
-        let joined = if leaf == 3 { g.multiply(a, b)? } else { g.add(a, b)? };
-        leaves.push(match leaf {
-            1 | 3 => g.relu(joined)?,
-            4 | 6 => g.tanh(joined)?,
-            _ => g.sigmoid(joined)?,
-        });
-    }
-    let first = g.multiply(leaves[0], leaves[1])?;
-    let first = g.tanh(first)?;
-    let second = g.add(leaves[2], leaves[3])?;
-    let second = g.tanh(second)?;
-    let third = g.multiply(leaves[4], leaves[5])?;
-    let third = g.tanh(third)?;
-    let fourth = g.add(leaves[6], leaves[7])?;
-    let fourth = g.sigmoid(fourth)?;
-    let injected = g.add(first, c)?;
-    let injected = g.tanh(injected)?;
-    let memory = g.multiply(injected, second)?;
-    let right = g.add(third, fourth)?;
-    let right = g.tanh(right)?;
-    let output = g.multiply(memory, right)?;
-    let output = g.tanh(output)?;
-    g.set_next(c, memory)?;
-    finish(graph, h, output)
-}
-
 /// State h and node 0 of a DARTS cell: s₀ = h + sigmoid(c₀)·(f(h₀) − h) with (c₀ | h₀) = [x·mₓ, h·mₕ] W₀.
 fn gated_input(
     g: &mut RecurrentGraph,

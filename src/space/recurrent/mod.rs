@@ -16,6 +16,7 @@ mod parts;
 mod passes;
 mod recipe;
 mod saved;
+mod tree;
 mod weights;
 
 pub use activations::{Activation, Activations, DARTS_ACTIVATIONS};
@@ -30,4 +31,5 @@ pub use passes::{Hidden, LEAST, Passed};
 pub use recipe::{CellRecipe, LanguageRecipe};
 pub(in crate::space) use saved::LANGUAGE_KIND;
 pub use saved::SavedLanguage;
+pub use tree::{Combination, RecurrentTree, TreeStep};
 pub use weights::Weights;

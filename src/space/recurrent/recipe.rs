@@ -3,6 +3,7 @@
 use super::activations::Activations;
 use super::cells::{self, Gates};
 use super::genotype::RecurrentGenotype;
+use super::tree::RecurrentTree;
 use crate::graph::recurrent::RecurrentGraph;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub enum CellRecipe {
     Highway { depth: usize },
     /// The cell that reinforcement learning found (Zoph & Le 2017).
     Nas,
+    /// A cell of the space that it was found in.
+    Tree { tree: RecurrentTree },
 }
 
 impl CellRecipe {
@@ -44,7 +47,8 @@ impl CellRecipe {
             Self::Lstm => cells::lstm_cell(inputs, width, Gates::Free),
             Self::CappedLstm => cells::lstm_cell(inputs, width, Gates::Capped),
             Self::Highway { depth } => cells::highway_cell(inputs, width, *depth),
-            Self::Nas => cells::nas_cell(inputs, width),
+            Self::Nas => RecurrentTree::found().cell(inputs, width, activations),
+            Self::Tree { tree } => tree.cell(inputs, width, activations),
         }
     }
 }
@@ -60,6 +64,7 @@ impl fmt::Display for CellRecipe {
             Self::CappedLstm => f.write_str("an LSTM with capped gates"),
             Self::Highway { depth } => write!(f, "a recurrent highway of depth {depth}"),
             Self::Nas => f.write_str("the NAS cell"),
+            Self::Tree { tree } => write!(f, "{tree}"),
         }
     }
 }

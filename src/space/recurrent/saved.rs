@@ -135,6 +135,7 @@ impl CellRecipe {
         match self {
             Self::Search { activations, .. } => activations.iter().map(String::as_str).collect(),
             Self::Genotype { genotype } => genotype.nodes().map(|(name, _)| name).collect(),
+            Self::Tree { tree } => tree.activations().collect(),
             Self::Lstm | Self::CappedLstm | Self::Highway { .. } | Self::Nas => vec![],
         }
     }

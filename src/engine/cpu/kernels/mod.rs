@@ -13,3 +13,4 @@ pub(crate) mod pool;
 pub(crate) mod prefetch;
 pub(crate) mod softmax;
 pub(crate) mod sums;
+pub(crate) mod upsample;

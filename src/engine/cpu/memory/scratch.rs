@@ -54,7 +54,8 @@ impl ScratchSizes {
                 | Step::Apply { .. }
                 | Step::Gather { .. }
                 | Step::Product { .. }
-                | Step::GlobalPool { .. } => {
+                | Step::GlobalPool { .. }
+                | Step::Upsample { .. } => {
                     sizes.strip = sizes.strip.max(plan.raws[plan.output_of(id)].len());
                 }
                 Step::Sum(sum) => sizes.terms = sizes.terms.max(plan.sums[*sum].terms.len()),

@@ -1,8 +1,9 @@
-//! Pools, applied activations, gathers, products and global pools: each kind of step forward and backward.
+//! Pools, applied activations, gathers, products, global pools and upsampling: each kind of step forward and backward.
 
 use super::{Image, Run, shifted, write};
 use crate::engine::cpu::kernels::pool::{PoolPlane, pool, pool_backward};
 use crate::engine::cpu::kernels::sums::{Slope, Write, dots, through_activation, weighted_sum};
+use crate::engine::cpu::kernels::upsample::{upsample, upsample_backward};
 use crate::engine::cpu::memory::Scratch;
 use crate::graph::plan::{LANES, RawId, Step, StepId, ViewId};
 use std::ptr::{null, null_mut};
@@ -57,6 +58,18 @@ impl Run<'_> {
                         std::slice::from_raw_parts_mut(to, LANES).fill(0.0);
                         dots(self.isa, source.add(block * self.plane(from)), pixels, &[], to, &[]);
                         std::slice::from_raw_parts_mut(to, LANES).iter_mut().for_each(|v| *v /= pixels as f32);
+                    }
+                }
+            }
+            Step::Upsample { input, output, factor, .. } => {
+                let from = plan.values[*input].raw;
+                let size = (plan.raws[from].height, plan.raws[from].width);
+                let (source, target) = (self.raw(image, from), self.raw(image, *output));
+                for block in 0..plan.raws[from].layout.blocks() {
+                    // SAFETY: planes of the two tensors.
+                    unsafe {
+                        let source = source.add(block * self.plane(from));
+                        upsample(self.isa, target.add(block * self.plane(*output)), source, size, *factor);
                     }
                 }
             }
@@ -144,6 +157,16 @@ impl Run<'_> {
                         std::slice::from_raw_parts_mut(share, LANES).iter_mut().for_each(|v| *v /= pixels as f32);
                         let to = dx.add(block * from_plane);
                         weighted_sum(self.isa, to, LANES, share, &[], LANES, pixels, share, Slope::One, write(first));
+                    }
+                }
+            }
+            Step::Upsample { factor, .. } => {
+                let size = (plan.raws[from].height, plan.raws[from].width);
+                for block in 0..plan.raws[from].layout.blocks() {
+                    // SAFETY: planes of the two tensors.
+                    unsafe {
+                        let (dx, dy) = (dx.add(block * from_plane), dy.add(block * plane));
+                        upsample_backward(self.isa, dx, dy, size, *factor, write(first));
                     }
                 }
             }

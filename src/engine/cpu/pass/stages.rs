@@ -96,7 +96,8 @@ impl Run<'_> {
             | Step::Apply { .. }
             | Step::Gather { .. }
             | Step::Product { .. }
-            | Step::GlobalPool { .. } => {
+            | Step::GlobalPool { .. }
+            | Step::Upsample { .. } => {
                 self.small_forward(step, image, scratch);
             }
         }
@@ -181,7 +182,8 @@ impl Run<'_> {
                     | Step::Apply { .. }
                     | Step::Gather { .. }
                     | Step::Product { .. }
-                    | Step::GlobalPool { .. } => {
+                    | Step::GlobalPool { .. }
+                    | Step::Upsample { .. } => {
                         self.small_backward(*step, *number, image, scratch, *first);
                     }
                 }

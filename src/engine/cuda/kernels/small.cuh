@@ -1,4 +1,4 @@
-// Pools, applied activations, gathers, global pools and products forward; and every light contribution to a gradient
+// Pools, applied activations, gathers, global pools, products and upsampling forward; and every light contribution to a gradient
 // buffer.
 
 #pragma once
@@ -17,6 +17,8 @@
 #define TERM 6
 #define STORED 7
 #define REPEATED 8
+// A step again.
+#define UPSAMPLE 9
 
 struct Small {
     int kind;
@@ -29,7 +31,8 @@ struct Small {
     int out_height;
     int out_width;
     int kernel;             // a pool's window
-    int stride;             // of PRODUCT: 0 where the other factor has one pixel, which is repeated, or 1
+    int stride;             // of PRODUCT: 0 where the other factor has one pixel, which is repeated, or 1. Of UPSAMPLE
+                            // the factor
     int padding;
     int counts_padding;
     int activation;         // of APPLY
@@ -119,6 +122,9 @@ __device__ void small_forward(const Pass& pass, const Item& item, float* scratch
             v = make_float4(each[0], each[1], each[2], each[3]);
         } else if (s->kind == PRODUCT) {
             v = mul4(load4(plane + i * LANES + 4 * quad), load4(other_factor(s, region, item, pixels, i, quad)));
+        } else if (s->kind == UPSAMPLE) {
+            int row = i / s->out_width / s->stride, from = row * s->width + i % s->out_width / s->stride;
+            v = load4(plane + from * LANES + 4 * quad);
         } else {
             v = pooled(s, plane, i / s->out_width, i % s->out_width, quad);
         }
@@ -255,6 +261,14 @@ __device__ OUTLINE float4 contribution(const Pass& pass, const Contribution& fro
     }
     if (s->kind == PRODUCT)
         return mul4(load4(dy + i * LANES + 4 * quad), load4(other_factor(s, region, item, pixels, i, quad)));
+    if (s->kind == UPSAMPLE) {
+        int row = i / s->width * s->stride, column = i % s->width * s->stride;
+        float4 sum = zero4();
+        for (int y = row; y < row + s->stride; y++)
+            for (int x = column; x < column + s->stride; x++)
+                sum = add4(sum, load4(dy + (y * s->out_width + x) * LANES + 4 * quad));
+        return sum;
+    }
     if (s->kind == GLOBAL) {
         float n = (float)(s->height * s->width);
         float4 g = load4(dy + 4 * quad);

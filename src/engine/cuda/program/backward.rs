@@ -222,6 +222,7 @@ impl Maker<'_> {
                 }
                 Work::new(2 * PIXEL * met, 2 * LANES * met)
             }
+            PlanStep::Upsample { factor, .. } => Work::new(PIXEL * factor.pow(2), LANES * factor.pow(2)),
             _ => Work::new(PIXEL, LANES),
         };
         items.contributions.entry(input).or_default().add([kind, small], work);

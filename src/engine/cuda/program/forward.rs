@@ -12,6 +12,7 @@ pub(super) const APPLY: i32 = 2;
 pub(super) const GATHER: i32 = 3;
 pub(super) const GLOBAL: i32 = 4;
 pub(super) const PRODUCT: i32 = 5;
+pub(super) const UPSAMPLE: i32 = 9;
 
 /// Floats of shared memory that statistics take where an item takes its own: moments.cuh's scratch.
 const MOMENTS: usize = 144;
@@ -118,6 +119,7 @@ impl Maker<'_> {
             | PlanStep::Apply { .. }
             | PlanStep::Gather { .. }
             | PlanStep::Product { .. }
+            | PlanStep::Upsample { .. }
             | PlanStep::GlobalPool { .. } => {
                 let takes = measure && self.takes_moments(output);
                 let moments = if takes { self.moments(output) } else { 0 };
@@ -194,6 +196,7 @@ impl Maker<'_> {
                 pool[1] = i32::from(plan.raws[other].pixels() == output.pixels());
                 lanes = self.placement.raws[other] as i32;
             }
+            PlanStep::Upsample { factor, .. } => (kind, pool[1]) = (UPSAMPLE, *factor as i32),
             _ => {}
         }
         let sizes = [input.height, input.width, output.height, output.width].map(|size| size as i32);
@@ -275,7 +278,11 @@ impl Maker<'_> {
         let small = |step: StepId| {
             matches!(
                 plan.steps[step],
-                PlanStep::Pool(_) | PlanStep::Apply { .. } | PlanStep::Gather { .. } | PlanStep::Product { .. }
+                PlanStep::Pool(_)
+                    | PlanStep::Apply { .. }
+                    | PlanStep::Gather { .. }
+                    | PlanStep::Product { .. }
+                    | PlanStep::Upsample { .. }
             )
         };
         self.cuda.measured[raw] && plan.raws[raw].made_by.is_some_and(small)

@@ -7,7 +7,9 @@ use crate::learn::scratch::{Task, TextTraining};
 use crate::script::binding::{Argument, Call, Declaration, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::language::activation::Registry;
 use crate::script::nouns::language::making::{dropouts, target};
-use crate::space::recurrent::{CellRecipe, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype};
+use crate::space::recurrent::{
+    CellRecipe, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype, RecurrentTree,
+};
 use crate::{Error, Result};
 use rhai::{Dynamic, Map};
 
@@ -18,7 +20,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             "train_cell",
             &["genotype", "text", "options"],
             move |call: &Call<'_>, cell: RecurrentGenotype, data: Pair, options: Options| {
-                only(scored(call, &defined, vec![cell], &data, &options)?)
+                only(scored(call, &defined, vec![cell.into()], &data, &options)?)
             },
         )
         .doc(
@@ -40,15 +42,31 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         "#,
     );
     let defined = registry.clone();
+    let tree = library.function(
+        "train_cell",
+        &["tree", "text", "options"],
+        move |call: &Call<'_>, tree: RecurrentTree, data: Pair, options: Options| {
+            only(scored(call, &defined, vec![tree.into()], &data, &options)?)
+        },
+    );
+    with_common(with_options(tree.doc("A recurrent tree's score, as that of a recurrent genotype."))).example(
+        r#"
+        let data  = text("austen", #{ vocabulary: 50 });
+        let parts = [data.train.take(400), data.valid.take(200)];
+        let score = train_cell(recurrent_tree("found"), parts, #{ epochs: 1, hidden: 4, batch: 4, length: 5 });
+        assert(score.parameters == 50 * 5 + 16 * 4 * 4);
+        "#,
+    );
+    let defined = registry.clone();
     let many = library
         .function(
             "score_recurrent_cells",
             &["cells", "text", "options"],
-            move |call: &Call<'_>, cells: List<RecurrentGenotype>, data: Pair, options: Options| {
+            move |call: &Call<'_>, cells: List<AnyCell>, data: Pair, options: Options| {
                 scored(call, &defined, cells.0, &data, &options).map(List)
             },
         )
-        .doc("The scores of many recurrent genotypes, as `score_cells` gives those of others.");
+        .doc("The scores of many recurrent genotypes and trees, as `score_cells` gives those of other genotypes.");
     with_common(with_options(many)).example(
         r#"
         let data   = text("austen", #{ vocabulary: 50 });
@@ -71,6 +89,40 @@ fn with_options(declaration: &mut Declaration) -> &mut Declaration {
         .option("weight_decay", 8e-7, "decay, added to the clipped gradient")
         .option("clip", 0.25, "largest norm of the gradient")
         .option("slowness", 1e-3, "weight of the penalty on changes from one time step to the next")
+}
+
+/// A cell with its text.
+struct AnyCell {
+    text: String,
+    recipe: CellRecipe,
+}
+
+impl From<RecurrentGenotype> for AnyCell {
+    fn from(genotype: RecurrentGenotype) -> Self {
+        Self { text: genotype.to_string(), recipe: CellRecipe::Genotype { genotype } }
+    }
+}
+
+impl From<RecurrentTree> for AnyCell {
+    fn from(tree: RecurrentTree) -> Self {
+        Self { text: tree.to_string(), recipe: CellRecipe::Tree { tree } }
+    }
+}
+
+impl Argument for AnyCell {
+    fn describe() -> String {
+        "recurrent_genotype or recurrent_tree".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
+            return Ok(genotype.clone().into());
+        }
+        match value.read_lock::<RecurrentTree>() {
+            Some(tree) => Ok(tree.clone().into()),
+            None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
+        }
+    }
 }
 
 /// The text that a model learns, and the text by which it is judged.
@@ -122,7 +174,7 @@ fn training(options: &Options) -> Result<TextTraining> {
 fn scored(
     call: &Call<'_>,
     registry: &Registry,
-    cells: Vec<RecurrentGenotype>,
+    cells: Vec<AnyCell>,
     data: &Pair,
     options: &Options,
 ) -> Result<Vec<Map>> {
@@ -133,11 +185,11 @@ fn scored(
     let fingerprint = |stream: &Stream| Fingerprint::default().and_numbers(stream.ids()).to_string();
     let (train, valid) = (fingerprint(&data.train), fingerprint(&data.valid));
     let mut tasks = Vec::with_capacity(cells.len());
-    for genotype in cells {
+    for AnyCell { text, recipe } in cells {
         let recipe = LanguageRecipe {
             vocabulary: data.train.vocabulary().words().len(),
             embedding: hidden,
-            cell: CellRecipe::Genotype { genotype: genotype.clone() },
+            cell: recipe,
             widths: vec![hidden],
             skip: false,
             bias: true,
@@ -148,7 +200,7 @@ fn scored(
         let model = LanguageModel::new(recipe.clone(), &activations, seed, target)?;
         model.set_dropouts(dropped);
         let fields = serde_json::json!({
-            "cell": genotype.to_string(),
+            "cell": text,
             "activations": activation_fingerprint(&model),
             "vocabulary": recipe.vocabulary,
             "hidden": hidden,
@@ -161,7 +213,7 @@ fn scored(
         let cost = training.cost(model.macs(), data.train.len(), data.valid.len());
         let training = &training;
         let train = move || training.run(&model, &data.train, &data.valid, seed);
-        tasks.push(Task { cell: genotype.to_string(), key: key(host, fields)?, cost, train: Box::new(train) });
+        tasks.push(Task { cell: text, key: key(host, fields)?, cost, train: Box::new(train) });
     }
     scores(call, &tasks, options)
 }

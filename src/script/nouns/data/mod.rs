@@ -3,6 +3,7 @@
 
 mod batches;
 mod images;
+mod tensors;
 
 pub(super) use batches::on_device;
 pub(super) use images::{MEGAPIXELS, most_pixels};
@@ -17,6 +18,7 @@ pub fn declare(library: &mut Library) {
     images::declare(library);
     declare_data(library);
     declare_sets(library);
+    tensors::declare(library);
     batches::declare(library);
 }
 

@@ -3,7 +3,6 @@
 //! A closure `|g, x| …` is run once, while the network is built; what it describes is compiled like the built-in
 //! operations and runs as fast.
 
-mod arguments;
 mod handle;
 mod primitives;
 mod registry;

@@ -1,9 +1,9 @@
 //! The primitives with weights, norms, activations and pools, as methods of the builder.
 
-use super::arguments::Pair;
 use super::{GraphBuilder, Node};
 use crate::graph::{Activation, Conv, Pool, PoolKind};
 use crate::script::binding::{Library, Options};
+use crate::script::nouns::tensor::arguments::Pair;
 use crate::{Error, Result};
 
 pub fn declare(library: &mut Library) {
@@ -165,6 +165,22 @@ fn declare_pools(library: &mut Library) {
             r#"
             network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
                 g.linear(g.global_pool(g.avg_pool(x, 2, #{ stride: 2, padding: 0 })), 2)
+            });
+            "#,
+        );
+    library
+        .method("upsample", &["g", "x", "factor"], |g: GraphBuilder, x: Node, factor: usize| {
+            let x = g.own(&x)?;
+            g.add(|graph| graph.upsample(x, factor))
+        })
+        .doc("Larger by a whole factor in both directions: every pixel is repeated (nearest neighbour).")
+        .example(
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let coarse = g.conv(x, 8, #{ stride: 2 });
+                let y = g.concat([x, g.upsample(coarse, 2)]);
+                assert(y.size == [8, 8] && y.channels == 11);
+                g.linear(g.global_pool(g.relu(g.conv(y, 4))), 2)
             });
             "#,
         );

@@ -10,6 +10,7 @@ use crate::script::host::Host;
 use crate::script::nouns::network::{memory::Bytes, network_seed};
 use crate::space::recurrent::{
     CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, Memory, RecurrentGenotype,
+    RecurrentTree,
 };
 use crate::{Error, Result};
 use candle_core::DType;
@@ -74,16 +75,16 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .doc(
             r#"
             A language model: embedded words, layers of recurrent cells, and a decoder whose matrix is the embedding
-            (`docs/darts.md` B2). `cell` is a recurrent genotype or one of "lstm" (Hochreiter and Schmidhuber 1997),
-            "capped_lstm" (input gate min(1 − f, o); Melis et al. 2018), "highway" (Zilly et al. 2017) and "nas" (Zoph
-            and Le 2017). `dropout` is a map of probabilities: `words` (whole words of the vocabulary), `input` (their
+            (`docs/darts.md` B2). `cell` is a recurrent genotype, a recurrent tree or one of "lstm" (Hochreiter and
+            Schmidhuber 1997), "capped_lstm" (input gate min(1 − f, o); Melis et al. 2018), "highway" (Zilly et al.
+            2017) and "nas" (Zoph and Le 2017). `dropout` is a map of probabilities: `words` (whole words of the vocabulary), `input` (their
             vectors, one mask for all time steps), `x` and `hidden` (the token vector and the states as the cell's
-            matrices see them, one mask a window), `between` (layers), `weights` (single weights between states; LSTM
-            and NAS cell), `output` (what the decoder sees) and `latent` (the vectors of mixed softmaxes). With
+            matrices see them, one mask a window), `between` (layers), `weights` (single weights between states; LSTM,
+            NAS cell and trees), `output` (what the decoder sees) and `latent` (the vectors of mixed softmaxes). With
             `experts` the probability is a mixture of so many softmaxes (Yang et al. 2018).
             "#,
         )
-        .required::<Cell>("cell", "a recurrent genotype, or the name of a cell")
+        .required::<Cell>("cell", "a recurrent genotype or tree, or the name of a cell")
         .option("hidden", 850_usize, "width of the states")
         .option("layers", 1_usize, "layers of this width")
         .optional::<List<usize>>("widths", "`layers` times `hidden`", "the width of each layer")
@@ -136,16 +137,31 @@ impl Argument for Words {
 pub enum Cell {
     Named(String),
     Genotype(RecurrentGenotype),
+    Tree(RecurrentTree),
+}
+
+impl Cell {
+    /// What the cell of a genotype or a tree is built from; a name where it is neither.
+    pub fn recipe(self) -> Result<CellRecipe, String> {
+        match self {
+            Self::Genotype(genotype) => Ok(CellRecipe::Genotype { genotype }),
+            Self::Tree(tree) => Ok(CellRecipe::Tree { tree }),
+            Self::Named(name) => Err(name),
+        }
+    }
 }
 
 impl Argument for Cell {
     fn describe() -> String {
-        "recurrent_genotype or string".into()
+        "recurrent_genotype, recurrent_tree or string".into()
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
         if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
             return Ok(Self::Genotype(genotype.clone()));
+        }
+        if let Some(tree) = value.read_lock::<RecurrentTree>() {
+            return Ok(Self::Tree(tree.clone()));
         }
         match value.clone().into_string() {
             Ok(name) => Ok(Self::Named(name)),
@@ -162,9 +178,9 @@ impl Argument for Cell {
 const CELLS: [&str; 4] = ["lstm", "capped_lstm", "highway", "nas"];
 
 fn recipe(vocabulary: usize, options: &Options) -> Result<LanguageRecipe> {
-    let cell = match options.get::<Cell>("cell")? {
-        Cell::Genotype(genotype) => CellRecipe::Genotype { genotype },
-        Cell::Named(name) => match name.as_str() {
+    let cell = match options.get::<Cell>("cell")?.recipe() {
+        Ok(recipe) => recipe,
+        Err(name) => match name.as_str() {
             "lstm" => CellRecipe::Lstm,
             "capped_lstm" => CellRecipe::CappedLstm,
             "highway" => CellRecipe::Highway { depth: options.get("depth")? },

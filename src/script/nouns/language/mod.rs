@@ -9,6 +9,7 @@ mod memory;
 mod onnx;
 mod predict;
 mod saved;
+mod tree;
 mod weights;
 
 pub use hidden::HiddenStates;
@@ -40,6 +41,7 @@ pub fn declare(library: &mut Library, registry: &activation::Registry) {
     saved::declare(library, registry);
     onnx::declare(library);
     genotype::declare(library);
+    tree::declare(library);
 }
 
 /// What examples with a small model begin with.

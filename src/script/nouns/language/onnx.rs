@@ -90,6 +90,9 @@ impl ExportedLanguage<'_> {
         if let CellRecipe::Genotype { genotype } = &recipe.cell {
             entries.push(("genotype", genotype.to_string()));
         }
+        if let CellRecipe::Tree { tree } = &recipe.cell {
+            entries.push(("genotype", tree.to_string()));
+        }
         let input = "words: ids, time × batch; hidden.LAYER.STATE: zeros where a text begins, then what \
                      hidden_out.LAYER.STATE gave for the window before";
         entries.push(("input", input.to_string()));

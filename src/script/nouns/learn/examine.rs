@@ -195,13 +195,10 @@ impl Examined {
     fn picture(&self, index: usize) -> Result<Picture> {
         let Answers { found, set, classes } = &*self.0;
         let Verdict { label, answer, probability } = found.verdicts()[index];
-        let bytes = set.pixels(index).ok_or_else(|| set.beyond(index))?;
+        let shown = set.shown(index).ok_or_else(|| set.beyond(index))?;
         let shape = set.shape();
         let plane = shape.height * shape.width;
-        let value = |channel: usize, pixel: usize| {
-            let byte = bytes[channel.min(shape.channels - 1) * plane + pixel];
-            (f64::from(byte) / f64::from(set.levels()) * 255.0).round() as u8
-        };
+        let value = |channel: usize, pixel: usize| shown[channel.min(shape.channels - 1) * plane + pixel];
         let file = set.file(index).map(|file| cell(file.rsplit('/').next().unwrap_or(file)));
         let mut lines =
             vec![cell(&classes[label]), format!("says {}, {:.0} %", cell(&classes[answer]), 100.0 * probability)];

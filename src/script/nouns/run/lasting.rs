@@ -10,7 +10,7 @@ use crate::script::nouns::Tensor;
 use crate::script::nouns::json::to_json;
 use crate::script::nouns::language::HiddenStates;
 use crate::script::nouns::learn::Optimizer;
-use crate::space::recurrent::{LanguageModel, RecurrentGenotype};
+use crate::space::recurrent::{LanguageModel, RecurrentGenotype, RecurrentTree};
 use crate::space::{CodedCell, Genotype, Network};
 use crate::{Error, Parameter, Result};
 use candle_core::Device;
@@ -190,6 +190,7 @@ const FLOAT: &str = "$float";
 /// … and of this one a genotype.
 const GENOTYPE: &str = "$genotype";
 const RECURRENT_GENOTYPE: &str = "$recurrent_genotype";
+const RECURRENT_TREE: &str = "$recurrent_tree";
 const CODED_GENOTYPE: &str = "$coded_genotype";
 
 /// A script's values as a checkpoint holds them: [`restored`] gives the very same back.
@@ -215,6 +216,9 @@ fn keep(name: &str, value: &Dynamic) -> Result<Value> {
     }
     if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
         return Ok(tagged(RECURRENT_GENOTYPE, genotype.to_json()));
+    }
+    if let Some(tree) = value.read_lock::<RecurrentTree>() {
+        return Ok(tagged(RECURRENT_TREE, tree.to_json()));
     }
     if let Some(cell) = value.read_lock::<CodedCell>() {
         return Ok(tagged(CODED_GENOTYPE, cell.to_json()));
@@ -249,6 +253,7 @@ fn restore(value: Value) -> Result<Dynamic> {
                 Some((tag, value)) if tag == RECURRENT_GENOTYPE => {
                     Ok(Dynamic::from(RecurrentGenotype::from_json(value)?))
                 }
+                Some((tag, value)) if tag == RECURRENT_TREE => Ok(Dynamic::from(RecurrentTree::from_json(value)?)),
                 Some((tag, value)) if tag == CODED_GENOTYPE => Ok(Dynamic::from(CodedCell::from_json(value)?)),
                 _ => restored(fields).map(Dynamic::from_map),
             }

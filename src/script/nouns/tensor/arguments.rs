@@ -167,6 +167,46 @@ impl Nested {
     }
 }
 
+/// Numbers of a tensor or of (nested) arrays, as they are now.
+pub struct Numbers {
+    pub values: Vec<f64>,
+    pub dims: Vec<usize>,
+}
+
+impl Argument for Numbers {
+    fn describe() -> String {
+        "tensor or [float]".into()
+    }
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Ok(tensor) = Tensor::read(value) {
+            let values = tensor.values().map_err(Mismatch::Error)?;
+            return Ok(Self { values, dims: tensor.dims().to_vec() });
+        }
+        let Nested { values, dims, .. } = Nested::read(value).map_err(Mismatch::Error)?;
+        Ok(Self { values, dims })
+    }
+}
+
+/// A vertical and a horizontal extent: one number for both, or two.
+#[derive(Clone, Copy)]
+pub struct Pair(pub usize, pub usize);
+
+impl Argument for Pair {
+    fn describe() -> String {
+        "int or [int]".into()
+    }
+
+    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
+        if let Ok(both) = usize::read(value) {
+            return Ok(Self(both, both));
+        }
+        match List::<usize>::read(value)?.0[..] {
+            [vertical, horizontal] => Ok(Self(vertical, horizontal)),
+            _ => Err(Mismatch::Error(Error::user("one number, or two: [vertical, horizontal]"))),
+        }
+    }
+}
+
 /// Indices: a tensor of whole numbers, or an int, or (nested) arrays of ints.
 pub struct Indices(IndexSource);
 

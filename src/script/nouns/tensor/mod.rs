@@ -10,6 +10,7 @@
 pub(super) mod arguments;
 mod arithmetic;
 mod autograd;
+mod convolve;
 mod create;
 mod elementwise;
 mod files;
@@ -33,6 +34,7 @@ pub fn declare(library: &mut Library) {
     elementwise::declare(library);
     probability::declare(library);
     reduce::declare(library);
+    convolve::declare(library);
     shape::declare(library);
     select::declare(library);
     autograd::declare(library);
