@@ -23,11 +23,13 @@ pub struct Fields {
     pub inputs: usize,
     /// Pairs that feed one node.
     pub pairs: usize,
+    /// Whether its output may hold states that it reads: not where its nodes are smaller.
+    pub passes_on: bool,
 }
 
-pub const NORMAL: Fields = Fields { edges: "normal", concat: "normal_concat", inputs: 2, pairs: 2 };
-pub const REDUCE: Fields = Fields { edges: "reduce", concat: "reduce_concat", inputs: 2, pairs: 2 };
-pub const RECURRENT: Fields = Fields { edges: "recurrent", concat: "concat", inputs: 1, pairs: 1 };
+pub const NORMAL: Fields = Fields { edges: "normal", concat: "normal_concat", inputs: 2, pairs: 2, passes_on: true };
+pub const REDUCE: Fields = Fields { edges: "reduce", concat: "reduce_concat", inputs: 2, pairs: 2, passes_on: false };
+pub const RECURRENT: Fields = Fields { edges: "recurrent", concat: "concat", inputs: 1, pairs: 1, passes_on: false };
 
 /// An operation from one state of a cell to another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +189,7 @@ impl CellForm {
         for (index, state) in self.concat.iter().enumerate() {
             // A list of triples says by silence that a node does not exist; its concatenation may say the whole range.
             let last = nodes.last().copied().unwrap_or(inputs - 1);
-            if *state < inputs || (self.paired && *state > last) {
+            if (*state < inputs && !self.fields.passes_on) || (self.paired && *state > last) {
                 return Err(Error::user(format!("{concat} lists state {state}, which is not a node of the cell"))
                     .hint(format!("nodes are states {inputs} to {last}")));
             }

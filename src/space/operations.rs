@@ -134,17 +134,26 @@ impl<'a> Operations<'a> {
                 1 => Ok(x),
                 _ => factorized_reduce(g, x, target.channels, target.norms),
             }),
-            separable("sep_conv_3x3", "3×3 depthwise-separable convolution, twice", 3),
-            separable("sep_conv_5x5", "5×5 depthwise-separable convolution, twice", 5),
+            separable("sep_conv_3x3", "3×3 depthwise-separable convolution, twice", 3, 1),
+            separable("sep_conv_5x5", "5×5 depthwise-separable convolution, twice", 5, 1),
             dilated("dil_conv_3x3", "3×3 depthwise-separable convolution, dilation 2", 3),
             dilated("dil_conv_5x5", "5×5 depthwise-separable convolution, dilation 2", 5),
-            separable("sep_conv_7x7", "7×7 depthwise-separable convolution, twice", 7),
+            separable("sep_conv_7x7", "7×7 depthwise-separable convolution, twice", 7, 1),
             plain("conv_1x1", "1×1 convolution", 1),
             plain("conv_3x3", "3×3 convolution", 3),
             max_pool("max_pool_5x5", "the largest of 5×5 neighbours", 5),
             max_pool("max_pool_7x7", "the largest of 7×7 neighbours", 7),
             crossed("conv_7x1_1x7", "1×7 convolution, then 7×1", 7),
             crossed("conv_3x1_1x3", "1×3 convolution, then 3×1", 3),
+            separable("dil_sep_conv_5x5", "5×5 depthwise-separable convolution, dilation 2, twice", 5, 2),
+            Operation::new("max_pool_2x2", "the largest of 2×2 neighbours, at stride 2 only", |g, x, target| {
+                if target.stride != 2 {
+                    return Err(Error::user("max_pool_2x2 halves images and cannot keep their size")
+                        .hint("it suits inputs of reduction cells; elsewhere max_pool_3x3"));
+                }
+                let pooled = g.pool(x, Pool { kind: PoolKind::Max, kernel: 2, stride: 2, padding: 0 })?;
+                normed_pool(g, pooled, target.norms)
+            }),
             Operation::new(
                 "noise",
                 "standard normal noise, whatever comes in (RobustDARTS, Zela et al. 2020)",
@@ -212,10 +221,10 @@ impl<'a> Operations<'a> {
 }
 
 /// SepConv: ReLU, depthwise, pointwise, norm, twice; only the first depthwise has the stride.
-fn separable(name: &'static str, about: &'static str, kernel: usize) -> Operation<'static> {
+fn separable(name: &'static str, about: &'static str, kernel: usize, dilation: usize) -> Operation<'static> {
     Operation::new(name, about, move |g, x, target| {
-        let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, 1, target)?;
-        depthwise_separable(g, halfway, [5, 6, 7], kernel, 1, Target { stride: 1, ..target })
+        let halfway = depthwise_separable(g, x, [1, 2, 3], kernel, dilation, target)?;
+        depthwise_separable(g, halfway, [5, 6, 7], kernel, dilation, Target { stride: 1, ..target })
     })
 }
 

@@ -165,7 +165,10 @@ fn what_is_wrong_with_a_set_is_named() {
             "image 2 holds inf (channel 0, row 2, column 3) / images are finite numbers",
         ),
         ("tensor_set(log(ones([1, 1, 2, 2]) * -1), [0])", "image 0 holds NaN (channel 0, row 0, column 0)"),
-        ("tensor_set(ones([1, 1, 2, 2]), [0], #{ like: images(\"digits\").test })", "1×2×2 cannot be like a set of 1×8×8"),
+        (
+            "tensor_set(ones([1, 1, 2, 2]), [0], #{ like: images(\"digits\").test })",
+            "1×2×2 cannot be like a set of 1×8×8",
+        ),
         (
             "let a = tensor_set(ones([1, 1, 2, 2]), [0]); tensor_set(ones([1, 1, 2, 2]), [0], #{ like: a, classes: 1 })",
             "`like` settles the classes",

@@ -90,11 +90,20 @@ fn every_operation_has_its_counted_weights() {
         ("max_pool_7x7", 0, 0, 0, 0, 0),
         ("conv_7x1_1x7", 3584, 3616, 3584, 3_670_016, 1_376_256),
         ("conv_3x1_1x3", 1536, 1568, 1536, 1_572_864, 589_824),
+        ("dil_sep_conv_5x5", 1312, 1376, 1312, 1_343_488, 335_872),
         ("noise", 0, 0, 0, 0, 0),
     ];
     let registry = Operations::new();
     assert_eq!(registry.names().take(8).collect::<Vec<_>>(), DARTS_OPS);
-    assert_eq!(registry.names().count(), table.len());
+    // And one that has no stride 1.
+    assert_eq!(registry.names().count(), table.len() + 1);
+    let pool = registry.get("max_pool_2x2").unwrap();
+    assert_eq!(counts(pool, 16, 32, 2, NormStyle::Evaluation), (0, 0));
+    let mut graph = Graph::new(16, 32, 32);
+    let target = Target { channels: 16, stride: 1, norms: NormStyle::Search };
+    let input = graph.input();
+    let error = failure(pool.apply(&mut graph, input, target));
+    assert!(error.to_string().contains("cannot keep their size"), "{error}");
     for (name, plain, affine, halved, macs, halved_macs) in table {
         let operation = registry.get(name).unwrap();
         assert_eq!(counts(operation, 16, 32, 1, NormStyle::Search), (plain, macs), "{name}");

@@ -20,7 +20,7 @@ pub fn declare(library: &mut Library) {
         .example(
             r#"
             let all = genotypes();
-            assert(all.len() == 155 && all[1].name == "DARTS_V2");
+            assert(all.len() == 157 && all[1].name == "DARTS_V2");
             print(all[1].source);
             "#,
         );
