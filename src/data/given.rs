@@ -67,7 +67,10 @@ impl Given {
     fn checked(&self) -> Result<Vec<u32>> {
         let images = self.numbers.len().checked_div(self.shape.len()).unwrap_or(0);
         if images == 0 {
-            return Err(Error::user(format!("a set needs at least one image, and pixels: {images} of {:#}", self.shape)));
+            return Err(Error::user(format!(
+                "a set needs at least one image, and pixels: {images} of {:#}",
+                self.shape
+            )));
         }
         if self.labels.len() != images {
             return Err(Error::user(format!("{} labels for {images} images", self.labels.len()))

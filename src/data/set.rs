@@ -217,11 +217,13 @@ impl ImageSet {
                 bytes.iter().map(|&byte| level(f64::from(byte) / f64::from(self.levels()))).collect()
             }
             Image::Numbers(numbers) => {
-                let (least, most) = numbers.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &number| {
-                    (least.min(number), most.max(number))
-                });
+                let (least, most) =
+                    numbers.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &number| {
+                        (least.min(number), most.max(number))
+                    });
                 let range = f64::from(most) - f64::from(least);
-                let share = |&number: &f32| if range > 0.0 { (f64::from(number) - f64::from(least)) / range } else { 0.5 };
+                let share =
+                    |&number: &f32| if range > 0.0 { (f64::from(number) - f64::from(least)) / range } else { 0.5 };
                 numbers.iter().map(|number| level(share(number))).collect()
             }
         })

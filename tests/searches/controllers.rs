@@ -47,7 +47,8 @@ fn recurrent_cells_are_found_by_policies_and_by_chance() {
     let enas = Search::run("enas_rnn", &[&WORDS[..], &["units=8", "steps=2", "samples=2"]].concat());
     assert!(enas.numbers("reward").iter().all(|reward| *reward > 0.0));
     let words = WORDS.map(|setting| setting.replace("nodes=2", "leaves=2"));
-    let settings: Vec<&str> = words.iter().map(String::as_str).chain(["units=8", "cells=4", "batch_of_cells=2"]).collect();
+    let settings: Vec<&str> =
+        words.iter().map(String::as_str).chain(["units=8", "cells=4", "batch_of_cells=2"]).collect();
     let nas = Search::run("nas_rnn", &settings);
     for (reward, perplexity) in nas.numbers("reward").iter().zip(nas.numbers("perplexity")) {
         assert!((reward - 80.0 / perplexity.powi(2)).abs() < 1e-9 * reward);

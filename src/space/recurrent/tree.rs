@@ -250,8 +250,7 @@ impl From<RecurrentTree> for Value {
 mod tests {
     use super::*;
 
-    const SMALL: &str =
-        "Genotype(tree=[('add', 'tanh'), ('multiply', 'relu'), ('multiply', 'sigmoid')], inject=(0, 'add', 'relu'), \
+    const SMALL: &str = "Genotype(tree=[('add', 'tanh'), ('multiply', 'relu'), ('multiply', 'sigmoid')], inject=(0, 'add', 'relu'), \
          memory=1)";
 
     #[test]

@@ -7,9 +7,7 @@ use crate::learn::scratch::{Task, TextTraining};
 use crate::script::binding::{Argument, Call, Declaration, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::language::activation::Registry;
 use crate::script::nouns::language::making::{dropouts, target};
-use crate::space::recurrent::{
-    CellRecipe, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype, RecurrentTree,
-};
+use crate::space::recurrent::{CellRecipe, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype, RecurrentTree};
 use crate::{Error, Result};
 use rhai::{Dynamic, Map};
 

@@ -9,8 +9,7 @@ use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, d
 use crate::script::host::Host;
 use crate::script::nouns::network::{memory::Bytes, network_seed};
 use crate::space::recurrent::{
-    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, Memory, RecurrentGenotype,
-    RecurrentTree,
+    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, Memory, RecurrentGenotype, RecurrentTree,
 };
 use crate::{Error, Result};
 use candle_core::DType;

@@ -71,12 +71,10 @@ fn conv2d(x: &Tensor, w: &Tensor, options: &Options) -> Result<Tensor> {
     let direction = |size, kernel, of: fn(&Pair) -> usize| {
         Direction::new(size, kernel, of(&stride), padding.as_ref().map(of), of(&dilation))
     };
-    let (Some(rows), Some(columns)) =
-        (direction(height, tall, |pair| pair.0), direction(width, wide, |pair| pair.1))
+    let (Some(rows), Some(columns)) = (direction(height, tall, |pair| pair.0), direction(width, wide, |pair| pair.1))
     else {
-        return Err(misfit("the dilated kernel is larger than the padded images").hint(
-            "stride and dilation are at least 1, and dilation · (kernel − 1) + 1 at most size + 2 · padding",
-        ));
+        return Err(misfit("the dilated kernel is larger than the padded images")
+            .hint("stride and dilation are at least 1, and dilation · (kernel − 1) + 1 at most size + 2 · padding"));
     };
     let dtype = float_type([x, w]);
     // What is selected stands there twice: as selected, and in the order of the product.
