@@ -1,8 +1,8 @@
 //! Labelled images and the batches made of them; text and the windows made of it (`text/`).
 //!
-//! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s), or a set is made
-//! of numbers ([`Given`]); [`Batches`] turn a set into augmented, normalised tensors on a thread of their own, ahead of
-//! use. One file reads one layout on
+//! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s), or a set is
+//! made of numbers ([`Given`]); [`Batches`] turn a set into augmented, normalised tensors on a thread of their own,
+//! ahead of use. One file reads one layout on
 //! disk. This room knows nothing of networks, scripts or the sandbox: its callers make sure that the
 //! folder may be read.
 

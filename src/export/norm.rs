@@ -1,6 +1,7 @@
-//! A batch norm as ONNX has it: by running statistics, for maps and for rows.
+//! Norms as ONNX has them: a batch norm by running statistics, for maps and for rows; and by each image's own, spelt
+//! out.
 
-use super::sheet::{Sheet, float};
+use super::sheet::{Sheet, float, int, ints};
 use crate::graph::NormInfo;
 
 /// Added to the variance, as the engine does.
@@ -27,4 +28,20 @@ pub(super) fn batch_norm(
     });
     let inputs = [x, &scale, &shift, &mean, &variance];
     sheet.node("BatchNormalization", &inputs, name, vec![float("epsilon", EPSILON as f32)])
+}
+
+/// Adds what takes each image's numbers, those of the map `x`, less their mean and over their standard deviation; gives
+/// the name of the result. (An operator of its own has it only from opset 17 on.)
+pub(super) fn standardise(sheet: &mut Sheet, x: &str, name: &str) -> String {
+    let mean = |sheet: &mut Sheet, x: &str, name: &str| {
+        sheet.node("ReduceMean", &[x], name, vec![ints("axes", &[1, 2, 3]), int("keepdims", 1)])
+    };
+    let middle = mean(sheet, x, &format!("{name}.mean"));
+    let centred = sheet.node("Sub", &[x, &middle], &format!("{name}.centred"), vec![]);
+    let square = sheet.node("Mul", &[&centred, &centred], &format!("{name}.square"), vec![]);
+    let variance = mean(sheet, &square, &format!("{name}.variance"));
+    let epsilon = sheet.constantly(EPSILON as f32, &[]);
+    let safe = sheet.node("Add", &[&variance, &epsilon], &format!("{name}.safe"), vec![]);
+    let deviation = sheet.node("Sqrt", &[&safe], &format!("{name}.deviation"), vec![]);
+    sheet.node("Div", &[&centred, &deviation], name, vec![])
 }

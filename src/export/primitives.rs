@@ -4,6 +4,7 @@
 //! them. Values are images × channels × height × width; what a linear layer reads and makes is images × channels.
 
 use super::activation::activate;
+use super::norm::standardise;
 use super::sheet::{Sheet, int, ints};
 use super::source::{INPUT, OUTPUT, Source};
 use crate::graph::{Activation, Node, NoiseKind, Op, Pool, PoolKind, Shape, Term};
@@ -103,6 +104,11 @@ impl<'a> Writer<'a> {
                 let x = self.map(*input);
                 let name = self.name_of(node, "global_pool");
                 Value::Map(self.sheet.node("GlobalAveragePool", &[&x], &name, vec![]))
+            }
+            Op::Standardise { input } => {
+                let x = self.map(*input);
+                let name = self.name_of(node, "layer_norm");
+                Value::Map(standardise(&mut self.sheet, &x, &name))
             }
             Op::Upsample { input, factor } => {
                 let x = self.map(*input);

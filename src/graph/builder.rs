@@ -10,6 +10,7 @@
 //! | [`depthwise`](Graph::depthwise) | c × h × w | c × ⌈h/s⌉ × ⌈w/s⌉ for odd k | c × 1 × k × k |
 //! | [`halve`](Graph::halve) | c × h × w, both even | o × h/2 × w/2 | two of o/2 × c × 1 × 1 |
 //! | [`batch_norm`](Graph::batch_norm) | c × h × w | the same | affine: two of c |
+//! | [`layer_norm`](Graph::layer_norm) | c × h × w | the same | affine: c × 1 × 1 × 1; bias: c |
 //! | [`activate`](Graph::activate), [`relu`](Graph::relu) | c × h × w | the same | |
 //! | [`pool`](Graph::pool) | c × h × w | c × h' × w', h' = (h + 2p − k)/s + 1 | |
 //! | [`global_pool`](Graph::global_pool) | c × h × w | c × 1 × 1 | |
@@ -271,6 +272,26 @@ impl Graph {
         let beta = self.add_weight(&format!("{name}.bias"), vec![shape.channels], Init::Constant(0.0))?;
         let norm = self.add_norm(name, shape.channels);
         Ok(self.push(Op::Norm { input, norm, affine: Some([gamma, beta]) }, shape))
+    }
+
+    /// Layer norm (Ba et al. 2016; epsilon 1e-5): (x − mean)/√(variance + epsilon) over all channels and pixels of each
+    /// image, and with `affine` times `NAME.weight` plus `NAME.bias`, a number each for every channel. It is the same
+    /// in training and in evaluation.
+    ///
+    /// # Errors
+    /// An input beyond the bounds, a name that is taken.
+    pub fn layer_norm(&mut self, name: &str, input: Node, affine: bool) -> Result<Node> {
+        let shape = self.shape(input);
+        bounds::of_shape(shape, (0, 0)).map_err(|error| self.within_scope(error))?;
+        let node = self.share(Op::Standardise { input }, shape);
+        if !affine {
+            return Ok(node);
+        }
+        let Shape { channels, .. } = shape;
+        let weight = self.add_weight(&format!("{name}.weight"), vec![channels, 1, 1, 1], Init::Constant(1.0))?;
+        let bias = self.add_weight(&format!("{name}.bias"), vec![channels], Init::Constant(0.0))?;
+        let conv = Conv::square(channels, 1).groups(channels).bias();
+        Ok(self.push(Op::Conv { input: node, conv, weight, bias: Some(bias) }, shape))
     }
 
     /// An activation, element by element.

@@ -301,6 +301,8 @@ pub enum Op {
     Select { input: Node, channels: Vec<u32> },
     /// The mean over all pixels.
     GlobalPool { input: Node },
+    /// Each image's numbers, over all channels and pixels, less their mean and over their standard deviation.
+    Standardise { input: Node },
     /// Every pixel, `factor` times in both directions.
     Upsample { input: Node, factor: usize },
 }
@@ -320,6 +322,7 @@ impl Op {
             | Op::Zero { .. }
             | Op::Select { .. }
             | Op::GlobalPool { .. }
+            | Op::Standardise { .. }
             | Op::Upsample { .. }
             | Op::Sum { .. }
             | Op::Product { .. }
@@ -340,6 +343,7 @@ impl Op {
             | Op::Zero { input, .. }
             | Op::Select { input, .. }
             | Op::GlobalPool { input }
+            | Op::Standardise { input }
             | Op::Upsample { input, .. } => vec![*input],
             Op::Sum { terms } => terms.iter().map(|t| t.node).collect(),
             Op::Product { inputs } => inputs.to_vec(),

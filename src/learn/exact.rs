@@ -50,7 +50,7 @@ pub fn exact(network: &Network, batch: &Batch, w: Option<&Tensor>, within: f64) 
 
     let shape = (images.dims()[0], record.output().len() / images.dims()[0]);
     let logits = Parameter::new(&Tensor::from_vec(record.output().to_vec(), shape, &Device::Cpu)?)?.tensor();
-    let loss = Loss::default().of(&logits, &batch.to_device(&Device::Cpu)?, network.classes())?;
+    let loss = Loss::default().of(&network.logits_of(&logits)?, &batch.to_device(&Device::Cpu)?, network.classes())?;
     let dy = super::gradients(&loss, &[&logits])?.remove(0).flatten_all()?.to_vec1::<f64>()?;
 
     let alphas = network.alphas().tensors();

@@ -85,7 +85,7 @@ fn augmentation_moves_mirrors_and_cuts_numbers_as_it_does_bytes() {
 fn normalised_sets_have_mean_0_and_deviation_1_in_every_channel() {
     runs(
         r#"
-        let x = cat([normal([30, 1, 4, 4]) * 5.0 + 3.0, normal([30, 1, 4, 4]) * 0.1 - 1.0, full([30, 1, 4, 4], 0.7)], 1);
+        let x = concat([normal([30, 1, 4, 4]) * 5.0 + 3.0, normal([30, 1, 4, 4]) * 0.1 - 1.0, full([30, 1, 4, 4], 0.7)], 1);
         let set = tensor_set(x, zeros([30]), #{ classes: 2, normalise: true });
         let seen = set.batches(30).next().x;
         assert(all_close(mean(seen, [0, 2, 3]), zeros([3]), 1e-4));
@@ -107,7 +107,7 @@ fn networks_train_on_them_and_are_scored_by_them() {
         r#"
         // Bright at the top or at the bottom.
         let y = (normal([200]) > 0);
-        let top = y.reshape([200, 1, 1, 1]) * cat([ones([1, 1, 4, 8]), zeros([1, 1, 4, 8])], 2);
+        let top = y.reshape([200, 1, 1, 1]) * concat([ones([1, 1, 4, 8]), zeros([1, 1, 4, 8])], 2);
         let x = top + normal([200, 1, 8, 8]) * 0.3;
         let set = tensor_set(x, y, #{ classes: ["bottom", "top"], name: "halves" });
         let halves = set.split(0.5);

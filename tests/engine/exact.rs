@@ -318,6 +318,28 @@ fn upsampling_repeats_pixels_and_has_right_gradients() {
     assert!(g.upsample(x, usize::MAX).is_err());
 }
 
+#[test]
+fn layer_norms_have_right_gradients() {
+    for mode in MODES {
+        let normed = |g: &mut Graph, x: Node| {
+            let y = g.pointwise("a", x, 5).unwrap();
+            let y = g.layer_norm("n", y, true).unwrap();
+            let z = g.activate(y, Activation::Silu);
+            let z = g.layer_norm("m", z, false).unwrap();
+            let w = g.batch_norm("o", z, true).unwrap();
+            g.multiply(z, w).unwrap()
+        };
+        differences("layer norms", graph(3, (4, 3), normed), 3, mode, None, Draws::default());
+    }
+    let mut g = Graph::new(3, 4, 4);
+    let x = g.input();
+    let one = g.layer_norm("n", x, false).unwrap();
+    assert_eq!(g.layer_norm("m", x, false).unwrap(), one, "without weights a node has one");
+    g.layer_norm("n", x, true).unwrap();
+    assert_eq!(g.parameters(), 6);
+    assert!(g.layer_norm("n", x, true).unwrap_err().message.contains("\"n.weight\""));
+}
+
 /// Sums with slots, shared slots, masks, dropped paths and noise; concatenations, slices and shuffles.
 fn cell(g: &mut Graph, x: Node) -> Node {
     let slots = g.slots("normal", 2, 3).unwrap();

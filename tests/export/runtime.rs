@@ -245,6 +245,16 @@ fn every_primitive_has_the_engine_s_values() {
             g.multiply(both, flat).unwrap()
         })
     }));
+    cases.push(case("layer norms", {
+        network_of(shape, |g, x| {
+            let y = g.pointwise("conv", x, 5).unwrap();
+            let y = g.layer_norm("norm", y, true).unwrap();
+            let pooled = g.global_pool(y);
+            let flat = g.layer_norm("flat", pooled, false).unwrap();
+            let bare = g.layer_norm("bare", y, false).unwrap();
+            g.multiply(bare, flat).unwrap()
+        })
+    }));
     cases.push(case("slots", {
         network_of(shape, |g, x| {
             let slots = g.slots("mine", 1, 3).unwrap();

@@ -152,6 +152,73 @@ fn operations_and_networks_of_ones_own_are_trained_like_the_built_in_ones() {
     );
 }
 
+/// Beside the same made of tensors: `conv2d` is one more opinion on a convolution.
+const BY_HAND: &str = "
+let net = network(#{ channels: 3, size: [6, 4], classes: 4 }, |g, x| {
+    let y = g.conv(x, 5, #{ stride: 2, name: \"conv\" });
+    let y = g.layer_norm(y, #{ name: \"norm\" });
+    let y = g.upsample(g.relu(y), 3);
+    g.linear(g.global_pool(g.conv(y, 4, #{ kernel: 2, padding: 0, groups: 1, name: \"last\" })), 4, #{ name: \"head\" })
+});
+net.set_weights(net.weights + 0.3 * normal(net.weights.shape));
+
+fn by_hand(net, w, x) {
+    let of = net.named(w);
+    let y = conv2d(x, of[\"conv.weight\"], #{ stride: 2 });
+    let y = y - mean(y, [1, 2, 3], #{ keepdim: true });
+    let y = y / sqrt(variance(y, [1, 2, 3], #{ keepdim: true }) + 1e-5);
+    let y = relu(y * of[\"norm.weight\"].reshape([1, 5, 1, 1]) + of[\"norm.bias\"].reshape([1, 5, 1, 1]));
+    let y = conv2d(y, ones([5, 1, 1, 1]), #{ groups: 5 });
+    let y = y.reshape([2, 5, 3, 1, 2, 1]).broadcast_to([2, 5, 3, 3, 2, 3]).reshape([2, 5, 9, 6]);
+    let y = mean(conv2d(y, of[\"last.weight\"], #{ padding: 0 }), [2, 3]);
+    matmul(y, of[\"head.weight\"].transpose()) + of[\"head.bias\"]
+}
+let x = parameter(normal([2, 3, 6, 4]) + 2.0);
+let w = parameter(net.weights.detach());
+let aim = normal([2, 4]);
+let given = net.forward(x);
+let expected = by_hand(net, w, x);
+";
+
+#[test]
+fn layer_norm_and_upsampling_are_what_the_same_made_of_tensors_is() {
+    let check = |tolerance: &str| {
+        format!(
+            "{BY_HAND}
+            assert(all_close(given, expected, {tolerance}), `${{given}} and ${{expected}}`);
+            assert(all_close(given, net.forward(x, #{{ training: false }}), {tolerance}));
+            let slopes = gradient(sum(given * aim), [x, net.weights]);
+            let others = gradient(sum(expected * aim), [x, w]);
+            for i in 0..2 {{
+                let off = norm(slopes[i] - others[i]).item();
+                assert(off < {tolerance} * norm(others[i]).item(), `${{i}}: off by ${{off}}`);
+            }}"
+        )
+    };
+    runs(&check("1e-4"));
+    runs_in_double_precision(&check("1e-9"));
+}
+
+#[test]
+fn a_candidate_of_a_supernet_may_norm_its_image_and_grow_it() {
+    runs(
+        "
+        define_op(\"coarse\", |g, x, channels, stride| {
+            let y = g.layer_norm(g.conv(g.relu(x), channels, #{ stride: 2 }));
+            if stride == 1 { g.upsample(y, 2) } else { y }
+        });
+        let net = supernet(#{ channels: 1, size: 8, classes: 10 },
+            #{ channels: 4, layers: 3, nodes: 2, ops: [\"none\", \"skip_connect\", \"coarse\"] });
+        let batch = #{ x: normal([4, 1, 8, 8]), y: [0, 1, 2, 3] };
+        let w_opt = sgd(net.weights, #{ lr: 0.05 });
+        let first = w_opt.step(weight_gradient(net, batch));
+        for i in 0..5 { w_opt.step(weight_gradient(net, batch)); }
+        assert(weight_gradient(net, batch).loss < first);
+        adam(net.alphas, #{ lr: 0.1 }).step(alpha_gradient(net, batch, batch));
+    ",
+    );
+}
+
 #[test]
 fn masks_from_scripts_name_operations_or_tick_them() {
     runs(

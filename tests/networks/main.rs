@@ -9,6 +9,7 @@ mod learning;
 mod masks;
 mod norms;
 mod optimizers;
+mod outputs;
 mod passes;
 mod saved;
 mod scoring;

@@ -32,6 +32,7 @@ mod pool;
 mod product;
 mod record;
 mod rows;
+mod standardise;
 mod sum;
 mod upsample;
 
@@ -268,6 +269,7 @@ impl Exact {
             Op::Activate { input, activation } => activation::forward(x(input), *activation),
             Op::Pool { input, pool } => pool::forward(x(input), pool, to),
             Op::GlobalPool { input } => pool::forward_global(x(input), to),
+            Op::Standardise { input } => standardise::forward(x(input)),
             Op::Upsample { input, factor } => upsample::forward(x(input), *factor, to),
             Op::Zero { .. } => constant::zero(batch, to),
             Op::Noise { id, kind } => constant::noise(*kind, *id, draws, batch, to),
@@ -341,6 +343,7 @@ impl Back<'_> {
             Op::Activate { input, activation } => self.pass(*input, activation::backward(x(input), dy, *activation)),
             Op::Pool { input, pool } => self.pass(*input, pool::backward(x(input), dy, pool)),
             Op::GlobalPool { input } => self.pass(*input, pool::backward_global(dy, graph.shape(*input))),
+            Op::Standardise { input } => self.pass(*input, standardise::backward(x(input), dy)),
             Op::Upsample { input, factor } => {
                 self.pass(*input, upsample::backward(dy, *factor, graph.shape(*input)));
             }

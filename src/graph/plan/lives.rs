@@ -198,6 +198,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
                 | Step::Gather { value, .. }
                 | Step::Product { value, .. }
                 | Step::GlobalPool { value, .. }
+                | Step::Standardise { value, .. }
                 | Step::Upsample { value, .. } => *value,
                 Step::Import { .. } | Step::Noise { .. } | Step::Sum(_) => {
                     unreachable!("these have backward steps of their own")
@@ -218,6 +219,7 @@ pub(super) fn touches(plan: &Plan, step: &BackStep, note: &mut impl FnMut(Touch)
                 Step::Unit(_) | Step::Apply { .. } => note(Touch::Reads(raws[0])),
                 // The maximum is found again while the gradient is being written.
                 Step::Pool(pool) if plan.pools[*pool].pool.kind == PoolKind::Max => reads_throughout(raws[0]),
+                Step::Standardise { .. } => reads_throughout(raws[0]),
                 Step::Product { .. } => reads_throughout(raws[1 - input]),
                 _ => {}
             }

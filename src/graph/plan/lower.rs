@@ -163,6 +163,13 @@ impl Lowering<'_> {
                 let value = self.made(Step::GlobalPool { input, output, value }, output);
                 self.plain_view(value)
             }
+            Op::Standardise { input } => {
+                let input = self.plain(*input);
+                let output = self.raw(self.layout(input), shape.height, shape.width);
+                let value = self.value(output, None);
+                let value = self.made(Step::Standardise { input, output, value }, output);
+                self.plain_view(value)
+            }
             Op::Upsample { input, factor } => {
                 let input = self.plain(*input);
                 let output = self.raw(self.layout(input), shape.height, shape.width);
@@ -366,6 +373,7 @@ impl Lowering<'_> {
             | Step::Gather { value, .. }
             | Step::Product { value, .. }
             | Step::GlobalPool { value, .. }
+            | Step::Standardise { value, .. }
             | Step::Upsample { value, .. } => *value,
         };
         self.plan.raws[output].made_by = Some(self.plan.steps.push(step));

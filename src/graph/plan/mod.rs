@@ -155,6 +155,7 @@ impl Plan {
             | Step::Gather { output, .. }
             | Step::Product { output, .. }
             | Step::GlobalPool { output, .. }
+            | Step::Standardise { output, .. }
             | Step::Upsample { output, .. } => *output,
             Step::Unit(unit) => self.units[*unit].output,
             Step::Pool(pool) => self.pools[*pool].output,
@@ -174,6 +175,7 @@ impl Plan {
             | Step::Gather { value, .. }
             | Step::Product { value, .. }
             | Step::GlobalPool { value, .. }
+            | Step::Standardise { value, .. }
             | Step::Upsample { value, .. } => *value,
         }
     }
@@ -183,7 +185,10 @@ impl Plan {
         match &self.steps[step] {
             Step::Import { .. } | Step::Noise { .. } => vec![],
             Step::Apply { input, .. } => vec![self.views[*input].value],
-            Step::Gather { input, .. } | Step::GlobalPool { input, .. } | Step::Upsample { input, .. } => vec![*input],
+            Step::Gather { input, .. }
+            | Step::GlobalPool { input, .. }
+            | Step::Standardise { input, .. }
+            | Step::Upsample { input, .. } => vec![*input],
             Step::Product { inputs, .. } => inputs.to_vec(),
             Step::Unit(unit) => vec![self.views[self.units[*unit].input].value],
             Step::Pool(pool) => vec![self.pools[*pool].input],

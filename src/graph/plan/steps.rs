@@ -98,6 +98,12 @@ pub enum Step {
         output: RawId,
         value: ValueId,
     },
+    /// Each image's numbers less their mean, over their standard deviation.
+    Standardise {
+        input: ValueId,
+        output: RawId,
+        value: ValueId,
+    },
     /// Every pixel, `factor` times in both directions.
     Upsample {
         input: ValueId,

@@ -24,6 +24,7 @@ impl Plan {
             | Step::Upsample { .. }
             | Step::Product { .. } => output.len(),
             Step::Sum(sum) => output.len() * self.sums[*sum].terms.len(),
+            Step::Standardise { .. } => 3 * output.len(),
             Step::GlobalPool { input, .. } => self.raws[self.values[*input].raw].len(),
             Step::Pool(pool) => output.len() * self.pools[*pool].pool.kernel.pow(2),
             Step::Unit(index) => {

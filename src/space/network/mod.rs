@@ -46,6 +46,8 @@ pub struct Network {
     classes: usize,
     /// The outputs of a pass with batch statistics are followed by an auxiliary head's.
     auxiliary: bool,
+    /// Names and widths of the outputs that follow the logits.
+    further: Arc<[(String, usize)]>,
     chance: Arc<Chance>,
     recipe: Option<Arc<Recipe>>,
     legend: Option<Arc<Legend>>,
@@ -93,6 +95,11 @@ impl Network {
         Ok(Self { recipe: Some(Arc::new(Recipe::DenseNet(*options))), ..network })
     }
 
+    /// The same network, whose output is the logits of `classes` followed by vectors of these names and widths.
+    pub fn with_further(self, classes: usize, further: Vec<(String, usize)>) -> Self {
+        Self { classes, further: further.into(), ..self }
+    }
+
     /// The same network, knowing what its classes are called and how its images are scaled.
     pub fn with_legend(self, legend: Legend) -> Self {
         Self { legend: Some(Arc::new(legend)), ..self }
@@ -128,6 +135,7 @@ impl Network {
             space: None,
             classes,
             auxiliary: false,
+            further: Arc::default(),
             chance: Arc::new(Chance::new(seed)),
             recipe: None,
             legend: None,
@@ -194,7 +202,7 @@ impl Network {
     pub fn logits(&self) -> Option<Node> {
         let output = self.graph().output()?;
         match self.graph().op(output) {
-            Op::Concat { inputs } if self.has_auxiliary() => inputs.first().copied(),
+            Op::Concat { inputs } if self.has_auxiliary() || !self.further.is_empty() => inputs.first().copied(),
             _ => Some(output),
         }
     }
@@ -247,6 +255,56 @@ impl Network {
         mode: Mode,
         active: Option<Arc<[bool]>>,
     ) -> Result<Tensor> {
+        let output = self.output_at(x, w, p, mode, active)?;
+        match self.auxiliary && mode == Mode::Evaluation {
+            true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
+            false => self.logits_of(&output),
+        }
+    }
+
+    /// All outputs by name, images × numbers each: "logits" as of [`forward_at`](Self::forward_at), and what follows
+    /// them.
+    ///
+    /// # Errors
+    /// As [`forward_at`](Self::forward_at).
+    pub fn outputs_at(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        p: &[Tensor],
+        mode: Mode,
+        active: Option<Arc<[bool]>>,
+    ) -> Result<Vec<(String, Tensor)>> {
+        if self.further.is_empty() {
+            return Ok(vec![("logits".into(), self.forward_at(x, w, p, mode, active)?)]);
+        }
+        let output = self.output_at(x, w, p, mode, active)?;
+        let mut outputs = vec![("logits".to_string(), self.logits_of(&output)?)];
+        let mut first = self.classes;
+        for (name, width) in self.further.iter() {
+            outputs.push((name.clone(), output.narrow(1, first, *width)?.contiguous()?));
+            first += width;
+        }
+        Ok(outputs)
+    }
+
+    /// Of the engine's output what is not one of the further outputs.
+    pub fn logits_of(&self, output: &Tensor) -> Result<Tensor> {
+        match self.further.is_empty() {
+            true => Ok(output.clone()),
+            false => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
+        }
+    }
+
+    /// All that the engine gives, images × numbers.
+    fn output_at(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        p: &[Tensor],
+        mode: Mode,
+        active: Option<Arc<[bool]>>,
+    ) -> Result<Tensor> {
         let p = self.flat_mixing(p, active.as_deref())?;
         let pass = Pass {
             mode,
@@ -257,11 +315,7 @@ impl Network {
         };
         let dtype = self.engine.dtype();
         let (x, w, p) = (x.to_dtype(dtype)?, w.to_dtype(dtype)?, p.to_dtype(dtype)?);
-        let output = self.engine.forward(&x, &w, &p, &pass)?;
-        match self.auxiliary && mode == Mode::Evaluation {
-            true => Ok(output.narrow(1, 0, self.classes)?.contiguous()?),
-            false => Ok(output),
-        }
+        self.engine.forward(&x, &w, &p, &pass)
     }
 
     /// One weight in its own shape, tracked: gradients flow back into the flat vector.

@@ -109,7 +109,7 @@ impl Maker {
     fn choose(&mut self, node: Node) -> Result<Option<Node>> {
         let shape = self.graph.shape(node);
         let normed = self.mode == Mode::Evaluation || shape.pixels() * self.batch >= FEWEST;
-        match self.rng.random_range(0..26) {
+        match self.rng.random_range(0..27) {
             0 | 1 => self.conv(node).map(Some),
             2 => self.depthwise(node).map(Some),
             3 | 4 => self.unit(node).map(Some),
@@ -195,6 +195,10 @@ impl Maker {
             25 if shape.height.max(shape.width) * 2 <= LARGEST => {
                 let factor = self.rng.random_range(2..=LARGEST / shape.height.max(shape.width));
                 self.graph.upsample(node, factor.min(4)).map(Some)
+            }
+            26 if shape.len() >= FEWEST => {
+                let (name, affine) = (self.name(), self.rng.random());
+                self.graph.layer_norm(&name, node, affine).map(Some)
             }
             _ => Ok(None),
         }

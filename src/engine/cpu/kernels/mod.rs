@@ -12,5 +12,6 @@ pub(crate) mod permute;
 pub(crate) mod pool;
 pub(crate) mod prefetch;
 pub(crate) mod softmax;
+pub(crate) mod standardise;
 pub(crate) mod sums;
 pub(crate) mod upsample;

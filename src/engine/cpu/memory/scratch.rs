@@ -55,6 +55,7 @@ impl ScratchSizes {
                 | Step::Gather { .. }
                 | Step::Product { .. }
                 | Step::GlobalPool { .. }
+                | Step::Standardise { .. }
                 | Step::Upsample { .. } => {
                     sizes.strip = sizes.strip.max(plan.raws[plan.output_of(id)].len());
                 }

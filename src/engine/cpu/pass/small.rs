@@ -61,6 +61,7 @@ impl Run<'_> {
                     }
                 }
             }
+            Step::Standardise { input, output, .. } => self.standardise(plan.values[*input].raw, *output, image),
             Step::Upsample { input, output, factor, .. } => {
                 let from = plan.values[*input].raw;
                 let size = (plan.raws[from].height, plan.raws[from].width);
@@ -160,6 +161,7 @@ impl Run<'_> {
                     }
                 }
             }
+            Step::Standardise { .. } => self.standardise_backward(dx, from, dy, image, write(first)),
             Step::Upsample { factor, .. } => {
                 let size = (plan.raws[from].height, plan.raws[from].width);
                 for block in 0..plan.raws[from].layout.blocks() {

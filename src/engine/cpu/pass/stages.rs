@@ -97,6 +97,7 @@ impl Run<'_> {
             | Step::Gather { .. }
             | Step::Product { .. }
             | Step::GlobalPool { .. }
+            | Step::Standardise { .. }
             | Step::Upsample { .. } => {
                 self.small_forward(step, image, scratch);
             }
@@ -183,6 +184,7 @@ impl Run<'_> {
                     | Step::Gather { .. }
                     | Step::Product { .. }
                     | Step::GlobalPool { .. }
+                    | Step::Standardise { .. }
                     | Step::Upsample { .. } => {
                         self.small_backward(*step, *number, image, scratch, *first);
                     }

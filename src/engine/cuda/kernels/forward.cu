@@ -1,9 +1,11 @@
-// The forward pass.
+// The forward pass; and the gradient through an image's own mean and variance, which is rare and would take registers
+// from the other gradients.
 
 #include "border.cuh"
 #include "norm.cuh"
 #include "rounds.cuh"
 #include "small.cuh"
+#include "standardise.cuh"
 #include "sum.cuh"
 #include "unit_forward.cuh"
 
@@ -15,6 +17,8 @@
 #define MOMENTS 4
 #define STATISTICS 5
 #define READ_OUTPUT 6
+#define STANDARDISE 7
+#define STANDARDISE_GRADIENT 8
 
 extern "C" __global__ void AT_LEAST(3) forward(Pass pass, Rounds rounds) {
     SHARED(shared);
@@ -33,5 +37,9 @@ extern "C" __global__ void AT_LEAST(3) forward(Pass pass, Rounds rounds) {
     if (kind == IMPORT) import_images(pass, item);
     APART(kind);
     if (kind == READ_OUTPUT) read_output(pass, item);
+    APART(kind);
+    if (kind == STANDARDISE) standardise(pass, item, shared);
+    APART(kind);
+    if (kind == STANDARDISE_GRADIENT) standardise_gradient(pass, item, shared);
     end_turn(pass, rounds, item);
 }

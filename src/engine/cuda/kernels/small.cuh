@@ -1,5 +1,5 @@
-// Pools, applied activations, gathers, global pools, products and upsampling forward; and every light contribution to a gradient
-// buffer.
+// Pools, applied activations, gathers, global pools, products and upsampling forward; and every light contribution to
+// a gradient buffer.
 
 #pragma once
 

@@ -1,6 +1,6 @@
 //! One level of the backward pass: what its steps come to, by family, and the rounds that do it.
 
-use super::{Family, Item, Maker, PIXEL, Tensors, Wait, Work, over_pixels};
+use super::{Family, Item, Maker, PIXEL, SUMMING, Tensors, Wait, Work, over_pixels};
 use crate::engine::cuda::plan::{RUN, STRIP, TapGrid, tile_floats};
 use crate::graph::plan::ValueId;
 use std::collections::BTreeMap;
@@ -37,6 +37,9 @@ pub(super) struct Level {
     pub plain: Vec<Item>,
     pub plain_shared: usize,
     pub plain_tensors: Tensors,
+    /// After `plain`.
+    pub standardised: Vec<Item>,
+    pub standardised_tensors: Tensors,
     pub units: Vec<Item>,
     pub unit_shared: usize,
     pub unit_tensors: Tensors,
@@ -82,6 +85,8 @@ impl Maker<'_> {
             plain,
             plain_shared,
             plain_tensors,
+            standardised,
+            standardised_tensors,
             units,
             unit_shared,
             unit_tensors,
@@ -129,6 +134,7 @@ impl Maker<'_> {
         }
         self.begin_wave(Wait::OwnImage);
         self.round(Family::UnitInput, &through, shared, input_tensors);
+        self.round(Family::StandardiseGradient, &standardised, SUMMING, standardised_tensors);
         let mut added = Vec::new();
         for (value, Gathered { pairs: contributions, mut work, .. }) in contributions {
             let raw = &self.cuda.plan.raws[self.cuda.plan.values[value].raw];

@@ -5,7 +5,7 @@ use super::back_level::{Level, TAPPED_IN_RUNS};
 use super::descriptors::UnitPlaces;
 use super::levels::{Effects, back_levels};
 use super::totals::{Summed, WEIGHTS};
-use super::{Family, Item, Maker, PIXEL, Wait, When, Work, over_lanes, over_pixels};
+use super::{Family, Item, Maker, PIXEL, SUMMING, Wait, When, Work, over_lanes, over_pixels};
 use crate::engine::cuda::plan::{STRIP, TapGrid};
 use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId, UnitId, ValueId};
 
@@ -13,9 +13,6 @@ use crate::graph::plan::{BackStep, LANES, RawId, Step as PlanStep, StepId, SumId
 const TERM: i32 = 6;
 const STORED: i32 = 7;
 const REPEATED: i32 = 8;
-
-/// Floats that a sum over a block's threads takes: common.cuh's `column_sum`.
-const SUMMING: usize = 128;
 
 /// Floats of shared memory that sums over the batch take: two numbers in double precision for each thread.
 const ADD_UP: usize = 1024;
@@ -205,6 +202,15 @@ impl Maker<'_> {
         self.read_stored(value, &mut items.plain_tensors);
         items.plain.extend(over_pixels(plain, output.layout.blocks(), output.pixels(), STRIP, work));
         items.plain_shared = items.plain_shared.max((terms + 2) * LANES);
+        if matches!(plan.steps[step], PlanStep::Standardise { .. }) {
+            // In the place of the gradient that has just been written out; from there it is added as it is.
+            self.read(plan.values[input].raw, &mut items.standardised_tensors);
+            let standardised = self.standardise(input, out as usize, Work::new(3 * PIXEL, 8 * LANES));
+            items.standardised.push(standardised);
+            let term = self.put(&[out, 0, 0, -1]);
+            items.contributions.entry(input).or_default().add([TERM, term], Work::new(PIXEL, 2 * LANES));
+            return;
+        }
         let small = self.small(step, number, out, true, 0);
         let mut kind = self.table[small as usize];
         // Maxima are looked for again.

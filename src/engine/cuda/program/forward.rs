@@ -2,10 +2,10 @@
 
 use super::descriptors::UnitPlaces;
 use super::levels::forward_levels;
-use super::{Family, Item, Maker, Measured, PIXEL, Tensors, Wait, When, Work, over_pixels};
+use super::{Family, Item, Maker, Measured, PIXEL, SUMMING, Tensors, Wait, When, Work, over_pixels};
 use crate::engine::cuda::plan::{STRIP, Strips, pool_code};
 use crate::graph::PoolKind;
-use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId};
+use crate::graph::plan::{LANES, NormId, RawId, Step as PlanStep, StepId, SumId, ValueId};
 
 /// Kinds of small steps, as the kernels number them beside pools.
 pub(super) const APPLY: i32 = 2;
@@ -26,6 +26,8 @@ struct Level {
     unit_tensors: Tensors,
     small: Vec<Item>,
     small_tensors: Tensors,
+    standardised: Vec<Item>,
+    standardised_tensors: Tensors,
     sums: Vec<Item>,
     sum_shared: usize,
     sum_tensors: Tensors,
@@ -69,6 +71,8 @@ impl Maker<'_> {
                 unit_tensors,
                 small,
                 small_tensors,
+                standardised,
+                standardised_tensors,
                 sums,
                 sum_shared,
                 sum_tensors,
@@ -76,6 +80,7 @@ impl Maker<'_> {
             // What takes longest begins first.
             self.begin_wave(Wait::OwnImage);
             self.round(Family::Unit, &units, unit_shared, unit_tensors);
+            self.round(Family::Standardise, &standardised, SUMMING, standardised_tensors);
             self.round(Family::Sum, &sums, sum_shared, sum_tensors);
             self.round(Family::Small, &small, MOMENTS, small_tensors);
             self.round(Family::Import, &imports, 0, Tensors::default());
@@ -136,6 +141,12 @@ impl Maker<'_> {
                     _ => Work::new(PIXEL, LANES),
                 };
                 items.small.extend(over_pixels(descriptor, blocks, pixels, STRIP, work));
+            }
+            PlanStep::Standardise { input, output, .. } => {
+                let (input, out) = (*input, self.placement.raws[*output]);
+                self.read(plan.values[input].raw, &mut items.standardised_tensors);
+                self.write(*output, &mut items.standardised_tensors);
+                items.standardised.push(self.standardise(input, out, Work::new(PIXEL, 6 * LANES)));
             }
             PlanStep::Noise { output, id, kind, .. } => {
                 let at = self.noise_len;
@@ -218,6 +229,19 @@ impl Maker<'_> {
             moments,
         ];
         self.put(&words)
+    }
+
+    /// The item that standardises an image's numbers; `out`: where they go, or where their gradient lies; `work`: a
+    /// pixel's.
+    pub(super) fn standardise(&mut self, input: ValueId, out: usize, work: Work) -> Item {
+        let raw = self.cuda.plan.values[input].raw;
+        let filled = self.filled(raw);
+        let of = &self.cuda.plan.raws[raw];
+        let (pixels, blocks) = (of.pixels(), of.layout.blocks());
+        let work = work.times(pixels * blocks);
+        let words = [self.placement.raws[raw], pixels, blocks, of.layout.channels()].map(|number| number as i32);
+        let descriptor = self.put(&[&words[..], &[filled, out as i32]].concat());
+        Item { words: [descriptor, 0, 0, 1], work }
     }
 
     /// By input lane: where the list of output lanes that it went to begins, and how many they are.

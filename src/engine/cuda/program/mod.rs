@@ -25,6 +25,9 @@ use work::PIXEL;
 pub(super) use rounds::{Family, Round, Rounds, Step, Stretch, Wait, When};
 pub(super) use work::{Tensors, Work};
 
+/// Floats that a sum over a block's threads takes: common.cuh's `column_sum`.
+const SUMMING: usize = 128;
+
 /// A pass ready to run.
 pub(super) struct Program {
     pub agenda: Agenda,

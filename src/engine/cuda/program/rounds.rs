@@ -33,6 +33,8 @@ pub enum Family {
     Dots,
     AddUp,
     Export,
+    Standardise,
+    StandardiseGradient,
 }
 
 impl Family {
@@ -54,6 +56,8 @@ impl Family {
             Self::Dots => ("backward", 5),
             Self::AddUp => ("backward", 6),
             Self::Export => ("backward", 7),
+            Self::Standardise => ("forward", 7),
+            Self::StandardiseGradient => ("forward", 8),
         }
     }
 
@@ -75,6 +79,8 @@ impl Family {
             Self::Dots => "dots",
             Self::AddUp => "add_up",
             Self::Export => "export_images",
+            Self::Standardise => "standardise",
+            Self::StandardiseGradient => "standardise_gradient",
         }
     }
 }

@@ -117,6 +117,35 @@ fn declare_norms(library: &mut Library) {
             "#,
         );
     library
+        .method("layer_norm", &["g", "x", "options"], |g: GraphBuilder, x: Node, o: Options| {
+            let x = g.own(&x)?;
+            let affine = o.find("affine")?.unwrap_or(g.affine());
+            let name = g.name(o.find("name")?, "norm")?;
+            g.add(|graph| graph.layer_norm(&name, x, affine))
+        })
+        .doc(
+            r#"
+            Layer norm (Ba et al. 2016; eps 1e-5): each image's numbers less their mean and over their standard
+            deviation, over all channels and pixels; the same in training and in evaluation. The learned scale and shift
+            are a number each for every channel (a 1×1 convolution of single channels, and counted as one).
+            "#,
+        )
+        .optional::<bool>(
+            "affine",
+            "true, but false for candidates in a supernet",
+            "scale and shift by learned numbers",
+        )
+        .optional::<String>("name", "norm0, norm1 …", NAME)
+        .example(
+            r#"
+            let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
+                let y = g.layer_norm(g.conv(x, 4), #{ name: "norm" });
+                g.linear(g.global_pool(g.relu(y)), 2)
+            });
+            assert(net.weight("norm.bias").shape == [4]);
+            "#,
+        );
+    library
         .method("relu", &["g", "x"], |g: GraphBuilder, x: Node| {
             let x = g.own(&x)?;
             g.add(|graph| Ok(graph.relu(x)))

@@ -3,6 +3,7 @@
 mod catalogue;
 mod derive;
 mod discrete;
+mod ends;
 mod exact;
 mod genotype;
 pub(in crate::script::nouns) mod memory;
@@ -23,6 +24,7 @@ use crate::script::host::Host;
 use crate::script::nouns::Tensor;
 use crate::space::{CellKind, Cost, Masks, Network, NormStyle, Supernet, SupernetOptions};
 use crate::{Error, Result};
+use ends::Ends;
 use rand::Rng;
 use rhai::{Dynamic, FnPtr, Map};
 
@@ -96,7 +98,8 @@ fn declare_making(library: &mut Library, registry: &Registry) {
         .doc(
             r#"
             A network of your own: `build` is a closure |g, x| over the graph builder that gives the node of the logits,
-            a vector of one number per class. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
+            a vector of one number per class, or a map with `logits` and other vectors by name, which `net.outputs`
+            gives. `images` is a data set, or `#{ channels: 3, size: 32, classes: 10 }`.
             "#,
         )
         .optional::<memory::Bytes>("memory", memory::DEFAULT, memory::DOC)
@@ -310,22 +313,30 @@ fn network(call: &Call<'_>, images: Pictures, build: FnPtr, options: Options) ->
     let Shape { channels, height, width } = images.shape;
     let mut graph = Graph::new(channels, height, width);
     let input = graph.input();
-    let output = GraphBuilder::lend(&mut graph, NormStyle::Evaluation, |g| {
+    let Ends { logits, further } = GraphBuilder::lend(&mut graph, NormStyle::Evaluation, |g| {
         let x = g.add(|_| Ok(input))?;
-        g.own(&call.invoke::<Node>(&build, (g.clone(), x))?)
+        call.invoke::<Ends<Node>>(&build, (g.clone(), x))?.own(g)
     })?;
-    if graph.shape(output) != Shape::new(images.classes, 1, 1) {
+    if graph.shape(logits) != Shape::new(images.classes, 1, 1) {
         return Err(Error::user(format!(
             "the closure gives {}, but {classes} classes need a vector of {classes} numbers",
-            graph.shape(output),
+            graph.shape(logits),
             classes = images.classes
         ))
         .hint("end with g.linear(g.global_pool(x), classes)"));
     }
+    if let Some((name, node)) = further.iter().find(|(_, node)| graph.shape(*node).pixels() != 1) {
+        return Err(Error::user(format!("the output `{name}` is {}, not a vector", graph.shape(*node)))
+            .hint("end with g.global_pool(x), or g.linear(g.global_pool(x), count)"));
+    }
+    let nodes: Vec<_> = std::iter::once(logits).chain(further.iter().map(|(_, node)| *node)).collect();
+    let output = graph.concat(&nodes)?;
     graph.set_output(output);
+    let further = further.into_iter().map(|(name, node)| (name, graph.shape(node).channels)).collect();
     let host = call.host();
     host.meter.admit(&[graph.parameters()], host.dtype().size_in_bytes())?;
-    memory::settled(call, &options, images.explain(Network::new(graph, network_seed(host), host.device())?))
+    let net = Network::new(graph, network_seed(host), host.device())?.with_further(images.classes, further);
+    memory::settled(call, &options, images.explain(net))
 }
 
 /// The k-th network of a script has the k-th seed.

@@ -2,13 +2,14 @@
 
 use super::SMALL;
 use crate::engine::Mode;
-use crate::script::binding::{Call, Library, Options};
+use crate::script::binding::{Call, Declaration, Library, Options};
 use crate::script::nouns::Tensor;
 use crate::script::nouns::inputs::Blocks;
 use crate::script::nouns::ways::{Given, MASK, PATH};
 use crate::space::{Genotype, Network};
 use crate::{Error, Result};
 use rhai::{Dynamic, Map};
+use std::sync::Arc;
 
 pub fn declare(library: &mut Library) {
     declare_forward(library);
@@ -17,10 +18,16 @@ pub fn declare(library: &mut Library) {
 }
 
 fn declare_forward(library: &mut Library) {
-    library
-        .method("forward", &["net", "x", "options"], |call: &Call<'_>, net: Network, x: Tensor, options: Options| {
-            forward(call, &net, &x, &options)
-        })
+    let whole = library.method(
+        "forward",
+        &["net", "x", "options"],
+        |call: &Call<'_>, net: Network, x: Tensor, options: Options| {
+            let logits =
+                passed(call, &net, &options, |w, p, mode, active| net.forward_at(&x.float()?, w, p, mode, active))?;
+            Ok(Tensor::new(&call.host().meter, logits))
+        },
+    );
+    with_mixing(whole)
         .doc(
             r#"
             Logits, [batch, classes], of images [batch, channels, height, width]; in training followed by those of an
@@ -30,6 +37,51 @@ fn declare_forward(library: &mut Library) {
             genotype.
             "#,
         )
+        .example_after(
+            SMALL,
+            r#"
+            let p = softmax(net.alphas.normal, 1);
+            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
+            assert(logits.shape == [2, 10]);
+            let slope = gradient(sum(logits), net.alphas);
+            "#,
+        );
+    let several = library.method(
+        "outputs",
+        &["net", "x", "options"],
+        |call: &Call<'_>, net: Network, x: Tensor, options: Options| {
+            let outputs =
+                passed(call, &net, &options, |w, p, mode, active| net.outputs_at(&x.float()?, w, p, mode, active))?;
+            let hand =
+                |(name, value): (String, _)| (name.into(), Dynamic::from(Tensor::new(&call.host().meter, value)));
+            Ok(outputs.into_iter().map(hand).collect::<Map>())
+        },
+    );
+    with_mixing(several)
+        .doc(
+            r#"
+            All outputs of one pass by name, [batch, numbers] each: `logits`, and what else the closure of `network`
+            gave. Gradients flow as in `forward`. What judges by classes (`evaluate`, `weight_gradient`, an exported
+            file) goes by the logits alone.
+            "#,
+        )
+        .example(
+            r#"
+            let net = network(#{ channels: 1, size: 8, classes: 10 }, |g, x| {
+                let y = g.global_pool(g.relu(g.conv(x, 8)));
+                #{ logits: g.linear(y, 10), angle: g.linear(y, 2), features: y }
+            });
+            let out = net.outputs(normal([4, 1, 8, 8]));
+            assert(out.logits.shape == [4, 10] && out.angle.shape == [4, 2] && out.features.shape == [4, 8]);
+            let loss = cross_entropy(out.logits, [0, 1, 2, 3]) + mean((out.angle - 1.0) ** 2);
+            sgd(net.weights, #{ lr: 0.1 }).step(gradient(loss, net.weights));
+            "#,
+        );
+}
+
+/// The options of passes whose mixing weights may be given.
+fn with_mixing(declaration: &mut Declaration) -> &mut Declaration {
+    declaration
         .optional::<Tensor>("normal", "softmax of the alphas", "mixing weights of the normal cells, edges × ops")
         .optional::<Tensor>("reduce", "softmax of the alphas", "mixing weights of the reduction cells, edges × ops")
         .optional::<Map>(
@@ -49,15 +101,6 @@ fn declare_forward(library: &mut Library) {
             "the network's own",
             "flat weights to use instead; `net.weights.detach()` where no gradient of weights is wanted",
         )
-        .example_after(
-            SMALL,
-            r#"
-            let p = softmax(net.alphas.normal, 1);
-            let logits = net.forward(zeros([2, 1, 8, 8]), #{ normal: p });
-            assert(logits.shape == [2, 10]);
-            let slope = gradient(sum(logits), net.alphas);
-            "#,
-        );
 }
 
 fn declare_paths(library: &mut Library) {
@@ -131,7 +174,13 @@ fn declare_latency(library: &mut Library) {
         );
 }
 
-fn forward(call: &Call<'_>, net: &Network, x: &Tensor, options: &Options) -> Result<Tensor> {
+/// What `pass` makes of the weights, the mixing weights, the mode and the slots that run, as the options say.
+fn passed<R>(
+    call: &Call<'_>,
+    net: &Network,
+    options: &Options,
+    pass: impl FnOnce(&candle_core::Tensor, &[candle_core::Tensor], Mode, Option<Arc<[bool]>>) -> Result<R>,
+) -> Result<R> {
     let mut given = options.find::<Map>("mix")?.unwrap_or_default();
     for name in ["normal", "reduce"] {
         if let Some(p) = options.find::<Tensor>(name)? {
@@ -148,9 +197,9 @@ fn forward(call: &Call<'_>, net: &Network, x: &Tensor, options: &Options) -> Res
         false => Blocks::complete(net, &given, active.as_deref())?,
     };
     let mode = if options.get("training")? { Mode::Training } else { Mode::Evaluation };
-    let logits = match options.find::<Tensor>("weights")? {
-        None => net.forward(&x.float()?, Some(&p), mode, active)?,
-        Some(weights) => net.forward_at(&x.float()?, &weights.float()?, &p, mode, active)?,
+    let weights = match options.find::<Tensor>("weights")? {
+        None => net.weights().tensor(),
+        Some(weights) => weights.float()?,
     };
-    Ok(Tensor::new(&call.host().meter, logits))
+    pass(&weights, &p, mode, active)
 }
