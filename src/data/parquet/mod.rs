@@ -369,7 +369,7 @@ impl Columns {
                 format!(
                     "its columns are {}; wanted are img.bytes or image.bytes, and {}",
                     leaves.join(", "),
-                    labels.unwrap_or("label")
+                    labels.unwrap_or("label (or another that the option labels names)")
                 ),
             ));
         };
@@ -385,8 +385,12 @@ impl Columns {
 
 /// The class names that the `datasets` library writes beside the schema, as JSON.
 fn class_names(facts: &FileMetaData, label: &str) -> Result<Option<Vec<String>>, Contradiction> {
-    let entries = facts.key_value_metadata().into_iter().flatten();
-    let Some(text) = entries.filter(|entry| entry.key == "huggingface").find_map(|entry| entry.value.as_ref()) else {
+    let mut entries = facts.key_value_metadata().into_iter().flatten();
+    let holds_zeros = |text: &String| text.contains('\0');
+    if entries.clone().any(|entry| holds_zeros(&entry.key) || entry.value.as_ref().is_some_and(holds_zeros)) {
+        return Err("a text in its metadata holds zeros");
+    }
+    let Some(text) = entries.find(|entry| entry.key == "huggingface").and_then(|entry| entry.value.as_ref()) else {
         return Ok(None);
     };
     let json: serde_json::Value =
