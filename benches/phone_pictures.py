@@ -2,7 +2,7 @@
 sees: onnxruntime, given pixels that Pillow read from the same files.
 
     python3 benches/phone_pictures.py                   # 2,000 pictures; builds nothing: cargo build --release first
-    python3 benches/phone_pictures.py --count 300 --minutes 0.2 --keep /tmp/phone
+    python3 benches/phone_pictures.py --count 300 --epochs 5 --keep /tmp/phone
 
 Pictures of five classes that differ in what is up and what is down, of many sizes, lying and standing, by all eight
 orientation tags, baseline and progressive, in colour and a few in grey; two of them damaged, and one HEIC. Each has to
@@ -118,7 +118,7 @@ def stored_turned():
 
 
 def make(folder, count):
-    """The folder; gives the two files that are damaged."""
+    """Makes the pictures."""
     stored_turned()
     rng = np.random.default_rng(7)
     shares = np.array([share for _, share in SIZES]) / 100
@@ -131,7 +131,7 @@ def make(folder, count):
         path = folder / kind / f"IMG_{k:04}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         save(path, scene(kind, width, height, rng), rng)
-    cut, rotten = sorted(folder.glob("sun/*"))[3], sorted(folder.glob("roof/*"))[5]
+    cut, rotten = damaged_in(folder)
     data = bytearray(cut.read_bytes())
     cut.write_bytes(data[: len(data) * 2 // 3])
     data = bytearray(rotten.read_bytes())
@@ -139,7 +139,11 @@ def make(folder, count):
     data[middle : middle + 400] = rng.bytes(400)
     rotten.write_bytes(data)
     (folder / "mast/IMG_9999.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + rng.bytes(5000))
-    return [cut, rotten]
+
+
+def damaged_in(folder):
+    """The two files that are damaged."""
+    return [sorted(folder.glob("sun/*"))[3], sorted(folder.glob("roof/*"))[5]]
 
 
 def run(binary, folder, *arguments):
@@ -176,8 +180,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--count", type=int, default=2000, help="pictures, damaged ones included")
     parser.add_argument("--minutes", type=float, default=1.0, help="about how long training may take")
+    parser.add_argument("--epochs", type=int, default=0, help="passes over the pictures; 0: what the minutes allow")
     parser.add_argument("--candlewick", default=str(ROOT / "target/release/candlewick"), help="the binary")
-    parser.add_argument("--keep", type=Path, help="leave everything in this folder, which must not exist")
+    parser.add_argument("--keep", type=Path, help="leave everything in this folder; pictures in it are used again")
     given = parser.parse_args()
     binary = shutil.which(given.candlewick) or sys.exit(f"there is no {given.candlewick}: cargo build --release")
     binary = str(Path(binary).resolve())
@@ -191,13 +196,17 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         work = given.keep.absolute() if given.keep else Path(place)
         photos = work / "photos"
-        photos.mkdir(parents=True)
-        began = time.time()
-        damaged = make(photos, given.count)
-        size = sum(path.stat().st_size for path in photos.rglob("*")) / 1e6
-        print(f"{given.count} pictures, {size:.0f} MB, made in {time.time() - began:.0f} s", flush=True)
+        if not photos.exists():
+            photos.mkdir(parents=True)
+            make(photos, given.count)
+        damaged = damaged_in(photos)
+        for old in ["refused", "run", "asked", "flat"]:
+            shutil.rmtree(work / old, ignore_errors=True)
+        sizes = [path.stat().st_size for path in photos.rglob("*.*")]
+        print(f"{len(sizes)} files, {sum(sizes) / 1e6:.0f} MB", flush=True)
 
-        own, settings = str(ROOT / "scripts/own_images.rhai"), ["--set", f"minutes={given.minutes}"]
+        own = str(ROOT / "scripts/own_images.rhai")
+        settings = ["--set", f"minutes={given.minutes}", "--set", f"epochs={given.epochs}"]
         code, _, told, wall, spent = run(binary, work, "run", own, "--set", "data=photos", "--out", "refused")
         names = all(path.name in told for path in damaged)
         check(code == 2 and names, f"both damaged files are named before training begins ({spent:.1f} s of a core)")
