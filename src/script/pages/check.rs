@@ -187,7 +187,9 @@ impl Checker<'_> {
             Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => self.call(call, *position),
             Some(ASTNode::Expr(Expr::FnCall(call, position))) => self.call(call, *position),
             Some(ASTNode::Expr(expr @ Expr::Variable(variable, ..)))
-                if variable.2.root() == "global" && !self.sources.constants().contains(&variable.1.to_string()) =>
+                if !variable.2.is_empty()
+                    && variable.2.root() == "global"
+                    && !self.sources.constants().contains(&variable.1.to_string()) =>
             {
                 self.found.push((expr.position(), unknown_constant(&variable.1, self.sources)));
             }
