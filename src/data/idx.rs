@@ -28,11 +28,11 @@ pub(super) const FASHION_CLASSES: [&str; 10] =
 
 /// Whether a file's name is one of this form's.
 pub(super) fn looks_like(name: &str) -> bool {
-    name.contains("idx") && (name.contains("ubyte") || name.contains("float") || name.contains("int"))
+    name.contains("idx") && ["byte", "short", "int", "float", "double"].iter().any(|kind| name.contains(kind))
 }
 
-/// What comes before "train" or "test" in the names of EMNIST's files, whose images are stored turned over their
-/// diagonal.
+/// What stands before "train" or "test" in the names of EMNIST's files, or in that of their folder; their images are
+/// stored turned over their diagonal.
 const EMNIST: &str = "emnist";
 const FOUR: &str = "the four files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and \
                     t10k-labels-idx1-ubyte, each plain or with .gz; EMNIST's begin with emnist-letters- or the like";
@@ -96,10 +96,11 @@ pub(super) fn load(folder: &Path, names: &[String], options: &ImageOptions) -> R
     let shifted: Vec<i64> = train_labels.iter().map(|label| label - first).collect();
     let test_shifted: Vec<i64> = test_labels.iter().map(|label| label - first).collect();
     let count = infer_classes(&[(&labels_file, &shifted)])?;
-    let is_emnist = prefix.to_lowercase().contains(EMNIST);
+    let is_emnist = [&prefix, &display_name(folder)].iter().any(|name| name.to_lowercase().contains(EMNIST));
     let fashion = display_name(folder).to_lowercase().contains("fashion") && count == FASHION_CLASSES.len();
     let (name, classes) = match (fashion, emnist_classes(count).filter(|_| is_emnist)) {
         (true, _) => (FASHION.to_string(), FASHION_CLASSES.map(String::from).to_vec()),
+        (_, Some(classes)) if prefix.is_empty() => (display_name(folder), classes),
         (_, Some(classes)) => (prefix.trim_end_matches('-').to_string(), classes),
         _ => (display_name(folder), (0..count).map(|class| (class as i64 + first).to_string()).collect()),
     };
@@ -193,7 +194,13 @@ fn read_images(path: &Path) -> Result<(Vec<u8>, Shape)> {
 fn read_labels(path: &Path) -> Result<Vec<i64>> {
     Ok(match read::<1>(path, "labels")?.1 {
         Values::Bytes(bytes) => bytes.into_iter().map(i64::from).collect(),
-        Values::Numbers(values) => values.into_iter().map(|value| value as i64).collect(),
+        Values::Numbers(values) => match values.iter().position(|value| value.fract() != 0.0) {
+            Some(record) => {
+                return Err(Error::user(format!("{}: record {record} has label {}", path.display(), values[record]))
+                    .hint("labels are whole numbers"));
+            }
+            None => values.into_iter().map(|value| value as i64).collect(),
+        },
     })
 }
 

@@ -12,13 +12,26 @@ use std::path::Path;
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// "train", "test" or "valid".
+    /// "train", "test" or "valid"; "text" of one that is cut into three, "table" of a table.
     pub part: String,
     /// The class, where a file has one.
     pub class: String,
     /// The path inside the data set's folder, with `/`.
     pub file: String,
     pub content: Content,
+}
+
+impl Listed {
+    /// A file that was read as a whole.
+    pub fn whole(part: &str, path: &Path, bytes: &[u8]) -> Self {
+        Self { content: Content::of(bytes), ..Self::named(part, path) }
+    }
+
+    /// A file by its name alone.
+    fn named(part: &str, path: &Path) -> Self {
+        let file = path.file_name().map(names::text).unwrap_or_default();
+        Self { part: part.into(), class: String::new(), file, content: Content::default() }
+    }
 }
 
 /// What a file held when it was read, as far as it takes to notice that it holds something else.
@@ -83,12 +96,7 @@ pub(super) fn of_files(root: &Path, classes: &[String], parts: &Parts<Files>) ->
 
 /// Files that hold many images each.
 pub(super) fn of_tables<'a>(parts: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Vec<Listed> {
-    let listed = |(part, path): (&str, &Path)| Listed {
-        part: part.into(),
-        class: String::new(),
-        file: path.file_name().map(names::text).unwrap_or_default(),
-        content: Content::of_file(path),
-    };
+    let listed = |(part, path): (&str, &Path)| Listed { content: Content::of_file(path), ..Listed::named(part, path) };
     parts.into_iter().map(listed).collect()
 }
 

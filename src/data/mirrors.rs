@@ -28,6 +28,21 @@ const SIDES: [&str; 10] = [
     "rotated",
 ];
 
+/// Words of which a mirror makes the other, where both are classes: each may mean something else on its own.
+const OPPOSITES: [[&str; 2]; 9] = [
+    ["east", "west"],
+    ["port", "starboard"],
+    ["links", "rechts"],
+    ["gauche", "droite"],
+    ["izquierda", "derecha"],
+    ["esquerda", "direita"],
+    ["sinistra", "destra"],
+    ["влево", "вправо"],
+    ["左", "右"],
+];
+
+const NUMERALS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+
 impl Mirrors {
     /// Decides by names.
     pub fn of(classes: &[String]) -> Self {
@@ -35,6 +50,11 @@ impl Mirrors {
             let lower = class.to_lowercase();
             lower.split(|c: char| !c.is_alphabetic()).any(|word| SIDES.contains(&word))
         };
+        let is_word = |class: &String, word: &str| {
+            class.to_lowercase().split(|c: char| !c.is_alphabetic()).any(|part| part == word)
+        };
+        let opposite = |pair: &[&str; 2]| pair.iter().all(|word| classes.iter().any(|class| is_word(class, word)));
+        let is_numeral = |class: &&String| NUMERALS.contains(&class.to_lowercase().as_str());
         // "7", "sign_007", "90deg": alike but for the number.
         let frame = |class: &String| -> String { class.chars().filter(|c| !c.is_numeric()).collect() };
         let numbered = |class: &&String| class.chars().any(char::is_numeric);
@@ -46,7 +66,8 @@ impl Mirrors {
             _ if classes.iter().all(|class| class.chars().count() == 1) => Self::Characters,
             // Two are enough: beside signs there may be a class of none.
             _ if classes.iter().filter(numbered).any(|class| !frames.insert(frame(class))) => Self::Numbers,
-            _ if classes.iter().any(is_side) => Self::Sides,
+            _ if classes.iter().filter(is_numeral).count() > 1 => Self::Numbers,
+            _ if classes.iter().any(is_side) || OPPOSITES.iter().any(opposite) => Self::Sides,
             // "A", "B" and "space"; "a_lower" and "A_upper".
             _ if classes.iter().filter(|class| has_letter(class)).count() > 1 => Self::Characters,
             _ => Self::Yes,

@@ -95,9 +95,14 @@ impl Layout {
         if matches!(layout, Self::Classes)
             && let names = folder::entries(path)?
             && let [inner] = &names.iter().map(|name| path.join(name)).filter(|p| p.is_dir()).collect::<Vec<_>>()[..]
-            && let Ok(found @ (Self::Parquet(_) | Self::Cifar | Self::Hundred | Self::Idx(_))) = Self::of(inner)
         {
-            return Ok((inner.clone(), found));
+            match Self::of(inner) {
+                Ok(found @ (Self::Parquet(_) | Self::Cifar | Self::Hundred | Self::Idx(_))) => {
+                    return Ok((inner.clone(), found));
+                }
+                Err(_) if let Some(refusal) = pickle::refusal(inner, &folder::entries(inner)?) => return Err(refusal),
+                _ => {}
+            }
         }
         Ok((path.to_path_buf(), layout))
     }

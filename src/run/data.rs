@@ -1,6 +1,6 @@
-//! The lists of what a run's data were read from: `data/1.csv`, `data/2.csv` …, one for each data set that lies in
-//! files, in the order in which the script read them. They say which images were held out, and a resumed run is
-//! compared with them.
+//! The lists of what a run's data were read from: `data/1.csv`, `data/2.csv` …, one for each data set, text or table
+//! that lies in files, in the order in which the script read them. They say which images were held out, and a resumed
+//! run is compared with them.
 
 use crate::data::{Content, Listed};
 use crate::{Error, Result, files};

@@ -3,7 +3,7 @@
 use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, read_script, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
-use super::pages::{Page, check, divisions, shared, unkept};
+use super::pages::{Kind, Page, check, divisions, shared, unkept};
 use crate::Error;
 use rhai::{AST, ASTNode, Engine, Expr, Position, Scope, Stmt};
 use std::sync::Arc;
@@ -140,7 +140,16 @@ impl Script {
                 self.file
             )
         };
-        let divided = divisions(&self.ast).into_iter().map(told);
+        let returns = |name: &str| {
+            let mut kinds = self.catalogue.functions(name).map(|entry| match entry.returns.as_str() {
+                "float" | "tensor" => Some(Kind::Float),
+                "int" => Some(Kind::Whole),
+                _ => None,
+            });
+            let first = kinds.next()?;
+            kinds.all(|kind| kind == first).then_some(first)?
+        };
+        let divided = divisions(&self.ast, &returns).into_iter().map(told);
         divided.chain(shared(&self.ast).into_iter().map(sharing)).collect()
     }
 

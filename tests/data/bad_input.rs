@@ -124,6 +124,37 @@ fn a_damaged_parquet_file_is_never_a_panic() {
 }
 
 #[test]
+fn zeros_in_a_parquet_file_change_no_image_and_no_label() {
+    let folder = tempdir().unwrap();
+    parquet_folder(folder.path());
+    let path = folder.path().join("train-00000-of-00001.parquet");
+    let whole = read(&path).unwrap();
+    let look = || {
+        let data = open(folder.path())?;
+        let pixels: Vec<Vec<u8>> = (0..data.train.len()).map(|k| data.train.pixels(k).unwrap().to_vec()).collect();
+        Ok((data.train.labels(), data.classes().to_vec(), pixels))
+    };
+    let truth = look().unwrap();
+    let (mut refused, mut in_dictionary) = (0, 0);
+    // More of them near the end, where the labels and the footer lie.
+    let places = (0..whole.len() - 1500).step_by(41).chain((whole.len() - 1500..whole.len() - 40).step_by(3));
+    for place in places {
+        let mut damaged = whole.clone();
+        damaged[place..place + 40].fill(0);
+        write(&path, &damaged).unwrap();
+        match look() {
+            Ok(found) => assert!(found == truth, "40 zeros at {place} of {} pass for data", whole.len()),
+            Err(error) => {
+                let error: candlewick::Error = error;
+                refused += 1;
+                in_dictionary += usize::from(error.message.contains("a dictionary contradicts itself"));
+            }
+        }
+    }
+    assert!(refused > 100 && in_dictionary > 0, "{refused} refused, {in_dictionary} for a dictionary");
+}
+
+#[test]
 fn a_parquet_record_that_is_no_image_or_has_none() {
     let folder = tempdir().unwrap();
     parquet_folder(folder.path());

@@ -392,6 +392,11 @@ fn mirroring_is_on_only_where_sides_cannot_matter() {
         (&["ear-Right", "ear-other"], false, "a side"),
         (&["bright", "leftover"], true, "no class is"),
         (&["mp3 player", "cat"], true, "no class is"),
+        (&["east", "west"], false, "a side"),
+        (&["links abbiegen", "rechts abbiegen"], false, "a side"),
+        (&["port", "sherry"], true, "no class is"),
+        (&["zero", "one", "two"], false, "numbered"),
+        (&["one", "many"], true, "no class is"),
     ] {
         let folder = tempdir().unwrap();
         for class in classes {

@@ -5,7 +5,7 @@ use candlewick::data::{ImageOptions, Images, Source, images};
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use std::fs::{File, remove_file, write};
+use std::fs::{File, create_dir_all, remove_file, write};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::tempdir;
@@ -56,6 +56,12 @@ fn emnist_under_mnist_s_names_is_read_as_stored_and_can_be_turned() {
     assert_eq!((lit(&data), data.train.mirrors()), ((3, 20), false));
     let turned = with(folder.path(), ImageOptions { transpose: Some(true), ..Default::default() }).unwrap();
     assert_eq!(lit(&turned), (20, 3));
+    // Unless the folder says what they are.
+    let named = folder.path().join("EMNIST_letters");
+    create_dir_all(&named).unwrap();
+    letters(&named, "train", "t10k");
+    let data = open(&named).unwrap();
+    assert_eq!((lit(&data), data.name(), data.classes()[25].as_str()), ((20, 3), "EMNIST_letters", "Z"));
 }
 
 #[test]
@@ -85,6 +91,16 @@ fn idx_files_of_other_numbers_are_read() {
     let odd: Vec<u8> = [-1.0f32; 36].into_iter().flat_map(f32::to_be_bytes).collect();
     write(folder.path().join("train-images-idx3-ubyte"), idx(0xD03, &[6, 2, 3], &odd)).unwrap();
     assert!(open(folder.path()).unwrap_err().message.contains("a pixel is -1"));
+    // Labels of floats are whole numbers all the same, and names say "double" or "short" as well.
+    let folder = tempdir().unwrap();
+    idx_folder(folder.path());
+    let labels = |values: [f64; 6]| idx(0xE01, &[6], &values.map(f64::to_be_bytes).concat());
+    remove_file(folder.path().join("train-labels-idx1-ubyte.gz")).unwrap();
+    write(folder.path().join("train-labels-idx1-double"), labels([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])).unwrap();
+    assert_eq!(open(folder.path()).unwrap().train.labels(), [0, 1, 2, 0, 1, 2]);
+    write(folder.path().join("train-labels-idx1-double"), labels([0.0, 1.0, 2.0, 0.5, 1.0, 2.0])).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(error.message.contains("record 3 has label 0.5"), "{error}");
 }
 
 #[test]
@@ -115,6 +131,15 @@ fn cifar_as_pickles_says_what_to_get() {
     let error = open(folder.path()).unwrap_err();
     assert!(error.message.contains("CIFAR-10 as Python's pickles"), "{error}");
     assert!(error.hint.unwrap().contains("cifar-10-binary.tar.gz"));
+    // As the archive unpacks, one level down.
+    let outer = tempdir().unwrap();
+    let inner = outer.path().join("cifar-100-python");
+    create_dir_all(&inner).unwrap();
+    for name in ["meta", "train", "test"] {
+        write(inner.join(name), b"\x80\x02}q\0.").unwrap();
+    }
+    let error = open(outer.path()).unwrap_err();
+    assert!(error.message.contains("CIFAR-100 as Python's pickles"), "{error}");
 }
 
 /// A table whose labels are words and whose images are plain bytes.

@@ -56,6 +56,23 @@ fn a_jpeg_cut_at_any_place_is_refused() {
 }
 
 #[test]
+fn a_jpeg_whose_divisors_became_zeros_is_refused() {
+    let picture = RgbImage::from_fn(32, 32, |x, y| [(8 * x) as u8, (8 * y) as u8, 99].into());
+    let whole = jpeg(&picture);
+    let table = whole.windows(2).position(|marker| marker == [0xFF, 0xDB]).unwrap();
+    let mut damaged = whole.clone();
+    damaged[table + 9..table + 49].fill(0);
+    let folder = tempdir().unwrap();
+    for (name, bytes) in [("cat/1.jpg", &whole), ("cat/2.jpg", &whole), ("dog/1.jpg", &whole), ("dog/2.jpg", &damaged)]
+    {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        write(folder.path().join(name), bytes).unwrap();
+    }
+    let error = open(folder.path()).unwrap_err();
+    assert!(error.message.contains("dog/2.jpg: damaged: a table of divisors"), "{error}");
+}
+
+#[test]
 fn a_jpeg_cut_and_given_an_end_is_refused() {
     for (name, whole) in [("noise", jpeg(&noise(64, 1))), ("flat", jpeg(&RgbImage::from_pixel(64, 64, Rgb([9; 3]))))] {
         let head = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap() + 14;

@@ -96,3 +96,27 @@ fn settings_in_its_commands_are_parameters_of_those_scripts() {
     }
     assert!(checked > 8, "{checked} settings");
 }
+
+/// The crates that a build consists of, this one included.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn crates(features: &[&str]) -> usize {
+    let tree = ["tree", "--locked", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let target = ["--target", "x86_64-unknown-linux-gnu"];
+    let mut command = std::process::Command::new(env!("CARGO"));
+    let ended = command.args(tree).args(target).args(features).current_dir(root()).output().expect("cargo runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let listed = String::from_utf8(ended.stdout).expect("it prints text");
+    let names: BTreeSet<&str> = listed.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    names.iter().filter(|name| !name.is_empty()).count()
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_build_has_as_many_crates_as_it_says() {
+    let text = readme();
+    let told = between(&text, "The second does without, with ", ",").replace('\n', " ");
+    let (all, without) = (crates(&[]), crates(&["--no-default-features"]));
+    assert_eq!(told, format!("{without} crates instead of {all}"));
+    let gpu = crates(&["--no-default-features", "--features", "gpu"]) - without;
+    assert_eq!(gpu, 2, "the README says how many crates the feature `gpu` adds");
+}

@@ -116,6 +116,41 @@ fn a_run_notices_a_table_that_was_changed_without_changing_its_size() {
 }
 
 #[test]
+fn a_run_notices_texts_and_tables_that_were_changed() {
+    let folder = folder_with(
+        "let epochs = param(\"epochs\", 1);\nlet words = text(\"corpus\");\nlet one = text(\"one.txt\");\n\
+         let rows = load_table(\"table.csv\");\nlet run = start_run([words.train.windows(1, #{ length: 2 })]);\n\
+         for epoch in run.epochs(epochs) {\n  let own = save_table(\"own.csv\", [\"epoch\"], [[epoch]]);\n  \
+         run.log(#{ rows: rows.len() + load_table(\"table.csv\").len() + load_table(\"own.csv\").len() });\n}\n",
+    );
+    let folder = folder.path();
+    create_dir_all(folder.join("corpus")).unwrap();
+    let files = ["corpus/train.txt", "corpus/valid.txt", "corpus/test.txt", "one.txt", "table.csv"];
+    let held = ["a b c\nd e f\n", "a b c\n", "c b a\n", &"some words ".repeat(99), "cell,accuracy\nx,0.5\n"];
+    let put = |at: usize| write(folder.join(files[at]), held[at]).unwrap();
+    (0..files.len()).for_each(put);
+    candlewick(folder, &["run", "s.rhai", "--out", "r"]).shows(0, &[]);
+    let list = |number: usize| read_to_string(folder.join(format!("r/data/{number}.csv"))).unwrap();
+    assert!(list(1).contains("train,,train.txt,12,") && list(1).contains("valid,,valid.txt,6,"), "{}", list(1));
+    assert!(list(2).contains("text,,one.txt,") && list(3).contains("table,,table.csv,20,"), "{}", list(3));
+    // Neither what is read again nor what the run wrote itself counts once more.
+    assert!(!folder.join("r/data/4.csv").exists());
+
+    let changed = ["a b c\nd f e\n", "a b d\n", "c b b\n", &"more words ".repeat(99), "cell,accuracy\nx,0.6\n"];
+    for (at, line) in [(0, 2), (1, 2), (2, 2), (3, 3), (4, 4)] {
+        write(folder.join(files[at]), changed[at]).unwrap();
+        let name = Path::new(files[at]).file_name().unwrap().to_str().unwrap();
+        resumed(folder, &[]).shows(2, &[&format!("with other content: {name}"), "--force", &format!("s.rhai:{line}")]);
+        put(at);
+    }
+    write(folder.join("table.csv"), "cell,accuracy\nx,0.5\ny,0.6\n").unwrap();
+    resumed(folder, &[]).shows(2, &["of another size: table.csv"]);
+    resumed(folder, &["--force"]).shows(0, &["r goes on after epoch 1"]);
+    // From now on this is the run's table.
+    candlewick(folder, &["run", "s.rhai", "--out", "r", "--resume", "--set", "epochs=3"]).shows(0, &[]);
+}
+
+#[test]
 fn a_refused_resume_writes_nothing_and_names_the_setting() {
     let folder = trained();
     let folder = folder.path();

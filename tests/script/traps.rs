@@ -13,10 +13,34 @@ fn functions_see_constants_through_global_and_nothing_else_from_outside() {
 }
 
 #[test]
+fn a_name_that_is_no_constant_is_told_apart() {
+    for (script, hint) in [
+        ("const KERNEL = 3;\nfn f() { global::KERNAL }\nprint(f());\n", "did you mean `global::KERNEL`?"),
+        (
+            "let k = 3;\nfn f() { global::k }\nprint(f());\n",
+            "`k` is a variable; functions see constants: `const k = …`",
+        ),
+        ("if true { const K = 3; }\nfn f() { global::K }\nprint(f());\n", "at the beginning of a line makes one"),
+        ("const K = 3;\nfn f() { gobal::K }\nprint(f());\n", "did you mean `global`?"),
+    ] {
+        run(script).shows(2, &[hint]);
+        candlewick(folder_with(script).path(), &["check", "s.rhai"]).shows(2, &[hint]);
+    }
+}
+
+#[test]
 fn a_closure_is_called_with_call() {
     run("let f = |x| 2 * x;\nprint(f(3));\n").shows(2, &["`f` holds a closure", "write f.call(…)"]);
     let ended = run("let f = |x| 2 * x;\nprint(f.call(3));\n");
     assert_eq!(ended.stdout, "6\n", "{}", ended.stderr);
+    // Wherever it is held.
+    for script in ["fn twice(f, x) { f(f(x)) }\nprint(twice(|x| x, 3));\n", "let f = ();\nf = |x| x;\nprint(f(3));\n"] {
+        let hint = "`f` is a variable; a closure that it holds is called with f.call(…)";
+        run(script).shows(2, &[hint]);
+        candlewick(folder_with(script).path(), &["check", "s.rhai"]).shows(2, &[hint]);
+    }
+    run("let fs = [|x| x];\nprint(fs[0](3));\n").shows(2, &["fs[0].call(3)"]);
+    run("let softmax = |a| a;\nprint(softmax(3));\n").shows(2, &["is called with softmax.call(…)"]);
 }
 
 #[test]
@@ -40,6 +64,8 @@ fn a_schedule_of_whole_numbers_is_warned_of() {
     assert_eq!(ended.stderr.matches("warning").count(), 1, "once a run: {}", ended.stderr);
     let checked = candlewick(folder_with(script).path(), &["check", "s.rhai"]);
     checked.shows(0, &warning);
+    let behind = "let n = 10;\nfor e in 0..n {\n  let t = e / n;\n  print(cosine(0.1, 0.0, e, n) * (1 - t));\n}\n";
+    run(behind).shows(0, &["warning: s.rhai:3: whole numbers are divided among floats"]);
     for name in ["darts.rhai", "own_images.rhai", "train.rhai", "rnn_darts.rhai"] {
         let checked = candlewick(folder_with("").path(), &["check", &shipped(name).display().to_string()]);
         assert!(!checked.stderr.contains("divided among floats"), "{}", checked.stderr);

@@ -1,6 +1,7 @@
 //! Where text comes from: the novel inside the binary, a folder of three files, or one file.
 
 use super::austen;
+use crate::data::Listed;
 use crate::error::closest;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ pub(super) enum Found {
 pub(super) struct Part {
     pub file: String,
     pub text: String,
+    /// What was read; none of what is inside the binary.
+    pub listed: Option<Listed>,
 }
 
 impl Found {
@@ -53,7 +56,7 @@ impl Found {
     pub fn read(source: &TextSource) -> Result<(String, Self)> {
         let path = match source {
             TextSource::Austen => {
-                let part = Part { file: "the embedded novel".into(), text: austen::load()? };
+                let part = Part { file: "the embedded novel".into(), text: austen::load()?, listed: None };
                 return Ok(("austen".into(), Self::One(part)));
             }
             TextSource::Path(path) => path,
@@ -61,7 +64,8 @@ impl Found {
         let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
         if path.is_dir() {
             let [train, valid, test] = find(path)?;
-            return Ok((name, Self::Three([Part::read(&train)?, Part::read(&valid)?, Part::read(&test)?])));
+            let parts = [Part::read("train", &train)?, Part::read("valid", &valid)?, Part::read("test", &test)?];
+            return Ok((name, Self::Three(parts)));
         }
         if !path.exists() {
             let error = Error::user(format!("there is no file or folder {}", path.display()));
@@ -70,14 +74,15 @@ impl Found {
                 None => error.hint("give a text file, a folder with train, valid and test files, or \"austen\""),
             });
         }
-        Ok((name, Self::One(Part::read(path)?)))
+        Ok((name, Self::One(Part::read("text", path)?)))
     }
 }
 
 impl Part {
     /// Reads a file of UTF-8; a byte-order mark is not part of its text.
-    fn read(path: &Path) -> Result<Self> {
+    fn read(part: &str, path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| Error::file(path, &error))?;
+        let listed = Some(Listed::whole(part, path, &bytes));
         let file = path.display().to_string();
         if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(Error::user(format!("{file}: this is UTF-16")).hint("save it as UTF-8"));
@@ -92,7 +97,7 @@ impl Part {
         let text = text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text);
         match text.is_empty() {
             true => Err(Error::user(format!("{file}: this file is empty")).hint("a text needs at least some lines")),
-            false => Ok(Self { file, text }),
+            false => Ok(Self { file, text, listed }),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::files::{Found, Part, TextSource};
 use super::options::{Punctuation, TextOptions};
 use super::tokens::Division;
 use super::vocabulary::{LINE_END, Vocabulary};
+use crate::data::Listed;
 use crate::{Error, Result, interrupt};
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ pub struct Text {
     pub train: Stream,
     pub valid: Stream,
     pub test: Stream,
+    /// The files that were read; none where the text is inside the binary.
+    pub list: Arc<[Listed]>,
     name: String,
     division: Division,
 }
@@ -127,6 +130,7 @@ impl Text {
 pub fn read(source: &TextSource, options: &TextOptions) -> Result<Text> {
     options.check()?;
     let (name, mut found) = Found::read(source)?;
+    let list = found.parts_mut().iter_mut().filter_map(|part| part.listed.take()).collect();
     if options.lowercase {
         found.parts_mut().iter_mut().for_each(|part| part.text = part.text.to_lowercase());
     }
@@ -136,7 +140,7 @@ pub fn read(source: &TextSource, options: &TextOptions) -> Result<Text> {
         Found::Three(parts) => three(&parts, division, options)?,
         Found::One(part) => cut(&part, division, options)?,
     };
-    Ok(Text { train, valid, test, name, division })
+    Ok(Text { train, valid, test, list, name, division })
 }
 
 impl Found {

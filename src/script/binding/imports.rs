@@ -76,6 +76,29 @@ impl Sources {
         self.lock().values().find_map(|source| of_text(&source.text))
     }
 
+    /// The constants that are declared outside of all functions and blocks.
+    pub fn constants(&self) -> Vec<String> {
+        let name = |line: &str| {
+            let rest = line.strip_prefix("const ")?.trim_start();
+            Some(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_string())
+        };
+        self.lock().values().flat_map(|source| source.text.lines().filter_map(name)).collect()
+    }
+
+    /// Whether a name stands in any of the files as a variable does: as a word that is not called, outside of comments.
+    pub fn is_variable(&self, name: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let reads = |line: &str| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.match_indices(name).any(|(at, _)| {
+                let (before, after) = (&code[..at], &code[at + name.len()..]);
+                let is_name = !before.ends_with(|c| is_word(c) || ".\"'`$:".contains(c)) && !after.starts_with(is_word);
+                is_name && !after.trim_start().starts_with(['(', ':'])
+            })
+        };
+        self.lock().values().any(|source| source.text.lines().any(reads))
+    }
+
     /// Every identifier written in any of the files: what a misspelt name may have meant.
     pub fn identifiers(&self) -> Vec<String> {
         let sources = self.lock();

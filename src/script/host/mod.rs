@@ -132,8 +132,8 @@ pub struct Host {
     presets: Mutex<BTreeMap<String, Dynamic>>,
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
-    /// The lists of the data sets read so far that lie in files.
-    data: Mutex<Vec<Arc<[Listed]>>>,
+    /// The data sets read so far that lie in files, each by its name and the list of its files.
+    data: Mutex<Vec<(String, Arc<[Listed]>)>>,
     resumed: AtomicBool,
 }
 
@@ -277,18 +277,22 @@ impl Host {
         Ok(path)
     }
 
-    /// Notes what a data set was read from: for the run folder, and to make sure that a resumed run goes on with what
-    /// it began with.
+    /// Notes what a data set, a text or a table called `name` was read from: for the run folder, and to make sure that
+    /// a resumed run goes on with what it began with. What is read again as it was is one with what was read before.
     ///
     /// # Errors
     /// Other data than those of the run that is to go on, unless that is allowed; a run folder that cannot be written.
-    pub fn note_data(&self, list: &Arc<[Listed]>) -> Result<()> {
+    pub fn note_data(&self, name: &str, list: &Arc<[Listed]>) -> Result<()> {
         if list.is_empty() {
             return Ok(());
         }
         let number = {
             let mut data = lock(&self.data);
-            data.push(list.clone());
+            let entry = (name.to_string(), list.clone());
+            if data.contains(&entry) {
+                return Ok(());
+            }
+            data.push(entry);
             data.len()
         };
         if let (Some(folder), false) = (&self.setup.resume, self.setup.force)
@@ -313,12 +317,17 @@ impl Host {
     /// The folder cannot be written.
     pub fn write_data(&self, folder: &Path) -> Result<()> {
         let data = lock(&self.data).clone();
-        data.iter().zip(1..).try_for_each(|(list, number)| write_data(folder, number, list))
+        data.iter().zip(1..).try_for_each(|((_, list), number)| write_data(folder, number, list))
     }
 
     /// The run folder, if there is one by now.
     pub fn begun_run(&self) -> Option<PathBuf> {
         lock(&self.run_folder).clone()
+    }
+
+    /// Whether a file lies in the run's own folder.
+    pub fn is_written(&self, file: &Path) -> bool {
+        self.begun_run().and_then(|folder| folder.canonicalize().ok()).is_some_and(|folder| file.starts_with(folder))
     }
 
     /// Whether the run that a script starts goes on with an old one; true once, for the first.

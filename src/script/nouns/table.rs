@@ -1,5 +1,6 @@
 //! Tables: as CSV files that other programs write and read, and as aligned text for people.
 
+use crate::data::Listed;
 use crate::script::binding::{Library, List, Options, describe_value};
 use crate::{Error, Result, files};
 use rhai::{Array, Dynamic, Map};
@@ -14,7 +15,13 @@ pub fn declare(library: &mut Library) {
     library
         .function("load_table", &["path", "options"], move |path: String, options: Options| {
             let numbers = options.find::<List<String>>("numbers")?.map_or(vec![], |names| names.0);
-            load(&host.readable(&path)?, &numbers)
+            let file = host.readable(&path)?;
+            let bytes = std::fs::read(&file).map_err(|error| Error::file(&file, &error))?;
+            // What the run wrote itself may be another table when it goes on.
+            if !host.is_written(&file) {
+                host.note_data(&path, &[Listed::whole("table", &file, &bytes)].into())?;
+            }
+            load(&file, &bytes, &numbers)
         })
         .doc(
             r#"
@@ -95,9 +102,9 @@ fn csv_bytes(columns: &[String], rows: &[Dynamic]) -> Result<Vec<u8>> {
     table.into_inner().map_err(|error| failed(&error))
 }
 
-fn load(path: &Path, numbers: &[String]) -> Result<Array> {
+fn load(path: &Path, bytes: &[u8], numbers: &[String]) -> Result<Array> {
     let failed = |error: csv::Error| Error::user(format!("{} is not a table: {error}", path.display()));
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(failed)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
     let names: Vec<String> = reader.headers().map_err(failed)?.iter().map(String::from).collect();
     if let Some(index) = (1..names.len()).find(|&index| names[..index].contains(&names[index])) {
         return Err(Error::user(format!("{} has two columns \"{}\"", path.display(), names[index])));

@@ -298,7 +298,9 @@ fn open(host: &Host, name: &str, options: &Options) -> Result<Text> {
         }
         known => known,
     };
-    text::read(&source, &settings)
+    let text = text::read(&source, &settings)?;
+    host.note_data(name, &text.list)?;
+    Ok(text)
 }
 
 /// Token ids: an array of ints or a tensor of them, whatever its shape.

@@ -4,7 +4,7 @@
 //! Types are followed as far as declarations tell: a variable that is only ever given values of one known type has that
 //! type. Where nothing is known, nothing is said; a finding is a mistake.
 
-use super::explain::{no_property, unknown_function, wrong_arguments};
+use super::explain::{no_property, unknown_constant, unknown_function, wrong_arguments};
 use super::page::{Page, location};
 use crate::Error;
 use crate::script::binding::{Catalogue, Entry, Face, Sources, type_name, unknown_option};
@@ -186,6 +186,13 @@ impl Checker<'_> {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => self.call(call, *position),
             Some(ASTNode::Expr(Expr::FnCall(call, position))) => self.call(call, *position),
+            Some(ASTNode::Expr(expr @ Expr::Variable(variable, ..)))
+                if !variable.2.is_empty()
+                    && variable.2.root() == "global"
+                    && !self.sources.constants().contains(&variable.1.to_string()) =>
+            {
+                self.found.push((expr.position(), unknown_constant(&variable.1, self.sources)));
+            }
             Some(ASTNode::Expr(expr @ (Expr::Dot(..) | Expr::Index(..)))) => {
                 // The links of a chain are checked from its start.
                 let parent = path.len().checked_sub(2).map(|i| &path[i]);

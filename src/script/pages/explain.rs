@@ -82,6 +82,17 @@ fn parsing(kind: &ParseErrorType, sources: &Sources, catalogue: &Catalogue) -> E
         ParseErrorType::MissingToken(token, _) if token == ";" => {
             Error::user(kind.to_string()).hint("a missing `;` is only noticed where the next statement starts")
         }
+        ParseErrorType::MissingToken(token, text) if token == "," && text.contains("function call") => {
+            Error::user(kind.to_string())
+                .hint("a missing `,` or `)`? A closure out of an array or a call is called so: fs[0].call(3)")
+        }
+        ParseErrorType::ModuleUndefined(name) => {
+            let error = Error::user(format!("there is no module `{name}`"));
+            match closest(name, ["global"]) {
+                Some(_) => error.hint("did you mean `global`?"),
+                None => error.hint(format!("`import \"{name}\" as {name};` before it reads {name}.rhai")),
+            }
+        }
         ParseErrorType::UnexpectedEOF => {
             Error::user("the script ends in the middle of something").hint("a missing `}` or `)`?")
         }
@@ -97,6 +108,9 @@ fn suggest(error: Error, name: &str, known: &[String]) -> Error {
 }
 
 fn unknown_variable(name: &str, sources: &Sources, catalogue: &Catalogue) -> Error {
+    if let Some(constant) = name.strip_prefix("global::") {
+        return unknown_constant(constant, sources);
+    }
     let mut known = sources.identifiers();
     known.extend(catalogue.entries.iter().filter(|e| e.face == Face::Constant).map(|e| e.name.clone()));
     let error = suggest(Error::user(format!("there is no variable `{name}`")), name, &known);
@@ -117,6 +131,19 @@ fn unknown_variable(name: &str, sources: &Sources, catalogue: &Catalogue) -> Err
     error
 }
 
+/// The error for `global::name`, where no constant of this name is declared outside of all blocks.
+pub fn unknown_constant(name: &str, sources: &Sources) -> Error {
+    let error = Error::user(format!("there is no constant `{name}` outside of all functions and blocks"));
+    if matches!(sources.declaration(name), Some(Declared::Variable | Declared::Closure)) {
+        return error.hint(format!("`{name}` is a variable; functions see constants: `const {name} = …`"));
+    }
+    let known = sources.constants();
+    match closest(name, known.iter().map(String::as_str)) {
+        Some(close) => error.hint(format!("did you mean `global::{close}`?")),
+        None => error.hint(format!("`const {name} = …` at the beginning of a line makes one")),
+    }
+}
+
 /// `sofmax (tensor, i64)`: unknown by name, or known and called otherwise.
 fn unknown_call(signature: &str, sources: &Sources, catalogue: &Catalogue) -> Error {
     let (name, arguments) = signature.split_once(" (").unwrap_or((signature, ")"));
@@ -133,7 +160,11 @@ fn unknown_call(signature: &str, sources: &Sources, catalogue: &Catalogue) -> Er
     if known.is_empty() {
         return unknown_function(name, sources, catalogue, &given);
     }
-    wrong_arguments(name, &given, &known)
+    let error = wrong_arguments(name, &given, &known);
+    if sources.declaration(name) == Some(Declared::Closure) {
+        return error.hint(format!("the closure that the variable `{name}` holds is called with {name}.call(…)"));
+    }
+    error
 }
 
 /// The error for a function that exists nowhere.
@@ -148,7 +179,7 @@ pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, gi
     }
     if sources.declaration(name) == Some(Declared::Closure) {
         return Error::user(format!("`{name}` holds a closure, which is not called like a function"))
-            .hint(format!("write {name}.call({})", if given.is_empty() { "" } else { "…" }));
+            .hint(format!("write {name}.call(…)"));
     }
     let error = Error::user(format!("there is no function `{name}`"));
     let error = match given {
@@ -161,6 +192,9 @@ pub fn unknown_function(name: &str, sources: &Sources, catalogue: &Catalogue, gi
         .filter(|e| matches!(e.face, Face::Function | Face::Method))
         .map(|e| e.name.as_str())
         .collect();
+    if sources.is_variable(name) {
+        return error.hint(format!("`{name}` is a variable; a closure that it holds is called with {name}.call(…)"));
+    }
     if catalogue.properties(None).any(|p| p.name == name) {
         return error.hint(format!("`{name}` is a property: write it without parentheses"));
     }

@@ -10,7 +10,7 @@ mod shared;
 mod unkept;
 
 pub use check::check;
-pub use division::divisions;
+pub use division::{Kind, divisions};
 pub use page::{Frame, Location, Page};
 pub use shared::shared;
 pub use unkept::unkept;

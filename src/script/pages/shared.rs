@@ -28,16 +28,19 @@ pub fn shared(ast: &AST) -> Vec<(String, Position)> {
     found
 }
 
-/// Whether a node is a loop over `name`, or one that runs while something holds of `name`.
+/// Whether a node is a loop over `name`, or one whose body sets it.
 fn varies(node: &ASTNode, name: &str) -> bool {
+    let sets = |turn: &Stmt| {
+        any(turn, &|path| {
+            let Some(ASTNode::Stmt(Stmt::Assignment(assignment))) = path.last() else { return false };
+            is(&assignment.1.lhs, name)
+        })
+    };
     match node {
-        ASTNode::Stmt(Stmt::For(parts, _)) => {
-            parts.0.name == name || parts.1.as_ref().is_some_and(|counter| counter.name == name)
+        ASTNode::Stmt(turn @ Stmt::For(parts, _)) => {
+            parts.0.name == name || parts.1.as_ref().is_some_and(|counter| counter.name == name) || sets(turn)
         }
-        ASTNode::Stmt(Stmt::While(parts, _)) => any(
-            &Stmt::Expr(parts.expr.clone().into()),
-            &|path| matches!(path, [.., ASTNode::Expr(expr)] if is(expr, name)),
-        ),
+        ASTNode::Stmt(turn @ (Stmt::While(..) | Stmt::Do(..))) => sets(turn),
         _ => false,
     }
 }
@@ -53,6 +56,16 @@ fn is_kept(turn: &Stmt, inside: &[ASTNode]) -> bool {
             let Some((ASTNode::Expr(expr), outside)) = path.split_last() else { return false };
             is(expr, &var.0.name) && outside.iter().rfind(|node| !holds(node)).is_some_and(keeps)
         }),
+        // The one that was best, say: the loop goes on, and with it the variable.
+        Some(ASTNode::Stmt(Stmt::Assignment(assignment))) if assignment.0.get_op_assignment_info().is_none() => {
+            match &assignment.1.lhs {
+                Expr::Variable(variable, ..) => {
+                    !declares(turn, &variable.1)
+                        && inside.iter().any(|node| matches!(node, ASTNode::Stmt(Stmt::If(..) | Stmt::Switch(..))))
+                }
+                _ => true,
+            }
+        }
         Some(node) => keeps(node),
         None => false,
     }
@@ -116,6 +129,11 @@ mod tests {
         }
         finds("let fs = []; for (v, at) in [3, 5] { fs.push(|x| x * at); }", &["at"]);
         finds("let fs = []; let k = 0; while k < 3 { fs.push(|| k); k += 1; }", &["k"]);
+        finds("let fs = []; let k = 0; loop { fs.push(|| k); k += 1; if k > 3 { break; } }", &["k"]);
+        finds("let fs = []; let k = 0; do { fs.push(|| k); k += 1; } while k < 3;", &["k"]);
+        finds("let fs = []; let all = 0; for k in [3, 5] { all += k; fs.push(|| all); }", &["all"]);
+        finds("let best = (); for k in [3, 5] { if k < 4 { best = |x| x * k; } }", &["k"]);
+        finds("let fs = []; for i in 0..2 { for j in 0..2 { fs.push(|| i + j); } }", &["i", "j"]);
         finds("fn all() { let fs = []; for k in [3, 5] { fs.push(|x| x * k); } fs }", &["k"]);
     }
 
@@ -127,6 +145,9 @@ mod tests {
             "fs.push([1, 2].map(|x| x * k));",
             "let f = |x| x * k; fs.push(f.call(1));",
             "fs.push(|x| x * n); fs.push(k);",
+            "let f = (); if k > 3 { f = |x| x * k; fs.push(f.call(1)); }",
+            "let by = 2; by += k; fs.push(|x| x * by);",
+            "fs.sort(|a, b| a * k - b * k);",
         ] {
             finds(&format!("let fs = []; let n = 2; for k in [3, 5] {{ {body} }}"), &[]);
         }

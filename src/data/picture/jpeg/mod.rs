@@ -22,6 +22,7 @@ const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
 const DHT: u8 = 0xC4;
 const DRI: u8 = 0xDD;
+const DQT: u8 = 0xDB;
 
 /// The picture in a JPEG that is whole; nothing where it is of four inks or of more than 8 bits, which is left to the
 /// decoder of other forms.
@@ -125,6 +126,7 @@ impl<'a> Walk<'a> {
             },
             0xC0..=0xCF if marker != DHT => return Ok(Step::Whole),
             DHT => tables(segment, &mut self.dc, &mut self.ac)?,
+            DQT => quantization(segment)?,
             DRI => self.interval = segment.get(..2).map_or(0, |b| usize::from(u16::from_be_bytes([b[0], b[1]]))),
             SOS => return self.scan(segment),
             _ => {}
@@ -239,6 +241,20 @@ fn frame(segment: &[u8], progressive: bool) -> Option<Frame> {
     }
     let units = width.div_ceil(8 * across) * height.div_ceil(8 * down);
     (!components.is_empty()).then_some(Frame { progressive, components, units })
+}
+
+/// Checks the tables of divisors of a segment: no divisor is 0 (T.81, table B.4).
+fn quantization(mut segment: &[u8]) -> Result<(), String> {
+    let damaged = || "damaged: a table of divisors is not one".to_string();
+    while let [head, rest @ ..] = segment {
+        let wide = head >> 4 != 0;
+        let (table, more) = rest.split_at_checked(if wide { 128 } else { 64 }).ok_or_else(damaged)?;
+        if table.chunks(if wide { 2 } else { 1 }).any(|divisor| divisor.iter().all(|byte| *byte == 0)) {
+            return Err(damaged());
+        }
+        segment = more;
+    }
+    Ok(())
 }
 
 /// Reads the tables of a segment.

@@ -132,7 +132,7 @@ fn open(host: &Host, name: &str, options: &Options) -> Result<Images> {
             ..looked_at(options)?
         },
     )?;
-    host.note_data(&data.list)?;
+    host.note_data(name, &data.list)?;
     for note in &data.notes {
         host.notes.show_once(&format!("{}: {note}", data.name()));
     }

@@ -4,6 +4,8 @@
 //! candle-datasets reads these transposed (rows for columns), so this reads the columns itself. Columns are read by the
 //! parquet crate's own reader; arrow is not needed for two of them.
 
+mod whole;
+
 use super::cifar;
 use super::encoded::{Encoded, Files, decode};
 use super::folder::display_name;
@@ -26,6 +28,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
+use whole::{Contradiction, Label};
 
 const DAMAGED: &str = "the parquet file is damaged or cut short: fetch or copy it again";
 const IMAGE_COLUMNS: [&str; 2] = ["img", "image"];
@@ -232,6 +235,11 @@ impl Table {
         let file = File::open(path).map_err(|error| Error::file(path, &error))?;
         let damaged =
             |error: ::parquet::errors::ParquetError| Error::user(format!("{}: {error}", path.display())).hint(DAMAGED);
+        let contradicts = |what: Contradiction| Error::user(format!("{}: {what}", path.display())).hint(DAMAGED);
+        let whole = |found: ::parquet::errors::Result<Option<Contradiction>>| match found.map_err(damaged)? {
+            Some(what) => Err(contradicts(what)),
+            None => Ok(()),
+        };
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
         let facts = reader.metadata().file_metadata();
         let columns = Columns::find(path, facts, labels)?;
@@ -239,7 +247,7 @@ impl Table {
         let mut table = Self {
             file: file.clone(),
             image_column: columns.image_name,
-            classes: class_names(facts, &columns.label_name),
+            classes: class_names(facts, &columns.label_name).map_err(contradicts)?,
             images: Vec::new(),
             labels: Vec::new(),
             words: None,
@@ -248,7 +256,7 @@ impl Table {
             interrupt::check()?;
             let group = reader.get_row_group(group).map_err(damaged)?;
             let first = table.images.len();
-            let whole = |column: ColumnReader| match column {
+            let all = |column: ColumnReader| match column {
                 ColumnReader::ByteArrayColumnReader(column) => Values::Bytes(read_column(column)),
                 ColumnReader::Int64ColumnReader(column) => Values::Integers(read_column(column)),
                 ColumnReader::Int32ColumnReader(column) => {
@@ -264,35 +272,36 @@ impl Table {
                 Error::user(format!("{}: record {record} has no {column}", path.display()))
                     .hint("every row needs an image and a label")
             };
-            let Values::Bytes(images) = whole(group.get_column_reader(columns.image).map_err(damaged)?) else {
+            let Values::Bytes(images) = all(group.get_column_reader(columns.image).map_err(damaged)?) else {
                 return Err(mistyped(columns.image_name, "bytes"));
             };
-            let labels = whole(group.get_column_reader(columns.label).map_err(damaged)?);
-            for (record, image) in (first..).zip(images.map_err(damaged)?) {
+            let labels = all(group.get_column_reader(columns.label).map_err(damaged)?);
+            let images = images.map_err(damaged)?;
+            whole(whole::images(&*group, columns.image, &images))?;
+            for (record, image) in (first..).zip(images) {
                 let bytes = image.ok_or_else(|| null(columns.image_name, record))?.data().into();
                 table.images.push(Encoded::Record { file: file.clone(), record, bytes });
             }
             match labels {
                 Values::Integers(labels) => {
-                    for (record, label) in (first..).zip(labels.map_err(damaged)?) {
+                    let labels = labels.map_err(damaged)?;
+                    let range = range(labels.iter().flatten().map(|label| Label::Number(*label)));
+                    whole(whole::labels(&*group, columns.label, labels.len(), range))?;
+                    for (record, label) in (first..).zip(labels) {
                         table.labels.push(label.ok_or_else(|| null(&columns.label_name, record))?);
                     }
                 }
                 Values::Bytes(labels) => {
                     let words = table.words.get_or_insert_default();
-                    for (record, label) in (first..).zip(labels.map_err(damaged)?) {
+                    let labels = labels.map_err(damaged)?;
+                    let range = range(labels.iter().flatten().map(|label| Label::Word(label.data())));
+                    whole(whole::labels(&*group, columns.label, labels.len(), range))?;
+                    for (record, label) in (first..).zip(labels) {
                         let word = label.ok_or_else(|| null(&columns.label_name, record))?;
                         words.push(String::from_utf8_lossy(word.data()).nfc().collect());
                     }
                 }
                 Values::Other => return Err(mistyped(&columns.label_name, "integers or words")),
-            }
-            let labels = table.words.as_ref().map_or(table.labels.len(), Vec::len);
-            if table.images.len() != labels {
-                let images = table.images.len();
-                return Err(
-                    Error::user(format!("{}: {images} images but {labels} labels", path.display())).hint(DAMAGED)
-                );
             }
         }
         match table.images.is_empty() {
@@ -300,6 +309,11 @@ impl Table {
             true => Err(Error::user(format!("{}: no rows", path.display())).hint("the file holds no images at all")),
         }
     }
+}
+
+/// The least and the greatest label.
+fn range<'a>(labels: impl Iterator<Item = Label<'a>> + Clone) -> Option<(Label<'a>, Label<'a>)> {
+    Some((labels.clone().min()?, labels.max()?))
 }
 
 /// A column chunk's values, a `None` for each null.
@@ -355,7 +369,7 @@ impl Columns {
                 format!(
                     "its columns are {}; wanted are img.bytes or image.bytes, and {}",
                     leaves.join(", "),
-                    labels.unwrap_or("label")
+                    labels.unwrap_or("label (or another that the option labels names)")
                 ),
             ));
         };
@@ -370,9 +384,17 @@ impl Columns {
 }
 
 /// The class names that the `datasets` library writes beside the schema, as JSON.
-fn class_names(facts: &FileMetaData, label: &str) -> Option<Vec<String>> {
-    let text = facts.key_value_metadata()?.iter().find(|entry| entry.key == "huggingface")?.value.as_ref()?;
-    let json: serde_json::Value = serde_json::from_str(text).ok()?;
-    let names = json.pointer(&format!("/info/features/{label}/names"))?.as_array()?;
-    names.iter().map(|name| name.as_str().map(String::from)).collect()
+fn class_names(facts: &FileMetaData, label: &str) -> Result<Option<Vec<String>>, Contradiction> {
+    let mut entries = facts.key_value_metadata().into_iter().flatten();
+    let holds_zeros = |text: &String| text.contains('\0');
+    if entries.clone().any(|entry| holds_zeros(&entry.key) || entry.value.as_ref().is_some_and(holds_zeros)) {
+        return Err("a text in its metadata holds zeros");
+    }
+    let Some(text) = entries.find(|entry| entry.key == "huggingface").and_then(|entry| entry.value.as_ref()) else {
+        return Ok(None);
+    };
+    let json: serde_json::Value =
+        serde_json::from_str(text).map_err(|_| "what it says of its features cannot be read")?;
+    let names = json.pointer(&format!("/info/features/{label}/names")).and_then(serde_json::Value::as_array);
+    Ok(names.and_then(|names| names.iter().map(|name| name.as_str().map(String::from)).collect()))
 }
