@@ -85,13 +85,15 @@ fn augmentation_moves_mirrors_and_cuts_numbers_as_it_does_bytes() {
 fn normalised_sets_have_mean_0_and_deviation_1_in_every_channel() {
     runs(
         r#"
-        let x = concat([normal([30, 1, 4, 4]) * 5.0 + 3.0, normal([30, 1, 4, 4]) * 0.1 - 1.0, full([30, 1, 4, 4], 0.7)], 1);
+        let channel = [30, 1, 4, 4];
+        let x = concat([normal(channel) * 5.0 + 3.0, normal(channel) * 0.1 - 1.0, full(channel, 0.7)], 1);
         let set = tensor_set(x, zeros([30]), #{ classes: 2, normalise: true });
         let seen = set.batches(30).next().x;
         assert(all_close(mean(seen, [0, 2, 3]), zeros([3]), 1e-4));
         assert(all_close(std(seen, [0, 2, 3]), tensor([1, 1, 0]), 1e-4));
         let other = tensor_set(x[0..5] + 5.0, zeros([5]), #{ like: set });
-        let shift = other.batches(5, #{ shuffle: false }).next().x - set.batches(30, #{ shuffle: false }).next().x[0..5];
+        let still = #{ shuffle: false };
+        let shift = other.batches(5, still).next().x - set.batches(30, still).next().x[0..5];
         assert(all_close(shift[0][0], full([4, 4], 5.0) / std(x, [0, 2, 3])[0], 1e-3));
         let digits = images("digits").train;
         let bright = tensor_set(ones([2, 1, 8, 8]), [0, 9], #{ like: digits });
@@ -114,7 +116,9 @@ fn networks_train_on_them_and_are_scored_by_them() {
         let net = network(set, |g, x| g.linear(g.global_pool(g.relu(g.conv(g.slice(x, 0, 1), 4, #{ stride: 4 }))), 2));
         let weights = sgd(net.weights, #{ lr: 0.1, momentum: 0.9 });
         let before = evaluate(net, halves[1]);
-        for epoch in 0..20 { for batch in halves[0].batches(20).epoch(epoch) { weights.step(weight_gradient(net, batch)); } }
+        for epoch in 0..20 {
+            for batch in halves[0].batches(20).epoch(epoch) { weights.step(weight_gradient(net, batch)); }
+        }
         assert(evaluate(net, halves[1]).loss < before.loss);
         // A set scores as its tensors in a batch do.
         let part = halves[1].batches(100, #{ shuffle: false }).next();
@@ -170,7 +174,7 @@ fn what_is_wrong_with_a_set_is_named() {
             "1×2×2 cannot be like a set of 1×8×8",
         ),
         (
-            "let a = tensor_set(ones([1, 1, 2, 2]), [0]); tensor_set(ones([1, 1, 2, 2]), [0], #{ like: a, classes: 1 })",
+            "let x = ones([1, 1, 2, 2]); tensor_set(x, [0], #{ like: tensor_set(x, [0]), classes: 1 })",
             "`like` settles the classes",
         ),
         ("tensor_set(ones([1, 1, 2, 2]), [\"cat\"])", "a tensor holds numbers"),

@@ -4,7 +4,7 @@
 use crate::noise::noise;
 use candlewick::engine::exact::{Exact, Gradients, Inputs, Norms};
 use candlewick::engine::{Draws, Mode, Wanted};
-use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind, Shape};
+use candlewick::graph::{Activation, Conv, Graph, Node, Pool, PoolKind};
 use candlewick::random::Seed;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn run(graph: Graph, x: &[f64], w: &[f64], p: &[f64], dy: &[f64], mode: Mode) ->
 }
 
 /// A graph of one primitive, or a few.
-fn graph(channels: usize, size: (usize, usize), body: impl FnOnce(&mut Graph, Node) -> Node) -> Graph {
+pub fn graph(channels: usize, size: (usize, usize), body: impl FnOnce(&mut Graph, Node) -> Node) -> Graph {
     let mut graph = Graph::new(channels, size.0, size.1);
     let input = graph.input();
     let output = body(&mut graph, input);
@@ -159,7 +159,7 @@ fn activations_have_their_published_values() {
 /// gradient of its tensor. The values are those of the first seed that keeps all kinks further away than the
 /// differences reach.
 #[track_caller]
-fn differences(what: &str, graph: Graph, batch: usize, mode: Mode, active: Option<&[bool]>, draws: Draws) {
+pub fn differences(what: &str, graph: Graph, batch: usize, mode: Mode, active: Option<&[bool]>, draws: Draws) {
     const STEP: f64 = 1e-5;
     let graph = Arc::new(graph);
     let exact = Exact::new(graph.clone()).unwrap();
@@ -206,7 +206,7 @@ fn differences(what: &str, graph: Graph, batch: usize, mode: Mode, active: Optio
     }
 }
 
-const MODES: [Mode; 3] = [Mode::Training, Mode::Trial, Mode::Evaluation];
+pub const MODES: [Mode; 3] = [Mode::Training, Mode::Trial, Mode::Evaluation];
 
 #[test]
 fn convolutions_have_right_gradients() {
@@ -295,49 +295,6 @@ fn products_have_right_gradients() {
     assert!(g.dropout(x, 1.0).unwrap_err().message.contains("from 0 to below 1, not 1"));
     let (two, pooled) = (g.slice(x, 0, 2).unwrap(), g.global_pool(x));
     g.multiply(pooled, two).unwrap_err();
-}
-
-#[test]
-fn upsampling_repeats_pixels_and_has_right_gradients() {
-    for factor in [2, 3] {
-        let larger = |g: &mut Graph, x: Node| {
-            let y = g.upsample(x, factor).unwrap();
-            let y = g.batch_norm("n", y, true).unwrap();
-            let z = g.upsample(y, factor).unwrap();
-            g.conv("a", z, Conv::square(2, 3).stride(2)).unwrap()
-        };
-        differences("upsampling", graph(2, (2, 3), larger), 2, Mode::Trial, None, Draws::default());
-    }
-    let mut g = Graph::new(3, 4, 5);
-    let x = g.input();
-    let larger = g.upsample(x, 3).unwrap();
-    assert_eq!(g.shape(larger), Shape::new(3, 12, 15));
-    assert_eq!(g.upsample(x, 1).unwrap(), x);
-    assert!(g.upsample(x, 0).unwrap_err().message.contains("`factor` must be from 1"));
-    assert!(g.upsample(x, 20_000).unwrap_err().message.contains("height"));
-    assert!(g.upsample(x, usize::MAX).is_err());
-}
-
-#[test]
-fn layer_norms_have_right_gradients() {
-    for mode in MODES {
-        let normed = |g: &mut Graph, x: Node| {
-            let y = g.pointwise("a", x, 5).unwrap();
-            let y = g.layer_norm("n", y, true).unwrap();
-            let z = g.activate(y, Activation::Silu);
-            let z = g.layer_norm("m", z, false).unwrap();
-            let w = g.batch_norm("o", z, true).unwrap();
-            g.multiply(z, w).unwrap()
-        };
-        differences("layer norms", graph(3, (4, 3), normed), 3, mode, None, Draws::default());
-    }
-    let mut g = Graph::new(3, 4, 4);
-    let x = g.input();
-    let one = g.layer_norm("n", x, false).unwrap();
-    assert_eq!(g.layer_norm("m", x, false).unwrap(), one, "without weights a node has one");
-    g.layer_norm("n", x, true).unwrap();
-    assert_eq!(g.parameters(), 6);
-    assert!(g.layer_norm("n", x, true).unwrap_err().message.contains("\"n.weight\""));
 }
 
 /// Sums with slots, shared slots, masks, dropped paths and noise; concatenations, slices and shuffles.

@@ -16,6 +16,7 @@ mod random_graphs;
 mod same_bits;
 mod siblings;
 mod simd;
+mod whole_maps;
 
 #[path = "../support/binary.rs"]
 mod binary;

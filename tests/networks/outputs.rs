@@ -20,13 +20,13 @@ fn outputs_and_their_gradients_are_those_of_tensors() {
     let check = |tolerance: &str| {
         format!(
             "{NET}
-            fn linear(of, features, name) {{
+            fn vector(of, features, name) {{
                 matmul(features, of[name + \".weight\"].transpose()) + of[name + \".bias\"]
             }}
             fn by_hand(net, w, x) {{
                 let of = net.named(w);
                 let features = mean(relu(conv2d(x, of[\"conv.weight\"])), [2, 3]);
-                #{{ logits: linear(of, features, \"head\"), wide: linear(of, features, \"wide\"),
+                #{{ logits: vector(of, features, \"head\"), wide: vector(of, features, \"wide\"),
                     features: features, again: features }}
             }}
             fn all(outputs, y) {{

@@ -1,8 +1,8 @@
 //! Recurrent cells as trees (Zoph & Le 2017, section 3.4): each step combines two values and applies an activation.
 //!
 //! A tree over n leaves has 2n − 1 steps, the leaves 0 to n − 1 first, then level by level: step n + k combines steps
-//! 2k and 2k + 1. Leaf k combines x·Wₖ and h·Uₖ; the last step is the new h. Beside h there is a memory c: it is injected
-//! into the output of one step, and becomes what another step combined, before its activation.
+//! 2k and 2k + 1. Leaf k combines x·Wₖ and h·Uₖ; the last step is the new h. Beside h there is a memory c: it is
+//! injected into the output of one step, and becomes what another step combined, before its activation.
 
 use super::activations::Activations;
 use super::cells::{HIDDEN_MASK, HIDDEN_WEIGHT, INPUT_MASK, MOST_NODES};
@@ -250,7 +250,8 @@ impl From<RecurrentTree> for Value {
 mod tests {
     use super::*;
 
-    const SMALL: &str = "Genotype(tree=[('add', 'tanh'), ('multiply', 'relu'), ('multiply', 'sigmoid')], inject=(0, 'add', 'relu'), \
+    const SMALL: &str = "Genotype(tree=[('add', 'tanh'), ('multiply', 'relu'), ('multiply', 'sigmoid')], \
+         inject=(0, 'add', 'relu'), \
          memory=1)";
 
     #[test]

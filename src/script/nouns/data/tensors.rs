@@ -17,10 +17,10 @@ pub(super) fn declare(library: &mut Library) {
         .doc(
             r#"
             A set of the images in a tensor `x`, [images, channels, height, width], with their labels `y`, a whole
-            number from 0 for each: for whatever takes a set of images. It keeps the values that `x` has now, as 32-bit floats.
-            Networks see them as they are, whatever they were trained on; with `normalise` less their mean, over their
-            standard deviation, channel by channel (or as the network's own images, where `evaluate` and its like score
-            one that was made for others). For "standard" augmentation black is 0, before the normalisation.
+            number from 0 for each: for whatever takes a set of images. It keeps the values that `x` has now, as 32-bit
+            floats. Networks see them as they are, whatever they were trained on; with `normalise` less their mean, over
+            their standard deviation, channel by channel (or as the network's own images, where `evaluate` and its like
+            score one that was made for others). For "standard" augmentation black is 0, before the normalisation.
             "#,
         )
         .optional::<Classes>("classes", "as many as the largest label needs", "their number, or their names")

@@ -76,11 +76,12 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             A language model: embedded words, layers of recurrent cells, and a decoder whose matrix is the embedding
             (`docs/darts.md` B2). `cell` is a recurrent genotype, a recurrent tree or one of "lstm" (Hochreiter and
             Schmidhuber 1997), "capped_lstm" (input gate min(1 − f, o); Melis et al. 2018), "highway" (Zilly et al.
-            2017) and "nas" (Zoph and Le 2017). `dropout` is a map of probabilities: `words` (whole words of the vocabulary), `input` (their
-            vectors, one mask for all time steps), `x` and `hidden` (the token vector and the states as the cell's
-            matrices see them, one mask a window), `between` (layers), `weights` (single weights between states; LSTM,
-            NAS cell and trees), `output` (what the decoder sees) and `latent` (the vectors of mixed softmaxes). With
-            `experts` the probability is a mixture of so many softmaxes (Yang et al. 2018).
+            2017) and "nas" (Zoph and Le 2017). `dropout` is a map of probabilities: `words` (whole words of the
+            vocabulary), `input` (their vectors, one mask for all time steps), `x` and `hidden` (the token vector and
+            the states as the cell's matrices see them, one mask a window), `between` (layers), `weights` (single
+            weights between states; LSTM, NAS cell and trees), `output` (what the decoder sees) and `latent` (the
+            vectors of mixed softmaxes). With `experts` the probability is a mixture of so many softmaxes (Yang et al.
+            2018).
             "#,
         )
         .required::<Cell>("cell", "a recurrent genotype or tree, or the name of a cell")
