@@ -219,7 +219,7 @@ def main():
         check("1 .heic" in told, "the HEIC is told of")
         print("\n".join("        " + line for line in said.splitlines() if "accuracy" in line or "waited" in line))
 
-        files = sorted(path for path in photos.rglob("*") if path.suffix != ".HEIC" and path not in damaged)
+        files = sorted(path for path in photos.rglob("*.[jJ]*") if path not in damaged)
         flat = work / "flat"
         flat.mkdir()
         for path in files:
