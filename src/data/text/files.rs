@@ -38,7 +38,7 @@ impl TextSource {
 /// Text as it was found, and where.
 pub(super) enum Found {
     /// Training, validation and test text in files of their own.
-    Three([Part; 3]),
+    Three(Box<[Part; 3]>),
     /// One text to be cut.
     One(Part),
 }
@@ -65,7 +65,7 @@ impl Found {
         if path.is_dir() {
             let [train, valid, test] = find(path)?;
             let parts = [Part::read("train", &train)?, Part::read("valid", &valid)?, Part::read("test", &test)?];
-            return Ok((name, Self::Three(parts)));
+            return Ok((name, Self::Three(parts.into())));
         }
         if !path.exists() {
             let error = Error::user(format!("there is no file or folder {}", path.display()));

@@ -146,7 +146,7 @@ pub fn read(source: &TextSource, options: &TextOptions) -> Result<Text> {
 impl Found {
     fn parts_mut(&mut self) -> &mut [Part] {
         match self {
-            Self::Three(parts) => parts,
+            Self::Three(parts) => parts.as_mut_slice(),
             Self::One(part) => std::slice::from_mut(part),
         }
     }
