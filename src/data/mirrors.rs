@@ -66,7 +66,7 @@ impl Mirrors {
             _ if classes.iter().all(|class| class.chars().count() == 1) => Self::Characters,
             // Two are enough: beside signs there may be a class of none.
             _ if classes.iter().filter(numbered).any(|class| !frames.insert(frame(class))) => Self::Numbers,
-            _ if classes.iter().filter(is_numeral).count() > 1 => Self::Numbers,
+            _ if classes.iter().filter(is_numeral).count() > 2 => Self::Numbers,
             _ if classes.iter().any(is_side) || OPPOSITES.iter().any(opposite) => Self::Sides,
             // "A", "B" and "space"; "a_lower" and "A_upper".
             _ if classes.iter().filter(|class| has_letter(class)).count() > 1 => Self::Characters,

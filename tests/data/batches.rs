@@ -107,8 +107,8 @@ fn evaluation_keeps_the_order_and_every_image() {
 fn plain(brightness: [u8; 3]) -> ImageSet {
     let folder = tempdir().unwrap();
     let images = || brightness.map(|v| image::RgbImage::from_pixel(16, 16, [v; 3].into()).into()).to_vec();
-    class_folders(&folder.path().join("train"), &[("east", images()), ("west", images())]);
-    class_folders(&folder.path().join("test"), &[("east", images()), ("west", images())]);
+    class_folders(&folder.path().join("train"), &[("ash", images()), ("oak", images())]);
+    class_folders(&folder.path().join("test"), &[("ash", images()), ("oak", images())]);
     open(folder.path()).unwrap().train
 }
 
@@ -141,7 +141,7 @@ fn cropping_pads_with_black_before_normalisation_and_covers_all_offsets() {
 fn half_of_the_images_are_mirrored() {
     let folder = tempdir().unwrap();
     let some = || (0..4).map(|k| colour_image(k, 8, 8)).collect();
-    class_folders(folder.path(), &[("east", some()), ("west", some())]);
+    class_folders(folder.path(), &[("ash", some()), ("oak", some())]);
     let set = open(folder.path()).unwrap().train;
     let train = batches(&set, 6, BatchOptions { pad: Some(0), ..standard() });
     let mut mirrored = 0;

@@ -285,8 +285,8 @@ impl Table {
             match labels {
                 Values::Integers(labels) => {
                     let labels = labels.map_err(damaged)?;
-                    let range = range(labels.iter().flatten().map(|label| Label::Number(*label)));
-                    whole(whole::labels(&*group, columns.label, labels.len(), range))?;
+                    let stored: Vec<Option<Label>> = labels.iter().map(|label| label.map(Label::Number)).collect();
+                    whole(whole::labels(&*group, columns.label, &stored))?;
                     for (record, label) in (first..).zip(labels) {
                         table.labels.push(label.ok_or_else(|| null(&columns.label_name, record))?);
                     }
@@ -294,8 +294,9 @@ impl Table {
                 Values::Bytes(labels) => {
                     let words = table.words.get_or_insert_default();
                     let labels = labels.map_err(damaged)?;
-                    let range = range(labels.iter().flatten().map(|label| Label::Word(label.data())));
-                    whole(whole::labels(&*group, columns.label, labels.len(), range))?;
+                    let stored: Vec<Option<Label>> =
+                        labels.iter().map(|label| label.as_ref().map(|label| Label::Word(label.data()))).collect();
+                    whole(whole::labels(&*group, columns.label, &stored))?;
                     for (record, label) in (first..).zip(labels) {
                         let word = label.ok_or_else(|| null(&columns.label_name, record))?;
                         words.push(String::from_utf8_lossy(word.data()).nfc().collect());
@@ -309,11 +310,6 @@ impl Table {
             true => Err(Error::user(format!("{}: no rows", path.display())).hint("the file holds no images at all")),
         }
     }
-}
-
-/// The least and the greatest label.
-fn range<'a>(labels: impl Iterator<Item = Label<'a>> + Clone) -> Option<(Label<'a>, Label<'a>)> {
-    Some((labels.clone().min()?, labels.max()?))
 }
 
 /// A column chunk's values, a `None` for each null.

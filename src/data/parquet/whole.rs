@@ -40,14 +40,13 @@ pub(super) fn images(
 
 const DICTIONARY: Contradiction = "a dictionary contradicts itself";
 
-/// Checks the labels of a row group, the least and greatest of which are given as the file stores them.
+/// Checks the labels of a row group.
 pub(super) fn labels(
     group: &dyn RowGroupReader,
     column: usize,
-    count: usize,
-    range: Option<(Label, Label)>,
+    labels: &[Option<Label>],
 ) -> Result<Option<Contradiction>> {
-    if group.metadata().num_rows() != count as i64 {
+    if group.metadata().num_rows() != labels.len() as i64 {
         return Ok(Some("it has not as many rows as it says"));
     }
     if let Some(dictionary) = dictionary(group, column)? {
@@ -56,9 +55,16 @@ pub(super) fn labels(
         if !dictionary.entries().is_some_and(|entries| entries.into_iter().all(|entry| known.insert(entry))) {
             return Ok(Some(DICTIONARY));
         }
+        // Of words there may be more than the rows show: categories that a table was made with.
+        let numbers: HashSet<Label> =
+            labels.iter().flatten().filter(|l| matches!(l, Label::Number(_))).copied().collect();
+        if !numbers.is_empty() && numbers.len() < known.len() {
+            return Ok(Some("a label of its dictionary belongs to no row"));
+        }
     }
     let statistics = group.metadata().column(column).statistics();
-    let (Some((least, greatest)), Some(statistics)) = (range, statistics) else { return Ok(None) };
+    let (least, greatest) = (labels.iter().flatten().min(), labels.iter().flatten().max());
+    let (Some(&least), Some(&greatest), Some(statistics)) = (least, greatest, statistics) else { return Ok(None) };
     let outside = match (statistics, least, greatest) {
         (Statistics::Int32(known), Label::Number(least), Label::Number(greatest)) => {
             let [low, high] = [known.min_opt(), known.max_opt()].map(|bound| bound.copied().map(i64::from));
@@ -80,7 +86,7 @@ pub(super) fn labels(
 }
 
 /// A label as it is stored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Hash, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Label<'a> {
     Number(i64),
     Word(&'a [u8]),

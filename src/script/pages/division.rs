@@ -196,11 +196,7 @@ impl Known<'_> {
 
     /// The division whose rest is lost where a float meets `expr`, which stands for a whole number.
     fn lost(&self, expr: &Expr) -> Option<Position> {
-        match expr {
-            _ if self.kind(expr) != Some(Kind::Whole) => None,
-            Expr::Variable(variable, ..) => self.shares.get(variable.1.as_str()).copied(),
-            _ => self.division(expr, false),
-        }
+        if self.kind(expr) == Some(Kind::Whole) { self.division(expr, false) } else { None }
     }
 
     /// The division in an expression that says how far a loop is, or behind the variable that holds it.
@@ -219,6 +215,9 @@ impl Known<'_> {
     /// A division of whole numbers in a term of whole numbers, unless it is seen to leave no rest. Of a loop's counter
     /// alone, if so asked: `count / size` may well be meant as a whole number, and so may every tenth epoch.
     fn division(&self, expr: &Expr, of_counter: bool) -> Option<Position> {
+        if let Expr::Variable(variable, ..) = expr {
+            return self.shares.get(variable.1.as_str()).copied();
+        }
         let [left, right] = reckoned(expr)?;
         let quotient = matches!(expr, Expr::FnCall(call, _) if call.name == "/");
         let meant = of_counter && (matches!(right, Expr::IntegerConstant(..)) || !self.is_counted(left));
@@ -299,6 +298,7 @@ mod tests {
     #[test]
     fn how_far_a_loop_is_is_found_behind_a_variable_and_in_functions_of_floats() {
         finds("let n = 9; for e in 0..n { let t = e / n; let lr = 0.1 * (1.0 - t); }", 1);
+        finds("let n = 9; for e in 0..n { let t = e / n; let lr = 0.1 * (1 - t); }", 1);
         finds("let n = 9; for e in 0..n { let left = 1 - e / n; let lr = 0.1 * left; }", 1);
         finds("let n = 9; for e in 0..n { let t = (e / n).to_float(); print((1 - e / n).sqrt() + exp(-e / n)); }", 3);
         finds("let n = 9; for e in 0..n { let t = e / n; print(sqrt(t)); }", 1);
