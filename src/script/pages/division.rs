@@ -116,8 +116,16 @@ impl Known<'_> {
     fn note_arguments(&mut self, name: &str, arguments: &[Expr], now: &mut Kinds) {
         let Some(parameters) = self.parameters.get(name).filter(|names| names.len() == arguments.len()) else { return };
         for (parameter, argument) in parameters.iter().zip(arguments) {
+            let name = match argument {
+                Expr::Variable(variable, ..) => variable.1.as_str(),
+                _ => "",
+            };
+            // A variable of the parameter's own name says nothing new.
+            if name == parameter {
+                continue;
+            }
             give(now, parameter, self.kind(argument));
-            if matches!(argument, Expr::Variable(variable, ..) if self.counters.contains(variable.1.as_str())) {
+            if self.counters.contains(name) {
                 self.counters.insert(parameter.clone());
             }
         }
