@@ -2,9 +2,8 @@
 //!
 //! A [`Source`] (a name or a folder) is read once into memory as bytes ([`Images`], two [`ImageSet`]s), or a set is
 //! made of numbers ([`Given`]); [`Batches`] turn a set into augmented, normalised tensors on a thread of their own,
-//! ahead of use. One file reads one layout on
-//! disk. This room knows nothing of networks, scripts or the sandbox: its callers make sure that the
-//! folder may be read.
+//! ahead of use. One file reads one layout on disk. This room knows nothing of networks, scripts or the sandbox: its
+//! callers make sure that the folder may be read.
 
 mod augment;
 mod balance;

@@ -48,9 +48,7 @@ impl Stored {
     fn fingerprint(&self) -> Fingerprint {
         let values = match &self.values {
             Values::Bytes(bytes) => Fingerprint::of(bytes),
-            Values::Numbers(numbers) => {
-                numbers.iter().fold(Fingerprint::default(), |hash, number| hash.and(&number.to_le_bytes()))
-            }
+            Values::Numbers(numbers) => Fingerprint::of(bytemuck::cast_slice(numbers)),
         };
         values.and_numbers(&self.labels)
     }

@@ -53,6 +53,18 @@ impl CellRecipe {
     }
 }
 
+impl From<RecurrentGenotype> for CellRecipe {
+    fn from(genotype: RecurrentGenotype) -> Self {
+        Self::Genotype { genotype }
+    }
+}
+
+impl From<RecurrentTree> for CellRecipe {
+    fn from(tree: RecurrentTree) -> Self {
+        Self::Tree { tree }
+    }
+}
+
 impl fmt::Display for CellRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,9 +1,8 @@
 //! One pass over one batch: what runs for each image, and what is added up over images afterwards.
 //!
 //! A step's forward and backward stand side by side: units in `units/`, sums in `sum.rs`, everything else in
-//! `small.rs`; batch norms are in `norms.rs`, each image's own
-//! in `standardise.rs`, and what gradients are made of in `gradients.rs`. `stages.rs` runs the
-//! plan's stages in either direction.
+//! `small.rs`; batch norms are in `norms.rs`, each image's own in `standardise.rs`, and what gradients are made of in
+//! `gradients.rs`. `stages.rs` runs the plan's stages in either direction.
 
 pub(in crate::engine) mod agenda;
 pub(super) mod gather;

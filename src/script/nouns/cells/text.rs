@@ -61,7 +61,7 @@ pub fn declare(library: &mut Library, registry: &Registry) {
             "score_recurrent_cells",
             &["cells", "text", "options"],
             move |call: &Call<'_>, cells: List<AnyCell>, data: Pair, options: Options| {
-                scored(call, &defined, cells.0, &data, &options).map(List)
+                scored(call, &defined, cells.0.into_iter().map(|cell| cell.0).collect(), &data, &options).map(List)
             },
         )
         .doc("The scores of many recurrent genotypes and trees, as `score_cells` gives those of other genotypes.");
@@ -89,23 +89,8 @@ fn with_options(declaration: &mut Declaration) -> &mut Declaration {
         .option("slowness", 1e-3, "weight of the penalty on changes from one time step to the next")
 }
 
-/// A cell with its text.
-struct AnyCell {
-    text: String,
-    recipe: CellRecipe,
-}
-
-impl From<RecurrentGenotype> for AnyCell {
-    fn from(genotype: RecurrentGenotype) -> Self {
-        Self { text: genotype.to_string(), recipe: CellRecipe::Genotype { genotype } }
-    }
-}
-
-impl From<RecurrentTree> for AnyCell {
-    fn from(tree: RecurrentTree) -> Self {
-        Self { text: tree.to_string(), recipe: CellRecipe::Tree { tree } }
-    }
-}
+/// A recurrent genotype or tree.
+struct AnyCell(CellRecipe);
 
 impl Argument for AnyCell {
     fn describe() -> String {
@@ -114,10 +99,10 @@ impl Argument for AnyCell {
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
         if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
-            return Ok(genotype.clone().into());
+            return Ok(Self(genotype.clone().into()));
         }
         match value.read_lock::<RecurrentTree>() {
-            Some(tree) => Ok(tree.clone().into()),
+            Some(tree) => Ok(Self(tree.clone().into())),
             None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
         }
     }
@@ -172,7 +157,7 @@ fn training(options: &Options) -> Result<TextTraining> {
 fn scored(
     call: &Call<'_>,
     registry: &Registry,
-    cells: Vec<AnyCell>,
+    cells: Vec<CellRecipe>,
     data: &Pair,
     options: &Options,
 ) -> Result<Vec<Map>> {
@@ -183,11 +168,12 @@ fn scored(
     let fingerprint = |stream: &Stream| Fingerprint::default().and_numbers(stream.ids()).to_string();
     let (train, valid) = (fingerprint(&data.train), fingerprint(&data.valid));
     let mut tasks = Vec::with_capacity(cells.len());
-    for AnyCell { text, recipe } in cells {
+    for cell in cells {
+        let text = cell.to_string();
         let recipe = LanguageRecipe {
             vocabulary: data.train.vocabulary().words().len(),
             embedding: hidden,
-            cell: recipe,
+            cell,
             widths: vec![hidden],
             skip: false,
             bias: true,

@@ -144,8 +144,8 @@ impl Cell {
     /// What the cell of a genotype or a tree is built from; a name where it is neither.
     pub fn recipe(self) -> Result<CellRecipe, String> {
         match self {
-            Self::Genotype(genotype) => Ok(CellRecipe::Genotype { genotype }),
-            Self::Tree(tree) => Ok(CellRecipe::Tree { tree }),
+            Self::Genotype(genotype) => Ok(genotype.into()),
+            Self::Tree(tree) => Ok(tree.into()),
             Self::Named(name) => Err(name),
         }
     }

@@ -87,11 +87,8 @@ impl ExportedLanguage<'_> {
         let recipe = self.model.recipe();
         let mut entries =
             vec![("candlewick_version", env!("CARGO_PKG_VERSION").to_string()), ("network", recipe.to_string())];
-        if let CellRecipe::Genotype { genotype } = &recipe.cell {
-            entries.push(("genotype", genotype.to_string()));
-        }
-        if let CellRecipe::Tree { tree } = &recipe.cell {
-            entries.push(("genotype", tree.to_string()));
+        if let CellRecipe::Genotype { .. } | CellRecipe::Tree { .. } = &recipe.cell {
+            entries.push(("genotype", recipe.cell.to_string()));
         }
         let input = "words: ids, time × batch; hidden.LAYER.STATE: zeros where a text begins, then what \
                      hidden_out.LAYER.STATE gave for the window before";
