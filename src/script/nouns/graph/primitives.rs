@@ -2,7 +2,7 @@
 
 use super::{GraphBuilder, Node};
 use crate::graph::{Activation, Conv, Pool, PoolKind};
-use crate::script::binding::{Library, Options};
+use crate::script::binding::{Declaration, Library, Options};
 use crate::script::nouns::tensor::arguments::Pair;
 use crate::{Error, Result};
 
@@ -94,29 +94,34 @@ fn declare_convolutions(library: &mut Library) {
         );
 }
 
-fn declare_norms(library: &mut Library) {
-    library
-        .method("batch_norm", &["g", "x", "options"], |g: GraphBuilder, x: Node, o: Options| {
-            let x = g.own(&x)?;
-            let affine = o.find("affine")?.unwrap_or(g.affine());
-            let name = g.name(o.find("name")?, "norm")?;
-            g.add(|graph| graph.batch_norm(&name, x, affine))
-        })
-        .doc("Batch norm (eps 1e-5, momentum 0.1).")
+/// The options of norms.
+fn with_norm_options(declaration: &mut Declaration) -> &mut Declaration {
+    declaration
         .optional::<bool>(
             "affine",
             "true, but false for candidates in a supernet",
             "scale and shift by learned numbers",
         )
         .optional::<String>("name", "norm0, norm1 …", NAME)
-        .example(
-            r#"
+}
+
+fn declare_norms(library: &mut Library) {
+    let batch = library
+        .method("batch_norm", &["g", "x", "options"], |g: GraphBuilder, x: Node, o: Options| {
+            let x = g.own(&x)?;
+            let affine = o.find("affine")?.unwrap_or(g.affine());
+            let name = g.name(o.find("name")?, "norm")?;
+            g.add(|graph| graph.batch_norm(&name, x, affine))
+        })
+        .doc("Batch norm (eps 1e-5, momentum 0.1).");
+    with_norm_options(batch).example(
+        r#"
             network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
                 g.linear(g.global_pool(g.batch_norm(x, #{ affine: false })), 2)
             });
             "#,
-        );
-    library
+    );
+    let layer = library
         .method("layer_norm", &["g", "x", "options"], |g: GraphBuilder, x: Node, o: Options| {
             let x = g.own(&x)?;
             let affine = o.find("affine")?.unwrap_or(g.affine());
@@ -129,22 +134,16 @@ fn declare_norms(library: &mut Library) {
             deviation, over all channels and pixels; the same in training and in evaluation. The learned scale and shift
             are a number each for every channel (a 1×1 convolution of single channels, and counted as one).
             "#,
-        )
-        .optional::<bool>(
-            "affine",
-            "true, but false for candidates in a supernet",
-            "scale and shift by learned numbers",
-        )
-        .optional::<String>("name", "norm0, norm1 …", NAME)
-        .example(
-            r#"
+        );
+    with_norm_options(layer).example(
+        r#"
             let net = network(#{ channels: 3, size: 8, classes: 2 }, |g, x| {
                 let y = g.layer_norm(g.conv(x, 4), #{ name: "norm" });
                 g.linear(g.global_pool(g.relu(y)), 2)
             });
             assert(net.weight("norm.bias").shape == [4]);
             "#,
-        );
+    );
     library
         .method("relu", &["g", "x"], |g: GraphBuilder, x: Node| {
             let x = g.own(&x)?;
