@@ -15,7 +15,7 @@ const THREADS: u64 = 256;
 
 /// Bytes that a thread may spill, in all of a kernel's code, which is that of up to eight families: three blocks on a
 /// multiprocessor were faster than two on an H100 although a few registers of the units' families then go to memory.
-const SPILLED: u64 = 384;
+const SPILLED: u64 = 200;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

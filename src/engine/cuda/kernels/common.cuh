@@ -235,8 +235,8 @@ __device__ void stored_coefficients(const Pass& pass, const Stored* stored, int 
     }
 }
 
-// A stored gradient's quads of every pixel of a strip that is a thread's, from those coefficients: MOST of them,
-// COLUMNS apart, from pixel `first` of the tensor on; zero from the strip's end on.
+// v += a stored gradient's quads of every pixel of a strip that is a thread's, from those coefficients: MOST of them,
+// COLUMNS apart, from pixel `first` of the tensor on.
 __device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stored, const float* rows,
                                  const float* region, int first, int pixels) {
     const Term* terms = (const Term*)(stored + 1);
@@ -248,7 +248,7 @@ __device__ void stored_gradients(float4* v, const Pass& pass, const Stored* stor
         int i = column + k * COLUMNS;
         inside[k] = i < pixels;
         at[k] = (first + (inside[k] ? i : 0)) * LANES + 4 * quad;
-        v[k] = inside[k] ? constant : zero4();
+        if (inside[k]) v[k] = add4(v[k], constant);
     }
 #pragma unroll 2
     for (int t = 0; t < stored->count + (centred ? 1 : 0); t++) {

@@ -225,13 +225,10 @@ __device__ void add_term(const Pass& pass, const Term* term, const float* region
 // all += a stored gradient. `rows`: room for its coefficients.
 __device__ void add_stored(const Pass& pass, const Stored* stored, const float* region, const Item& item, int first,
                            float* rows, float4* all) {
-    float4 v[MOST];
     __syncthreads();
     stored_coefficients(pass, stored, item.block, 1, rows);
     __syncthreads();
-    stored_gradients(v, pass, stored, rows, region, first, item.count);
-#pragma unroll
-    for (int k = 0; k < MOST; k++) all[k] = add4(all[k], v[k]);
+    stored_gradients(all, pass, stored, rows, region, first, item.count);
 }
 
 // What one contribution gives to a pixel: `i`, at `at` in the buffer's block. GATHER's lanes are the other way round
@@ -324,11 +321,16 @@ __device__ void contribute(const Pass& pass, const Item& item, float* found) {
             find_maxima(s, plane, item.at / s->width, (item.at + item.count - 1) / s->width, maxima);
             __syncthreads();
         }
-#pragma unroll
+        // Each of a thread's pixels in turn comes to the first place, so that the call, which is long, is there once.
+#pragma unroll 1
         for (int k = 0; k < MOST; k++) {
             int i = column + k * COLUMNS, at = (first_pixel + i) * LANES + 4 * quad;
+            float4 sum = all[0];
             if (i < item.count)
-                all[k] = add4(all[k], contribution(pass, from[n], region, item, item.at + i, at, quad, maxima));
+                sum = add4(sum, contribution(pass, from[n], region, item, item.at + i, at, quad, maxima));
+#pragma unroll
+            for (int next = 1; next < MOST; next++) all[next - 1] = all[next];
+            all[MOST - 1] = sum;
         }
     }
 #pragma unroll
@@ -353,6 +355,8 @@ __device__ void plain_gradient(const Pass& pass, const Item& item, float* rows) 
     __syncthreads();
     int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS, first_pixel = item.block * plain->pixels + item.at;
     float4 v[MOST];
+#pragma unroll
+    for (int k = 0; k < MOST; k++) v[k] = zero4();
     stored_gradients(v, pass, stored, rows, region, first_pixel, item.count);
 #pragma unroll
     for (int k = 0; k < MOST; k++) {

@@ -80,26 +80,66 @@ __device__ void outer_tiles(float* gradient, const float* x, int blocks, const f
 }
 
 // gradient (all lanes of the input x all of the output) = the same.
-__device__ OUTLINE void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks,
-                                       int pixels, float* scratch) {
+__device__ void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
+                               float* scratch) {
     if (blocks * out_blocks == 1) return outer_product(gradient, LANES, x, dy, pixels, scratch);
     if (blocks * out_blocks < 9) return outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
     outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
 }
 
-// Gradients of a grid's depthwise weights, of `blocks` blocks whose tiles are there: the products of the tiles' pixels
-// under each tap and the gradients of what the taps made. With `again`, that is made once more, in the gradients'
-// place. The tiles' place is scratch at the end.
+// The strip that a block of threads works on. It lies in shared memory and is read again after every barrier, which
+// leaves the registers to the inner loops. Places are in the dynamic shared memory, which begins with the coefficients
+// of the stored gradient.
+struct Strip {
+    long long weights;      // its gradients of weights, in the partial sums, or -1
+    int row;
+    int rows;
+    int pixels;
+    int dy;                 // the place of its gradient, in every output block
+    int behind;             // of that behind the dense part, in every input block; of several taps, in one
+    int made;               // of the gradient of what depthwise taps made: one of these two
+    int taps;               // of the depthwise weights of a group
+    int tile;               // of its tiles, and of scratch later
+};
+
+__device__ void find_strip(const Pass& pass, const Item& item, Strip* strip) {
+    const Unit* u = TABLE(Unit, item.what);
+    const Stored* stored = TABLE(Stored, u->stored);
+    int row = item.at * u->rows, rows = u->out_height - row < u->rows ? u->out_height - row : u->rows;
+    int pixels = rows * u->out_width;
+    strip->row = row;
+    strip->rows = rows;
+    strip->pixels = pixels;
+    strip->dy = (stored->count + 2) * LANES * u->out_blocks;
+    strip->behind = strip->dy + u->out_blocks * pixels * LANES;
+    strip->made = has_middle(u) ? strip->behind : strip->dy;
+    strip->taps = strip->behind + (has_middle(u) ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
+    strip->tile = strip->taps + (u->grid ? u->group * u->taps * LANES : 0);
+    strip->weights = u->weights < 0 ? -1
+                                    : (long long)u->weights * pass.batch +
+                                          ((long long)item.image * u->weight_slots + item.block) * u->weight_len;
+}
+
+// Where the gradients of a dense part's matrices begin.
+__device__ float* dense_weights(const Pass& pass, const Unit* u, const Strip& strip) {
+    return pass.parts + strip.weights + (u->depthwise >= 0 ? u->taps * u->blocks * LANES : 0);
+}
+
+// Gradients of a grid's depthwise weights, of `blocks` blocks from `block` on, whose tiles are there: the products of
+// the tiles' pixels under each tap and the gradients of what the taps made. Before a dense part, that is made once
+// more, in the gradients' place. The tiles' place is scratch at the end.
 template <int K, int D, int S>
-__device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, float* behind, bool again,
-                             float* gradient) {
+__device__ void grid_weights(const Pass& pass, const Unit* u, const Strip& strip, int block, int blocks,
+                             float* shared) {
+    float* tile = shared + strip.tile;
+    float* made = shared + strip.made + block * strip.pixels * LANES;
+    int rows = strip.rows, lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
     Share share = share_of(u, rows);
-    int lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
     float sums[K * K];
 #pragma unroll
     for (int t = 0; t < K * K; t++) sums[t] = 0.0f;
     const float* from = tile + share.of * tile_len(u, rows) + lane;
-    const float* dy = behind + share.of * rows * width * LANES + lane;
+    const float* dy = made + share.of * rows * width * LANES + lane;
     for (int run = share.part; run < share.runs && share.of < blocks; run += share.parts) {
         int r = run % rows, c = run / rows * RUN;
         float d[RUN];
@@ -119,7 +159,7 @@ __device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, f
         }
     }
     __syncthreads();
-    if (again) grid_depthwise<K, D, S>(u, blocks, rows, tile, behind);
+    if (u->dense >= 0) grid_depthwise<K, D, S>(u, blocks, rows, tile, made);
     __syncthreads();
     int warp = threadIdx.x / 32, warps = share.parts / 2;
 #pragma unroll
@@ -128,6 +168,7 @@ __device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, f
         if (threadIdx.x % 32 < LANES) tile[(warp * K * K + t) * LANES + lane] = sum;
     }
     __syncthreads();
+    float* gradient = pass.parts + strip.weights + block * LANES;
     for (int i = threadIdx.x; i < blocks * K * K * LANES; i += THREADS) {
         int of = i / LANES / (K * K), t = i / LANES % (K * K);
         float sum = 0.0f;
@@ -137,10 +178,12 @@ __device__ void grid_weights(const Unit* u, int blocks, int rows, float* tile, f
 }
 
 // The same for any taps, of one block: a thread takes a quad of one tap over one of several parts of the pixels.
-// `scratch`: THREADS quads.
-__device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows, const float* tile, float* behind,
-                            bool again, float* gradient, float* scratch) {
-    int step = tile_step(u), pixels = rows * u->out_width;
+// Scratch is behind the tile: THREADS quads.
+__device__ void any_weights(const Pass& pass, const Unit* u, const Strip& strip, int block, float* shared) {
+    const float* tile = shared + strip.tile;
+    float* made = shared + strip.made + block * strip.pixels * LANES;
+    float* scratch = shared + strip.tile + tile_len(u, strip.rows);
+    int step = tile_step(u);
     const int* taps = pass.table + u->tap_at;
     int most = THREADS / QUADS;
     for (int first = 0; first < u->taps; first += most) {
@@ -149,10 +192,10 @@ __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows
         float4 sum = zero4();
         if (part < parts) {
             int shift_r = taps[2 * (first + tap)] - u->least_r, shift_c = taps[2 * (first + tap) + 1] - u->least_c;
-            for (int pixel = part; pixel < pixels; pixel += parts) {
+            for (int pixel = part; pixel < strip.pixels; pixel += parts) {
                 int r = pixel / u->out_width * u->stride_r, c = pixel % u->out_width * u->stride_c;
                 int at = (r + shift_r) * step + c + shift_c;
-                sum = fma4(load4(tile + at * LANES + 4 * quad), load4(behind + pixel * LANES + 4 * quad), sum);
+                sum = fma4(load4(tile + at * LANES + 4 * quad), load4(made + pixel * LANES + 4 * quad), sum);
             }
         }
         __syncthreads();
@@ -162,131 +205,132 @@ __device__ void any_weights(const Pass& pass, const Unit* u, int block, int rows
             float4 all = zero4();
             for (int p = 0; p < parts; p++)
                 all = add4(all, load4(scratch + 4 * (p * count * QUADS + threadIdx.x)));
+            float* gradient = pass.parts + strip.weights + block * LANES;
             store4(gradient + (first + threadIdx.x / QUADS) * u->blocks * LANES + 4 * quad, all);
         }
     }
     __syncthreads();
-    if (again) any_depthwise(pass, u, block, rows, tile, behind);
+    if (u->dense >= 0) any_depthwise(pass, u, block, strip.rows, tile, made);
 }
 
-__device__ void depthwise_weights(const Pass& pass, const Unit* u, int block, int blocks, int rows, float* tile,
-                                  float* behind, bool again, float* gradient) {
+__device__ void depthwise_weights(const Pass& pass, const Unit* u, const Strip& strip, int block, int blocks,
+                                  float* shared) {
     switch (u->grid) {
-    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
-    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(u, blocks, rows, tile, behind, again, gradient);
-    default:
-        any_weights(pass, u, block, rows, tile, behind, again, gradient, tile + tile_len(u, rows));
+    case GRID(3, 1, 1): return grid_weights<3, 1, 1>(pass, u, strip, block, blocks, shared);
+    case GRID(5, 1, 1): return grid_weights<5, 1, 1>(pass, u, strip, block, blocks, shared);
+    case GRID(3, 2, 1): return grid_weights<3, 2, 1>(pass, u, strip, block, blocks, shared);
+    case GRID(5, 2, 1): return grid_weights<5, 2, 1>(pass, u, strip, block, blocks, shared);
+    case GRID(3, 1, 2): return grid_weights<3, 1, 2>(pass, u, strip, block, blocks, shared);
+    case GRID(5, 1, 2): return grid_weights<5, 1, 2>(pass, u, strip, block, blocks, shared);
+    case GRID(3, 2, 2): return grid_weights<3, 2, 2>(pass, u, strip, block, blocks, shared);
+    case GRID(5, 2, 2): return grid_weights<5, 2, 2>(pass, u, strip, block, blocks, shared);
+    default: any_weights(pass, u, strip, block, shared);
     }
 }
 
+// The output's gradient into shared memory, with its sum for a bias; into the plane where nothing lies between.
+__device__ void strip_gradient(const Pass& pass, const Item& item, const Strip& strip, float* shared) {
+    const Unit* u = TABLE(Unit, item.what);
+    const Stored* stored = TABLE(Stored, u->stored);
+    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
+    for (int block = 0; block < u->out_blocks; block++) {
+        float* region = region_of(pass, item);
+        int plane = (block * u->out_height + strip.row) * u->out_width;
+        float4 total = zero4(), v[MOST];
+#pragma unroll
+        for (int k = 0; k < MOST; k++) v[k] = zero4();
+        stored_gradients(v, pass, stored, shared + block * (stored->count + 2) * LANES, region, plane, strip.pixels);
+#pragma unroll
+        for (int k = 0; k < MOST; k++) {
+            int i = column + k * COLUMNS;
+            if (i >= strip.pixels) continue;
+            store4(shared + strip.dy + (block * strip.pixels + i) * LANES + 4 * quad, v[k]);
+            if (!has_middle(u)) store4(region + u->plane + (plane + i) * LANES + 4 * quad, v[k]);
+            total = add4(total, v[k]);
+        }
+        if (strip.weights >= 0 && u->bias >= 0) {
+            total = column_sum(total, shared + strip.tile);
+            int matrices = has_middle(u) ? 1 : u->taps;
+            if (threadIdx.x < QUADS)
+                store4(dense_weights(pass, u, strip) + (matrices * u->blocks * LANES * u->out_blocks + block) * LANES +
+                           4 * quad,
+                       total);
+        }
+    }
+    __syncthreads();
+}
+
 // What is behind the dense part of a strip: the gradient of what the taps made, into the plane too.
-__device__ void dense_backward(const Pass& pass, const Unit* u, float* region, int row, int pixels, const float* dy,
-                               float* behind, float* scratch) {
-    int in_lanes = u->blocks * LANES, each;
-    const float* matrix = pass.packed + u->transposed;
-    bool copy = has_copy(u->blocks * u->out_blocks, in_lanes);
-    if (copy) copy_matrix(matrix, u->blocks * u->out_blocks, scratch);
+template <bool COPY>
+__device__ void dense_backward(const Pass& pass, const Item& item, const Strip& strip, float* shared) {
+    const Unit* u = TABLE(Unit, item.what);
+    int each;
+    if (COPY) copy_matrix(pass.packed + u->transposed, u->blocks * u->out_blocks, shared + strip.tile);
     for (int block = 0; block < u->blocks; block += each) {
+        int pixels = strip.pixels;
         Corner at = corner(block, u->blocks, pixels, &each);
         float4 sums[MOST];
 #pragma unroll
         for (int k = 0; k < MOST; k++) sums[k] = zero4();
-        if (copy) multiply(sums, at, dy, u->out_blocks, pixels, copy_of(scratch) + at.to * LANES, in_lanes);
-        else multiply(sums, at, dy, u->out_blocks, pixels, matrix + at.to * LANES, in_lanes);
-        float* plane = region + u->plane + (at.to * u->out_height + row) * u->out_width * LANES;
+        const float* matrix = COPY ? copy_of(shared + strip.tile) : pass.packed + u->transposed;
+        multiply(sums, at, shared + strip.dy, u->out_blocks, pixels, matrix + at.to * LANES, u->blocks * LANES);
+        float* plane = region_of(pass, item) + u->plane + (at.to * u->out_height + strip.row) * u->out_width * LANES;
 #pragma unroll
         for (int k = 0; k < MOST; k++) {
             int i = at.column + k * at.columns;
             if (!at.active || i >= pixels) continue;
-            store4(behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
+            store4(shared + strip.behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
             store4(plane + i * LANES + 4 * at.quad, sums[k]);
         }
+    }
+    __syncthreads();
+}
+
+// The gradients of depthwise weights, group by group.
+__device__ void strip_depthwise(const Pass& pass, const Item& item, const Strip& strip, float* shared) {
+    const Unit* u = TABLE(Unit, item.what);
+    for (int block = 0; block < u->blocks; block += u->group) {
+        int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
+        if (u->grid && u->dense >= 0) load_weights(pass, u, block, blocks, shared + strip.taps);
+        for (int of = 0; of < blocks; of++)
+            load_tile(pass, u, region_of(pass, item), block + of, strip.row, strip.rows,
+                      shared + strip.tile + of * tile_len(u, strip.rows));
+        __syncthreads();
+        depthwise_weights(pass, u, strip, block, blocks, shared);
+        __syncthreads();
+    }
+}
+
+// The gradients of a dense part's matrices: of all blocks of the input at once where it reads one number a lane and
+// pixel, otherwise tap by tap and block by block.
+__device__ void strip_dense(const Pass& pass, const Item& item, const Strip& strip, float* shared) {
+    const Unit* u = TABLE(Unit, item.what);
+    int together = has_middle(u) ? u->blocks : 1, matrices = u->depthwise >= 0 ? 1 : u->taps;
+    for (int n = 0; n < matrices * u->blocks; n += together) {
+        __syncthreads();
+        for (int of = 0; u->depthwise < 0 && of < together; of++)
+            load_tap(pass, u, region_of(pass, item), n % u->blocks + of, n / u->blocks, strip.row, strip.rows,
+                     shared + strip.behind + of * strip.pixels * LANES);
+        __syncthreads();
+        outer_products(dense_weights(pass, u, strip) + n * LANES * u->out_blocks * LANES, shared + strip.behind,
+                       together, shared + strip.dy, u->out_blocks, strip.pixels, shared + strip.tile);
     }
 }
 
 // Backward, first half: the output's gradient through the dense part into the plane of what the taps made, and the
-// weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients. Shared: the
-// coefficients of the stored gradient and its strip, in every output block; the strip behind it in every input block
-// (of several taps and a dense part, in one); the depthwise weights of a group and its tiles, whose place is scratch
-// later.
+// weights' gradients. An item is a strip, `block` its place among those that keep weights' gradients.
 __device__ void unit_gradient(const Pass& pass, const Item& item, float* shared) {
+    __shared__ Strip strip;
+    if (threadIdx.x == 0) find_strip(pass, item, &strip);
     const Unit* u = TABLE(Unit, item.what);
-    const Stored* stored = TABLE(Stored, u->stored);
-    float* region = region_of(pass, item);
-    int quad = threadIdx.x % QUADS, column = threadIdx.x / QUADS;
-    int in_lanes = u->blocks * LANES, out_lanes = u->out_blocks * LANES, coefficients = (stored->count + 2) * LANES;
-    int row = item.at * u->rows, rows = u->out_height - row < u->rows ? u->out_height - row : u->rows;
-    int pixels = rows * u->out_width;
-    bool middle = has_middle(u);
-    float* dy = shared + coefficients * u->out_blocks;
-    float* behind = dy + u->out_blocks * pixels * LANES;
-    float* taps = behind + (middle ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
-    float* tile = taps + (u->grid ? u->group * u->taps * LANES : 0);
-    float* weights = 0;
-    if (u->weights >= 0) {
-        long long slot = (long long)u->weights * pass.batch +
-                         ((long long)item.image * u->weight_slots + item.block) * u->weight_len;
-        weights = pass.parts + slot;
-    }
-    float* dense_weights = weights + (u->depthwise >= 0 ? u->taps * in_lanes : 0);
-    stored_coefficients(pass, stored, 0, u->out_blocks, shared);
+    stored_coefficients(pass, TABLE(Stored, u->stored), 0, u->out_blocks, shared);
     __syncthreads();
-    for (int block = 0; block < u->out_blocks; block++) {
-        int plane = (block * u->out_height + row) * u->out_width;
-        float4 total = zero4(), v[MOST];
-        stored_gradients(v, pass, stored, shared + block * coefficients, region, plane, pixels);
-#pragma unroll
-        for (int k = 0; k < MOST; k++) {
-            int i = column + k * COLUMNS;
-            if (i >= pixels) continue;
-            store4(dy + (block * pixels + i) * LANES + 4 * quad, v[k]);
-            if (!middle) store4(region + u->plane + (plane + i) * LANES + 4 * quad, v[k]);
-            total = add4(total, v[k]);
-        }
-        if (weights && u->bias >= 0) {
-            total = column_sum(total, tile);
-            int matrices = middle ? 1 : u->taps;
-            if (threadIdx.x < QUADS)
-                store4(dense_weights + matrices * in_lanes * out_lanes + block * LANES + 4 * quad, total);
-        }
+    strip_gradient(pass, item, strip, shared);
+    if (has_middle(u)) {
+        if (has_copy(u->blocks * u->out_blocks, u->blocks * LANES)) dense_backward<true>(pass, item, strip, shared);
+        else dense_backward<false>(pass, item, strip, shared);
     }
-    __syncthreads();
-    if (middle) {
-        dense_backward(pass, u, region, row, pixels, dy, behind, tile);
-        __syncthreads();
-    }
-    if (!weights) return;
-    if (u->depthwise >= 0) {
-        float* from = middle ? behind : dy;
-        for (int block = 0; block < u->blocks; block += u->group) {
-            int blocks = u->blocks - block < u->group ? u->blocks - block : u->group;
-            if (u->grid && middle) load_weights(pass, u, block, blocks, taps);
-            for (int of = 0; of < blocks; of++)
-                load_tile(pass, u, region, block + of, row, rows, tile + of * tile_len(u, rows));
-            __syncthreads();
-            depthwise_weights(pass, u, block, blocks, rows, tile, from + block * pixels * LANES, middle,
-                              weights + block * LANES);
-            __syncthreads();
-        }
-        if (middle)
-            outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
-        return;
-    }
-    for (int tap = 0; tap < u->taps; tap++)
-        for (int block = 0; block < u->blocks; block++) {
-            float* to = middle ? behind + block * pixels * LANES : behind;
-            __syncthreads();
-            load_tap(pass, u, region, block, tap, row, rows, to);
-            __syncthreads();
-            if (!middle)
-                outer_products(dense_weights + (tap * u->blocks + block) * LANES * out_lanes, behind, 1, dy,
-                               u->out_blocks, pixels, tile);
-        }
-    if (middle) outer_products(dense_weights, behind, u->blocks, dy, u->out_blocks, pixels, tile);
+    if (strip.weights < 0) return;
+    if (u->depthwise >= 0) strip_depthwise(pass, item, strip, shared);
+    if (u->dense >= 0) strip_dense(pass, item, strip, shared);
 }
