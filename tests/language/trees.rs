@@ -84,9 +84,8 @@ fn a_tree_is_drawn_and_read_again_from_journals_and_files() {
         let found = recurrent_tree("found");
         let run = start_run([]);
         run.draw(found);
-        for journal in [recurrent_genotype(`${run.folder}/journal.jsonl`), recurrent_tree(`${run.folder}/journal.jsonl`)] {
-            assert(journal == found);
-        }
+        let journal = `${run.folder}/journal.jsonl`;
+        assert(recurrent_genotype(journal) == found && recurrent_tree(journal) == found);
         assert(recurrent_genotype("cell.json") == recurrent_tree("cell.txt"));
         assert_equal(recurrent_genotype("cell.json").steps, [["multiply", "tanh"]]);
         assert(language_model(50, #{ cell: recurrent_genotype("cell.txt"), hidden: 4 }).parameters == 50 * 5 + 2 * 16);
