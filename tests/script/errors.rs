@@ -52,6 +52,7 @@ fn an_unknown_property_names_the_closest() {
     run("let t = zeros([2]);\nprint(t.shap);").shows(2, &["tensor has no property `shap`", "s.rhai:2:8", "`shape`"]);
     run("let t = zeros([2]);\nt.shape = [3];").shows(2, &["tensor.shape cannot be set"]);
     run("let score = #{ loss: 1 };\nprint(score.los);").shows(2, &["the map has no key `los`", "did you mean `loss`?"]);
+    run("let known = #{};\nprint(known[`0 1`] ?? 0);").shows(2, &["the map has no key `0 1`", "hint: where it may be"]);
 }
 
 #[test]
@@ -75,6 +76,7 @@ fn a_wrong_type_or_arity_shows_the_declared_signature() {
         .shows(2, &["`softmax` was called with 4 arguments", "declared as softmax"]);
     run("let t = zeros([2]) + true;").shows(2, &["`+` cannot be applied to tensor and bool", "s.rhai:1:20"]);
     run("let x = 3;\nif x { }").shows(2, &["expected bool, found int"]);
+    run("tensor_set(zeros([2, 1, 4, 4]), [0.5, 1]);").shows(2, &["label 0.5", "hint: real numbers go into batches"]);
     run("if zeros([1]) < 3 { }").shows(2, &["expected bool, found tensor", "`.item()`"]);
 }
 
