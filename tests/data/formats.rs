@@ -65,6 +65,20 @@ fn emnist_under_mnist_s_names_is_read_as_stored_and_can_be_turned() {
 }
 
 #[test]
+fn idx_files_in_folders_of_their_own_names_are_read() {
+    let (plain, folder) = (tempdir().unwrap(), tempdir().unwrap());
+    idx_folder(plain.path());
+    for entry in std::fs::read_dir(plain.path()).unwrap() {
+        let entry = entry.unwrap();
+        let inner = folder.path().join(entry.file_name());
+        create_dir_all(&inner).unwrap();
+        std::fs::copy(entry.path(), inner.join(entry.file_name())).unwrap();
+    }
+    let (expected, found) = (open(plain.path()).unwrap(), open(folder.path()).unwrap());
+    assert_eq!((found.train.labels(), found.test.len()), (expected.train.labels(), expected.test.len()));
+}
+
+#[test]
 fn several_sets_in_one_folder_are_told_apart() {
     let folder = tempdir().unwrap();
     letters(folder.path(), "emnist-letters-train", "emnist-letters-test");
