@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_not_the_user_s_mistake() {
-        let file = |kind: ErrorKind| Error::file(std::path::Path::new("run/best.safetensors"), &kind.into());
+        let file = |kind: ErrorKind| Error::file(Path::new("run/best.safetensors"), &kind.into());
         let full = file(ErrorKind::StorageFull);
         assert_eq!(full.exit_code(), 1);
         assert!(

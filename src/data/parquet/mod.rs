@@ -218,17 +218,17 @@ fn name_words(tables: &mut Parts<Vec<Table>>) -> Result<Option<Vec<String>>> {
 fn same_names(tables: &Parts<Vec<Table>>) -> Result<()> {
     let mut named = tables.iter().flatten().filter_map(|table| Some((&table.file, table.classes.as_ref()?)));
     let Some((first, classes)) = named.next() else { return Ok(()) };
-    match named.find(|(_, others)| *others != classes) {
-        None => Ok(()),
-        Some((file, others)) => Err(Error::user(format!(
-            "{}: its classes are {}, those of {} {}",
-            file.display(),
-            others.join(", "),
-            first.display(),
-            classes.join(", ")
-        ))
-        .hint("the files belong to different data sets, or to versions of one: fetch them together")),
-    }
+    let Some((file, others)) = named.find(|(_, others)| *others != classes) else { return Ok(()) };
+    let same = classes.iter().zip(others).take_while(|(one, other)| one == other).count();
+    let named = |classes: &[String]| classes.get(same).map_or("missing".into(), |name| format!("{name:?}"));
+    Err(Error::user(format!(
+        "{}: class {same} is {}, in {} it is {}",
+        file.display(),
+        named(others),
+        first.display(),
+        named(classes)
+    ))
+    .hint("the files belong to different data sets, or to versions of one: fetch them together"))
 }
 
 /// The rows of one file.
