@@ -55,6 +55,8 @@ fn main() -> Result<()> {
     }
     let score = evaluate(&network, digits.test.batches_in_order(BATCH)?, None)?;
     println!("{}", network.derive(None)?);
-    println!("accuracy of the supernet on {} digits it has not seen: {:.3}", score.examples, score.accuracy);
+    if let Some(hits) = score.hits {
+        println!("accuracy of the supernet on {} digits it has not seen: {:.3}", score.examples, hits.accuracy);
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct Batch {
     /// Images × channels × height × width, normalised.
     pub images: Tensor,
-    /// The class of each image, u32.
+    /// The class of each image, u32; or real numbers, one or more for each image, for a loss of a script's own.
     pub labels: Tensor,
     /// The images' indices in the set that they are from; none where they are not from a set.
     pub indices: Vec<usize>,
@@ -20,24 +20,45 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of images with their labels, which may come in any type that holds whole numbers.
+    /// A batch of images with their labels: one whole number for each, in any type, or floats that are not all whole,
+    /// one or more for each.
     ///
     /// # Errors
-    /// Images that are not four-dimensional, another number of labels than of images, labels that count no class.
+    /// Images that are not four-dimensional, another number of labels than of images, integers that count no class.
     pub fn new(images: Tensor, labels: Tensor) -> Result<Self> {
-        if images.rank() != 4 || labels.dims() != [images.dims()[0]] {
+        let real = labels.dtype().is_float();
+        let fit = images.rank() == 4 && labels.dims().first() == Some(&images.dims()[0]);
+        if !fit || (labels.rank() > 1 && !real) {
             return Err(Error::user(format!(
                 "a batch is images × channels × height × width with one label per image, not {:?} with {:?}",
                 images.dims(),
                 labels.dims()
             )));
         }
-        Ok(Self { images, labels: whole(labels)?, indices: vec![], targets: None })
+        let labels = match class_numbers(&labels) {
+            Ok(classes) => classes,
+            Err(_) if real => labels,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { images, labels, indices: vec![], targets: None })
+    }
+
+    /// The class of each image.
+    ///
+    /// # Errors
+    /// Labels that are real numbers.
+    pub fn classes(&self) -> Result<Tensor> {
+        class_numbers(&self.labels)
+    }
+
+    /// Whether the labels are classes.
+    pub fn has_classes(&self) -> bool {
+        self.labels.dtype() == DType::U32
     }
 
     /// Images in the batch; the last of an epoch may have fewer than the rest.
     pub fn len(&self) -> usize {
-        self.labels.elem_count()
+        self.images.dims()[0]
     }
 
     pub fn is_empty(&self) -> bool {
@@ -50,7 +71,7 @@ impl Batch {
     /// What the device reports.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let (images, labels) = (self.images.to_device(device)?, self.labels.to_device(device)?);
-        if !device.is_cpu() && self.labels.device().is_cpu() {
+        if !device.is_cpu() && self.labels.device().is_cpu() && self.has_classes() {
             remember(&labels, largest_label(&self.labels)?);
         }
         let targets = self.targets.as_ref().map(|targets| targets.to_device(device)).transpose()?;
@@ -93,15 +114,18 @@ pub(crate) fn largest_label(labels: &Tensor) -> Result<u32> {
     }
 }
 
-/// The labels as u32. candle's conversion would saturate negative numbers to class 0 and cut off fractions.
-fn whole(labels: Tensor) -> Result<Tensor> {
+/// Labels as u32. candle's conversion would saturate negative numbers to class 0 and cut off fractions.
+fn class_numbers(labels: &Tensor) -> Result<Tensor> {
+    let hint = "labels are whole numbers and count from 0; real numbers are for a `loss` of your own";
+    if labels.rank() != 1 {
+        return Err(Error::user(format!("labels of shape {:?} count no classes", labels.dims())).hint(hint));
+    }
     if labels.dtype() == DType::U32 {
-        return Ok(labels);
+        return Ok(labels.clone());
     }
     let values = labels.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     match values.into_iter().find(|label| label.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(label)) {
-        Some(label) => Err(Error::user(format!("a label is {label}, which counts no class"))
-            .hint("labels are whole numbers and count from 0")),
+        Some(label) => Err(Error::user(format!("a label is {label}, which counts no class")).hint(hint)),
         None => Ok(labels.to_dtype(DType::U32)?),
     }
 }

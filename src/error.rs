@@ -6,6 +6,7 @@
 use crate::streams::Stderr;
 use std::fmt;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 /// Who can fix it; decides the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,8 @@ impl Error {
     }
 
     /// A file or folder that could not be read or written. A disk that is full is nobody's mistake.
-    pub fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        let path = path.display();
+    pub fn file(path: &Path, error: &std::io::Error) -> Self {
+        let path = shown(path);
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                 Self::run(format!("{path}: {error}: make room on this disk first"))
@@ -113,6 +114,23 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// A path as it is told, in one line: names may hold line breaks and what else moves a terminal's cursor.
+pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy())
+}
+
+/// A text with its control characters as `\x0A`.
+pub fn escaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => plain.push_str(&format!("\\x{:02X}", u32::from(c))),
+            false => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// The driver's own words in what candle makes of its errors: `DriverError(CUDA_ERROR_…, "out of memory")`.
 fn by_the_driver(failure: &str) -> Option<&str> {
     failure.strip_prefix("DriverError(")?.split('"').nth(1)
@@ -161,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_not_the_user_s_mistake() {
-        let file = |kind: ErrorKind| Error::file(std::path::Path::new("run/best.safetensors"), &kind.into());
+        let file = |kind: ErrorKind| Error::file(Path::new("run/best.safetensors"), &kind.into());
         let full = file(ErrorKind::StorageFull);
         assert_eq!(full.exit_code(), 1);
         assert!(

@@ -10,14 +10,18 @@ pub struct Cell {
     pub title: String,
     /// The names of the states it reads, `c_{k-2}` say.
     pub inputs: Vec<String>,
+    /// The names of its nodes; those that have none are called 0, 1 ….
+    pub nodes: Vec<String>,
+    pub ops: Vec<Op>,
     /// The name of what it gives.
     pub output: String,
-    pub ops: Vec<Op>,
     /// States whose concatenation or mean is the cell's output.
     pub concat: Vec<usize>,
+    /// Nodes that are what it gives themselves.
+    pub ends: Vec<usize>,
 }
 
-/// An op on the edge between two states.
+/// An op on the edge between two states; without a name the value goes there as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Op {
     pub name: String,
@@ -29,13 +33,13 @@ impl Cell {
     /// A convolutional cell, which reads the outputs of the two cells before it.
     pub fn convolutional(title: impl Into<String>, ops: Vec<Op>, concat: Vec<usize>) -> Self {
         let inputs = (0..2).map(|state| state_name(state, 2)).collect();
-        Self { title: title.into(), inputs, output: "c_{k}".into(), ops, concat }
+        Self { title: title.into(), inputs, output: "c_{k}".into(), ops, concat, ..Self::default() }
     }
 
     /// A recurrent cell: state 0 combines the input and the hidden state.
     pub fn recurrent(title: impl Into<String>, ops: Vec<Op>, concat: Vec<usize>) -> Self {
         let inputs = vec!["x_{t}, h_{t-1}".into()];
-        Self { title: title.into(), inputs, output: "h_{t}".into(), ops, concat }
+        Self { title: title.into(), inputs, output: "h_{t}".into(), ops, concat, ..Self::default() }
     }
 
     /// A cell as a genotype has it.
@@ -48,9 +52,16 @@ impl Cell {
         }
     }
 
-    /// A state's name: as given for what the cell reads, 0, 1 … for its nodes.
+    /// A state's name: as given, or 0, 1 … for nodes.
     pub fn state_name(&self, state: usize) -> String {
-        self.inputs.get(state).cloned().unwrap_or_else(|| state_name(state, self.inputs.len()))
+        let given = self.inputs.iter().chain(&self.nodes).nth(state);
+        given.cloned().unwrap_or_else(|| state_name(state, self.inputs.len()))
+    }
+
+    /// Whether a state of this name is one that the cell reads or gives.
+    pub(super) fn is_outer(&self, name: &str) -> bool {
+        let ends = self.ends.iter().map(|&state| self.state_name(state));
+        name == self.output || self.inputs.iter().any(|input| input == name) || ends.into_iter().any(|end| end == name)
     }
 }
 

@@ -53,7 +53,8 @@ impl Cells {
             canvas.text(&self.title, (EDGE, 32.0), Align::Left, Letters::new(20.0, INK).semi_bold())?;
         }
         let mut top = self.first_top();
-        let palette = Palette::of(self.cells.iter().flat_map(|c| &c.ops).map(|op| op.name.as_str()));
+        let names = self.cells.iter().flat_map(|c| &c.ops).map(|op| op.name.as_str()).filter(|name| !name.is_empty());
+        let palette = Palette::of(names);
         for (cell, layout) in self.cells.iter().zip(self.layouts()) {
             canvas.text(&cell.title, (EDGE, top + 22.0), Align::Left, Letters::new(17.0, INK).semi_bold())?;
             draw_layout(canvas, cell, &layout, &palette)?;
@@ -89,9 +90,8 @@ pub(super) fn draw_layout<B: DrawingBackend>(
         canvas.rounded(*area, 5.0, blend(color, PAPER, 0.13), Some((blend(color, PAPER, 0.75), 1.25)))?;
         canvas.text_centered_on(text, area.center(), Align::Center, Letters::new(EM, INK))?;
     }
-    for (index, Mark { area, text, .. }) in layout.nodes.iter().enumerate() {
-        let outer = index < cell.inputs.len() || *text == cell.output;
-        let (fill, radius) = if outer { (OUTER, 7.0) } else { (NODE, 9.0) };
+    for Mark { area, text, .. } in &layout.nodes {
+        let (fill, radius) = if cell.is_outer(text) { (OUTER, 7.0) } else { (NODE, 9.0) };
         canvas.rounded(*area, radius, fill, Some((NODE_EDGE, 1.5)))?;
         canvas.text_centered_on(text, area.center(), Align::Center, Letters::new(EM + 1.0, INK).semi_bold())?;
     }

@@ -7,7 +7,7 @@
 
 use super::WIDTH;
 use super::canvas::{Point, Rect};
-use super::cell::{BEGIN_GAP, Cell, END_GAP, HEAD, label_size, state_size};
+use super::cell::{BEGIN_GAP, Cell, END_GAP, HEAD, Op, label_size, state_size};
 use super::order::Layers;
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub struct Path {
     pub points: Vec<Point>,
     /// Where its arrow's tip is.
     pub end: Point,
-    /// The op it carries; none on the way to the output.
+    /// The op it carries; none where the value goes on as it is.
     pub op: Option<usize>,
 }
 
@@ -115,6 +115,11 @@ fn depths(cell: &Cell) -> BTreeMap<usize, usize> {
             depths.insert(state, deepest + 1);
         }
     }
+    // What the cell gives stands at its right end.
+    let deepest = depths.values().max().copied().unwrap_or(0);
+    for end in &cell.ends {
+        depths.entry(*end).and_modify(|depth| *depth = deepest);
+    }
     depths
 }
 
@@ -155,8 +160,9 @@ impl Graph {
         let columns: Vec<(usize, usize)> =
             ops.iter().map(|&op| (2 * depths[&cell.ops[op].from] + 1, 2 * depths[&cell.ops[op].to] - 1)).collect();
         for (&op, label) in ops.iter().zip(label_columns(&columns)) {
-            let (from, to) = (vertex_of[&cell.ops[op].from], vertex_of[&cell.ops[op].to]);
-            graph.connect(from, to, Some((op, label, label_size(&cell.ops[op].name))));
+            let Op { name, from, to } = &cell.ops[op];
+            let label = (!name.is_empty()).then(|| (op, label, label_size(name)));
+            graph.connect(vertex_of[from], vertex_of[to], label);
         }
         for state in &concat {
             graph.connect(vertex_of[state], output, None);

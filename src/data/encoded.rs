@@ -3,8 +3,9 @@
 use super::list::Content;
 use super::options::ImageOptions;
 use super::parts::Parts;
-use super::picture::{self, Look};
+use super::picture::{self, Look, Refusal};
 use super::set::Pixels;
+use crate::error::shown;
 use crate::shape::Shape;
 use crate::{Error, Result, interrupt};
 use image::imageops::FilterType;
@@ -26,8 +27,8 @@ pub(super) enum Encoded {
 impl fmt::Display for Encoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { folder, name } => write!(f, "{}", folder.join(&**name).display()),
-            Self::Record { file, record, .. } => write!(f, "{}: record {record}", file.display()),
+            Self::File { folder, name } => f.write_str(&shown(&folder.join(&**name))),
+            Self::Record { file, record, .. } => write!(f, "{}: record {record}", shown(file)),
         }
     }
 }
@@ -39,10 +40,10 @@ impl Encoded {
         Self::File { folder, name: path.file_name().unwrap_or_default().into() }
     }
 
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, Refusal> {
         match self {
             Self::File { folder, name } => {
-                std::fs::read(folder.join(&**name)).map(Cow::Owned).map_err(|error| error.to_string())
+                std::fs::read(folder.join(&**name)).map(Cow::Owned).map_err(|error| error.to_string().into())
             }
             Self::Record { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
@@ -51,13 +52,13 @@ impl Encoded {
     /// The shape in the header; nothing is decoded.
     ///
     /// # Errors
-    /// A file that cannot be read, or bytes that are not an image; the text says which, without the name.
-    fn probe(&self, look: &Look) -> Result<Shape, String> {
+    /// A file that cannot be read, or bytes that are not an image.
+    fn probe(&self, look: &Look) -> Result<Shape, Refusal> {
         picture::probe(&self.bytes()?, look)
     }
 
     /// The shape of the image, which is decoded to make sure that it is whole.
-    fn check(&self, look: &Look) -> Result<Shape, String> {
+    fn check(&self, look: &Look) -> Result<Shape, Refusal> {
         let image = picture::open(&self.bytes()?, look)?;
         let channels = if image.color().has_color() { 3 } else { 1 };
         Ok(Shape { channels, height: image.height() as usize, width: image.width() as usize })
@@ -66,8 +67,8 @@ impl Encoded {
     /// Decodes into `out`, the bytes of one image of `shape`; what a file holds goes into `content`.
     ///
     /// # Errors
-    /// A file that cannot be read, or an image that is damaged; the text says which, without the name.
-    pub fn decode(&self, shape: Shape, look: &Look, out: &mut [u8], content: &mut Content) -> Result<(), String> {
+    /// A file that cannot be read, or an image that is damaged.
+    pub fn decode(&self, shape: Shape, look: &Look, out: &mut [u8], content: &mut Content) -> Result<(), Refusal> {
         let bytes = self.bytes()?;
         if let Self::File { .. } = self {
             *content = Content::of(&bytes);
@@ -122,13 +123,13 @@ pub(super) fn decode(parts: Parts<Files>, classes: &[String], options: &ImageOpt
     type Place<'a> = ((&'a &'a Encoded, &'a mut [u8]), &'a mut Content);
     let one = unless_interrupted(|((image, out), content): Place| image.decode(shape, &look, out, content));
     let places = all.par_iter().zip(bytes.par_chunks_exact_mut(shape.len())).zip(contents.par_iter_mut());
-    let done: Vec<Result<(), String>> = places.map(one).collect();
+    let done: Vec<Result<(), Refusal>> = places.map(one).collect();
     let bad = unreadable(&all, &done)?;
     if let Some(bad) = &bad {
         if !options.skip_unreadable {
             return Err(refusal(bad, all.len()));
         }
-        notes.push(format!("left out: {} of {} images cannot be read: {}", bad.len(), all.len(), first(bad)));
+        notes.push(format!("left out: {} of {} images cannot be read: {}", bad.len(), all.len(), bad.first()));
     }
     // From the end on, so that nothing but what is cut off is moved.
     let mut cut = |labels: Vec<u32>, from: usize| {
@@ -164,7 +165,7 @@ pub(super) fn count(labels: &[u32], classes: usize) -> Vec<usize> {
 }
 
 /// Checks that every class that had images still has one.
-fn nothing_lost(before: &[usize], now: &Pixels, part: &str, classes: &[String], bad: &[String]) -> Result<()> {
+fn nothing_lost(before: &[usize], now: &Pixels, part: &str, classes: &[String], bad: &Bad) -> Result<()> {
     let left = count(&now.labels, classes.len());
     match (0..classes.len()).find(|&class| before[class] > 0 && left[class] == 0) {
         None => Ok(()),
@@ -172,14 +173,14 @@ fn nothing_lost(before: &[usize], now: &Pixels, part: &str, classes: &[String], 
             "class \"{}\" has no {part} image left: all {} cannot be read; in all: {}",
             classes[class],
             before[class],
-            first(bad)
+            bad.first()
         ))
         .hint("skip_unreadable leaves files out, but every class needs one that can be read: repair or replace some")),
     }
 }
 
 /// Moves the images that could be read together.
-fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
+fn keep(pixels: &mut Pixels, done: &[Result<(), Refusal>]) {
     let size = pixels.shape.len();
     let mut kept = 0;
     for (index, _) in done.iter().enumerate().filter(|(_, done)| done.is_ok()) {
@@ -198,9 +199,9 @@ fn keep(pixels: &mut Pixels, done: &[Result<(), String>]) {
 }
 
 /// The shapes in the headers.
-fn probe(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+fn probe(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, Refusal>>> {
     let one = unless_interrupted(|image: &&Encoded| image.probe(look));
-    let shapes: Vec<Result<Shape, String>> = images.par_iter().map(one).collect();
+    let shapes: Vec<Result<Shape, Refusal>> = images.par_iter().map(one).collect();
     if shapes.iter().any(Result::is_err) && !skip_unreadable {
         // Something has to be repaired, so list all that is damaged, not only what headers give away.
         check(images, look, false)?;
@@ -210,12 +211,16 @@ fn probe(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<
 
 /// The shapes of images, all of which are decoded where one has to be left out, so that the count is right; else those
 /// in the headers.
-pub(super) fn look_over(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+pub(super) fn look_over(
+    images: &[&Encoded],
+    look: &Look,
+    skip_unreadable: bool,
+) -> Result<Vec<Result<Shape, Refusal>>> {
     if skip_unreadable { check(images, look, true) } else { probe(images, look, false) }
 }
 
 /// Decodes all images, one after another per core.
-fn check(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, String>>> {
+fn check(images: &[&Encoded], look: &Look, skip_unreadable: bool) -> Result<Vec<Result<Shape, Refusal>>> {
     let whole: Vec<_> = images.par_iter().map(unless_interrupted(|image: &&Encoded| image.check(look))).collect();
     match unreadable(images, &whole)? {
         Some(bad) if !skip_unreadable => Err(refusal(&bad, images.len())),
@@ -241,31 +246,48 @@ pub(super) fn commonest<'a>(shapes: impl Iterator<Item = &'a Shape>) -> Shape {
 }
 
 /// Turns the rest of a parallel loop into nothing once the user asked to stop.
-fn unless_interrupted<A, B>(work: impl Fn(A) -> Result<B, String>) -> impl Fn(A) -> Result<B, String> {
-    move |argument| if interrupt::requested() { Err("interrupted".into()) } else { work(argument) }
+fn unless_interrupted<A, B>(work: impl Fn(A) -> Result<B, Refusal>) -> impl Fn(A) -> Result<B, Refusal> {
+    move |argument| if interrupt::requested() { Err("interrupted".to_string().into()) } else { work(argument) }
 }
 
-/// The images that cannot be read, each with the reason; an error if the user asked to stop.
-fn unreadable<T>(images: &[&Encoded], results: &[Result<T, String>]) -> Result<Option<Vec<String>>> {
+/// Images that cannot be read.
+struct Bad {
+    /// Each with the reason.
+    named: Vec<String>,
+    /// Whether being too large is all that is wrong with them.
+    only_large: bool,
+}
+
+impl Bad {
+    fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// The first three, and how many more there are.
+    fn first(&self) -> String {
+        let more = if self.len() > 3 { format!("; and {} more", self.len() - 3) } else { String::new() };
+        format!("{}{more}", self.named[..self.len().min(3)].join("; "))
+    }
+}
+
+/// The images that cannot be read; an error if the user asked to stop.
+fn unreadable<T>(images: &[&Encoded], results: &[Result<T, Refusal>]) -> Result<Option<Bad>> {
     interrupt::check()?;
-    let reason =
-        |(image, result): (&&Encoded, &Result<T, String>)| Some(format!("{image}: {}", result.as_ref().err()?));
-    let bad: Vec<String> = images.iter().zip(results).filter_map(reason).collect();
-    Ok((!bad.is_empty()).then_some(bad))
+    let bad = || images.iter().zip(results).filter_map(|(image, result)| Some((image, result.as_ref().err()?)));
+    let named: Vec<String> = bad().map(|(image, reason)| format!("{image}: {reason}")).collect();
+    let only_large = bad().all(|(_, reason)| matches!(reason, Refusal::TooLarge(_)));
+    Ok((!named.is_empty()).then_some(Bad { named, only_large }))
 }
 
-/// The first three, and how many more there are.
-fn first(bad: &[String]) -> String {
-    let more = if bad.len() > 3 { format!("; and {} more", bad.len() - 3) } else { String::new() };
-    format!("{}{more}", bad[..bad.len().min(3)].join("; "))
-}
-
-fn refusal(bad: &[String], all: usize) -> Error {
+fn refusal(bad: &Bad, all: usize) -> Error {
     let message = match bad.len() {
-        1 => first(bad),
-        n => format!("{n} of {all} images cannot be read: {}", first(bad)),
+        1 => bad.first(),
+        n => format!("{n} of {all} images cannot be read: {}", bad.first()),
     };
-    Error::user(message).hint("repair or remove the damaged files, or leave them out with skip_unreadable: true")
+    Error::user(message).hint(match bad.only_large {
+        true => "make it smaller or raise max_megapixels; skip_unreadable: true leaves out what is too large",
+        false => "repair, convert or remove what is named, or leave it out with skip_unreadable: true",
+    })
 }
 
 /// Zeroed memory for `count` images.

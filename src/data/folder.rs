@@ -96,6 +96,12 @@ struct Divided {
     valid: Option<OsString>,
 }
 
+impl Divided {
+    fn is_whole(&self) -> bool {
+        self.train.is_some() && (self.test.is_some() || self.valid.is_some())
+    }
+}
+
 struct Search<'a> {
     walk: Walk,
     options: &'a ImageOptions,
@@ -131,12 +137,14 @@ impl Search<'_> {
             let [only] = &listing.folders[..] else { return Ok((folder, listing)) };
             let name = names::text(only);
             let is_part = !in_part && names::part(&name).is_some();
-            if !listing.images.is_empty() || is_part || self.is_known_class(&name) {
+            if !listing.images.is_empty() || self.is_known_class(&name) {
                 return Ok((folder, listing));
             }
             let inner = folder.join(only);
             let within = Walk::default().list(&inner)?;
-            if !within.images.is_empty() || within.folders.is_empty() {
+            // A part that holds training and test images is none: `train/train`, `train/test`.
+            let is_part = is_part && !self.parts(&within.folders).is_some_and(|parts| parts.is_whole());
+            if is_part || !within.images.is_empty() || within.folders.is_empty() {
                 return Ok((folder, listing));
             }
             folder = inner;

@@ -60,7 +60,12 @@ fn sets(folder: &Path, names: &[String]) -> BTreeMap<String, Four> {
         let four = sets.entry(prefix.to_string()).or_default();
         let part = if is_train { &mut four.train } else { &mut four.test };
         let kind = usize::from(name.contains("labels"));
-        part[kind].get_or_insert_with(|| folder.join(name));
+        // Some archives unpack each file into a folder of its own name.
+        let path = folder.join(name);
+        let inner = path.join(name);
+        if path.is_file() || inner.is_file() {
+            part[kind].get_or_insert(if path.is_file() { path } else { inner });
+        }
     }
     sets
 }

@@ -1,5 +1,6 @@
 //! What names of files and folders say: which are images, which are litter, which are parts of a data set.
 
+use crate::error::escaped;
 use std::ffi::OsStr;
 use unicode_normalization::UnicodeNormalization;
 
@@ -34,11 +35,12 @@ const VALID: [&str; 8] = ["val", "valid", "validation", "validate", "valset", "v
 /// Words beside those: "train_images".
 const FILLERS: [&str; 8] = ["set", "data", "dataset", "images", "image", "imgs", "split", "folder"];
 
-/// A name as text: composed (NFC), so that names that look alike are alike; bytes that are no text as `\xF1`.
+/// A name as text: composed (NFC), so that names that look alike are alike; bytes that are no text as `\xF1`, and
+/// control characters likewise.
 pub(super) fn text(name: &OsStr) -> String {
     let mut text = String::new();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.extend(chunk.valid().nfc());
+        text.push_str(&escaped(&chunk.valid().nfc().collect::<String>()));
         chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02X}")));
     }
     text

@@ -3,8 +3,9 @@
 use super::encoded::Encoded;
 use super::list::Content;
 use super::options::Expected;
-use super::picture::Look;
+use super::picture::{Look, Refusal};
 use super::tree::Walk;
+use crate::error::shown;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,12 @@ use std::path::{Path, PathBuf};
 pub fn single(path: &Path, expected: &Expected, most_pixels: u64) -> Result<Vec<f32>> {
     let shape = expected.shape;
     let mut bytes = vec![0; shape.len()];
-    let unreadable = |reason| Error::user(format!("{}: {reason}", path.display())).hint("give a PNG, JPEG or the like");
+    let unreadable = |reason| {
+        Error::user(format!("{}: {reason}", shown(path))).hint(match reason {
+            Refusal::TooLarge(_) => "make it smaller, or raise max_megapixels",
+            Refusal::Unreadable(_) => "give a PNG, JPEG or the like",
+        })
+    };
     let look = Look { background: expected.legend.background, most_pixels };
     Encoded::file(path).decode(shape, &look, &mut bytes, &mut Content::default()).map_err(unreadable)?;
     let channels = expected.legend.mean.iter().zip(&expected.legend.std);
@@ -37,7 +43,7 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
         false => Ok(images.iter().map(|name| folder.join(&**name)).collect()),
         true => {
             let passed = walk.passed.to_string();
-            Err(Error::user(format!("{}: there is no image file in this folder{passed}", folder.display()))
+            Err(Error::user(format!("{}: there is no image file in this folder{passed}", shown(folder)))
                 .hint("files in folders inside it do not count"))
         }
     }

@@ -3,6 +3,7 @@
 use super::encoded::{Encoded, commonest, count, look_over};
 use super::folder::{self, Found};
 use super::options::ImageOptions;
+use super::picture::Refusal;
 use super::source::{Layout, Source, images};
 use crate::Result;
 use crate::shape::Shape;
@@ -33,7 +34,7 @@ pub fn survey(source: &Source, options: &ImageOptions) -> Result<Survey> {
         let all: Vec<&Encoded> = parts.iter().flat_map(|(images, _)| images).collect();
         let shapes = look_over(&all, &options.look(), options.skip_unreadable)?;
         let (learn, judge) = shapes.split_at(parts.train.0.len());
-        let whole = |labels: &[u32], shapes: &[Result<Shape, String>]| {
+        let whole = |labels: &[u32], shapes: &[Result<Shape, Refusal>]| {
             let whole = labels.iter().zip(shapes).filter(|(_, shape)| shape.is_ok()).map(|(label, _)| *label);
             count(&whole.collect::<Vec<_>>(), classes.len())
         };

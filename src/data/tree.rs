@@ -1,11 +1,11 @@
 //! A folder with all that is in it: the images, and what was left out, counted so that it can be told.
 
 use super::names;
+use crate::error::shown;
 use crate::{Error, Result, interrupt};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(super) struct Passed {
     endings: BTreeMap<String, usize>,
     litter: usize,
     broken_links: usize,
+    /// Pipes, sockets and devices.
+    special: usize,
     /// Folders and images that have no place in the data set, in words.
     pub unused: Vec<String>,
 }
@@ -61,16 +63,18 @@ impl Walk {
                 continue;
             }
             let kind = entry.file_type().map_err(failed)?;
-            let (is_folder, is_file) = if kind.is_symlink() {
-                let target = std::fs::metadata(entry.path());
-                (target.as_ref().is_ok_and(Metadata::is_dir), target.is_ok_and(|target| target.is_file()))
-            } else {
-                (kind.is_dir(), kind.is_file())
+            let kind = match kind.is_symlink() {
+                true => std::fs::metadata(entry.path()).ok().map(|target| target.file_type()),
+                false => Some(kind),
             };
-            if is_folder {
-                listing.folders.push(name);
-            } else if !is_file {
+            let Some(kind) = kind else {
                 self.passed.broken_links += 1;
+                continue;
+            };
+            if kind.is_dir() {
+                listing.folders.push(name);
+            } else if !kind.is_file() {
+                self.passed.special += 1;
             } else if names::is_image(&name) || (names::ending(&name).is_none() && begins_as_image(&entry.path())) {
                 listing.images.push(name.into());
             } else {
@@ -101,7 +105,7 @@ impl Walk {
             let inner = folder.join(&name);
             let link = inner.is_symlink();
             if link && !self.follow(folder, &inner) {
-                self.passed.unused.push(format!("{}, a link that leads back", inner.display()));
+                self.passed.unused.push(format!("{}, a link that leads back", shown(&inner)));
                 continue;
             }
             let name = names::text(&name);
@@ -170,6 +174,9 @@ impl fmt::Display for Passed {
         }
         if self.broken_links > 0 {
             write!(f, "; {} links that lead nowhere", self.broken_links)?;
+        }
+        if self.special > 0 {
+            write!(f, "; {} that are neither files nor folders", self.special)?;
         }
         if self.litter > 0 {
             write!(f, "; left alone: {} hidden or left by systems", self.litter)?;

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// A loss of one's own: of logits, images × classes, and labels.
+/// A loss of one's own: of logits, images × classes, and labels as the batch has them.
 pub type OwnLoss<'a> = dyn Fn(&Tensor, &Tensor) -> Result<Tensor> + 'a;
 
 /// What is added to the validation loss: a function of the alphas.
@@ -56,7 +56,7 @@ impl Way<'_> {
 }
 
 /// A loss as a number without axes.
-fn single(name: &str, loss: &Tensor) -> Result<Tensor> {
+pub(super) fn single(name: &str, loss: &Tensor) -> Result<Tensor> {
     match loss.elem_count() {
         1 => Ok(loss.reshape(())?),
         _ => Err(Error::user(format!("`{name}` must give one number, not a tensor of shape {:?}", loss.dims()))

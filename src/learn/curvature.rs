@@ -54,7 +54,11 @@ impl<'a> Curvature<'a> {
         let wide = |batch: &Batch| -> Result<Batch> {
             let batch = batch.to_device(&Device::Cpu)?;
             let targets = batch.targets.as_ref().map(|targets| targets.to_dtype(DType::F64)).transpose()?;
-            Ok(Batch { images: batch.images.to_dtype(DType::F64)?, targets, ..batch })
+            let labels = match batch.has_classes() {
+                true => batch.labels.clone(),
+                false => batch.labels.to_dtype(DType::F64)?,
+            };
+            Ok(Batch { images: batch.images.to_dtype(DType::F64)?, labels, targets, ..batch })
         };
         let batches = batches.iter().map(wide).collect::<Result<_>>()?;
         let origin = flat(&network.alphas().parameters().iter().map(Parameter::detached).collect::<Vec<_>>())?;

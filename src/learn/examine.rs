@@ -54,10 +54,11 @@ pub fn examine(network: &Network, batches: impl IntoIterator<Item = Result<Batch
     let mut verdicts = Vec::new();
     for batch in batches {
         interrupt::check()?;
-        let Batch { images, labels, .. } = batch?;
-        let logits = network.score(&images, &p, None, Statistics::Running)?.to_dtype(DType::F64)?;
+        let batch = batch?;
+        let labels = batch.classes()?.to_vec1::<u32>()?;
+        let logits = network.score(&batch.images, &p, None, Statistics::Running)?.to_dtype(DType::F64)?;
         let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?.to_vec2::<f64>()?;
-        for (row, label) in probabilities.iter().zip(labels.to_dtype(DType::U32)?.to_vec1::<u32>()?) {
+        for (row, label) in probabilities.iter().zip(labels) {
             verdicts.push(verdict(row, label as usize)?);
         }
     }

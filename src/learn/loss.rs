@@ -50,9 +50,11 @@ impl Loss {
     /// or × 2 · classes where the second half is an auxiliary head's.
     ///
     /// # Errors
-    /// A label beyond `classes`; another number of labels than of images; targets of another shape.
-    pub fn of(&self, output: &Tensor, Batch { labels, targets, .. }: &Batch, classes: usize) -> Result<Tensor> {
-        self.by(output, classes, |logits| self.smoothed(logits, labels, targets.as_ref()))
+    /// Labels that are no classes, or beyond `classes`; another number of labels than of images; targets of another
+    /// shape.
+    pub fn of(&self, output: &Tensor, batch: &Batch, classes: usize) -> Result<Tensor> {
+        let labels = batch.classes()?;
+        self.by(output, classes, |logits| self.smoothed(logits, &labels, batch.targets.as_ref()))
     }
 
     /// The loss of a batch by `score`, a function of logits, images × classes; with an auxiliary head that of its

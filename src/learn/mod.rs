@@ -24,7 +24,7 @@ pub use classify::{
     Extra, OwnLoss, Way, alpha_gradient, alpha_gradient_by, hessian_vector, weight_gradient, weight_gradient_by,
 };
 pub use curvature::{Curvature, largest_eigenvalue};
-pub use evaluate::{Score, evaluate, evaluate_by};
+pub use evaluate::{Hits, Score, evaluate, evaluate_by};
 pub use exact::{ExactGradient, Near, Parts, exact};
 pub use examine::{ClassScore, Examination, Verdict, examine};
 pub use language::{Excerpt, Penalties, Surprise, evaluate_language, language_alpha_gradient, language_gradient};

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod data;
+mod drawing;
 mod folder;
 mod journal;
 mod keeper;
@@ -15,8 +16,9 @@ mod progress;
 
 pub use checkpoint::Lasting;
 pub use data::{read_data, write_data};
+pub use drawing::cells_from_genotype;
 pub use folder::{Reopened, RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};
 pub use live::{Epochs, Run, Steps, WeakRun};
-pub use plots::{CurvesOver, MixingWeights, Plot, Results, cells_from_genotype, figures};
+pub use plots::{CurvesOver, MixingWeights, Plot, Results, figures};
 pub use progress::Progress;

@@ -1,13 +1,10 @@
 //! From journals to charts.
 
+use super::drawing::{cells_from_genotype, forms};
 use super::journal::{Entry, value_of};
-use crate::cell_form::{CellForm, NORMAL, RECURRENT, REDUCE};
 use crate::chart::{
-    Alphas, Cell, Cells, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Op, Panel, Series, cell_title,
-    state_name,
+    Alphas, Cell, Curves, Edge, Figure, Group, Groups, HeatMap, Matrix, Panel, Series, cell_title, state_name,
 };
-use crate::space::CodedCell;
-use crate::space::spaces::Part;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -267,45 +264,6 @@ fn chosen(genotype: Option<&Value>, kind: &str, weights: &MixingWeights) -> Vec<
         weights.ops.iter().position(|name| *name == op.name)
     };
     weights.edges.iter().map(op_between).collect()
-}
-
-/// The cells of a genotype as JSON: `normal` and `reduce` with `normal_concat` and `reduce_concat`, or `recurrent` with
-/// `concat`, see [`cell_form`](crate::cell_form); or a code with its space, see [`CodedCell`].
-///
-/// # Errors
-/// None of these, or as [`CellForm::read`] and [`CodedCell::from_json`].
-pub fn cells_from_genotype(genotype: &Value) -> Result<Cells> {
-    if CodedCell::is_one(genotype) {
-        let cells = CodedCell::from_json(genotype)?.parts().into_iter().map(coded).collect();
-        return Ok(Cells { title: String::new(), cells });
-    }
-    Ok(Cells { title: String::new(), cells: forms(genotype)?.iter().map(Cell::of).collect() })
-}
-
-fn coded(part: Part) -> Cell {
-    let op = |edge: crate::cell_form::Edge| Op { name: edge.operation, from: edge.input, to: edge.node };
-    Cell {
-        title: part.title,
-        inputs: vec!["in".into()],
-        output: "out".into(),
-        ops: part.edges.into_iter().map(op).collect(),
-        concat: part.ends,
-    }
-}
-
-fn forms(genotype: &Value) -> Result<Vec<CellForm>> {
-    let mut forms = Vec::new();
-    for fields in [&NORMAL, &REDUCE, &RECURRENT] {
-        forms.extend(CellForm::read(genotype, fields)?);
-    }
-    if forms.is_empty() {
-        let message = "this is not a genotype: it has neither `normal` nor `reduce` nor `recurrent`";
-        return Err(Error::user(message).hint(
-            "one looks like #{ normal: [[\"sep_conv_3x3\", 0], [\"skip_connect\", 1]], normal_concat: [2], \
-             reduce: [...], reduce_concat: [...] }",
-        ));
-    }
-    Ok(forms)
 }
 
 #[cfg(test)]

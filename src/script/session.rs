@@ -3,7 +3,7 @@
 use super::binding::{Catalogue, Library, STACK_BYTES, Sources, compile, engine, locate, read_script, unmarked};
 use super::host::Host;
 use super::nouns::{self, param::Listing};
-use super::pages::{Kind, Page, check, divisions, shared, unkept};
+use super::pages::{Kind, Page, check, divisions, hidden, shared, unkept};
 use crate::Error;
 use rhai::{AST, ASTNode, Engine, Expr, Position, Scope, Stmt};
 use std::sync::Arc;
@@ -149,8 +149,20 @@ impl Script {
             let first = kinds.next()?;
             kinds.all(|kind| kind == first).then_some(first)?
         };
+        let is_method = |name: &str, count: usize| {
+            self.catalogue.functions(name).any(|entry| (entry.arity().0..=entry.arity().1).contains(&count))
+        };
+        let hiding = |(name, position): (String, Position)| {
+            let line = position.line().unwrap_or_default();
+            format!(
+                "warning: {}:{line}: `.{name}(…)` runs this script's own function `{name}`, not the method; give the \
+                 function another name",
+                self.file
+            )
+        };
         let divided = divisions(&self.ast, &returns).into_iter().map(told);
-        divided.chain(shared(&self.ast).into_iter().map(sharing)).collect()
+        let shared = shared(&self.ast).into_iter().map(sharing);
+        divided.chain(shared).chain(hidden(&self.ast, is_method).into_iter().map(hiding)).collect()
     }
 
     /// What reading the script and its modules finds wrong, in the order of the text.

@@ -6,6 +6,7 @@
 use super::cell::CellKind;
 use super::operations::Operations;
 use super::python;
+use super::recurrent::RecurrentTree;
 use super::spaces::CodedCell;
 use crate::cell_form::{CellForm, Edge, EdgeText, NORMAL, RECURRENT, REDUCE};
 use crate::{Error, Result};
@@ -124,7 +125,8 @@ impl Genotype {
     /// # Errors
     /// A field that is missing or of another form, and as [`new`](Self::new).
     pub fn from_json(value: &Value) -> Result<Self> {
-        if value.get(NORMAL.edges).is_none() && value.get(RECURRENT.edges).is_some() {
+        let is_recurrent = value.get(RECURRENT.edges).is_some() || RecurrentTree::is_one(value);
+        if value.get(NORMAL.edges).is_none() && is_recurrent {
             return Err(Error::user("this is the genotype of a recurrent cell, not of convolutional ones")
                 .hint("recurrent_genotype(…) reads it"));
         }

@@ -77,7 +77,7 @@ fn unreadable_images_are_counted_and_named() {
     let folder = tempdir().unwrap();
     class_folders(folder.path(), &[("ape", vec![grey_image(4, 4); 9]), ("bee", vec![grey_image(4, 4); 9])]);
     write(folder.path().join("ape/3.png"), "no png at all").unwrap();
-    says(&refusal(folder.path()), &["ape/3.png: ", "repair or remove"]);
+    says(&refusal(folder.path()), &["ape/3.png: ", "repair, convert or remove"]);
     // The header is whole, the rest is missing.
     let whole = png(&colour_image(0, 30, 30));
     for k in 0..5 {

@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::tempdir;
 
 /// Writes files; `*` in a path stands for so many numbers. What has an image's ending is one.
-fn lay(root: &Path, files: &[(&str, usize)]) {
+pub fn lay(root: &Path, files: &[(&str, usize)]) {
     let picture = png(&colour_image(3, 6, 6));
     for (pattern, count) in files {
         for number in 0..*count {
@@ -126,6 +126,18 @@ const CASES: &[Case] = &[
         classes: &[("a", 6, 3), ("b", 6, 3)],
         valid: None,
         told: &["not used: the folder seg_pred"],
+    },
+    Case {
+        what: "all parts inside the one for training",
+        files: &[
+            ("train/train/a/*.png", 4),
+            ("train/train/b/*.png", 4),
+            ("train/test/a/*.png", 2),
+            ("train/test/b/*.png", 2),
+        ],
+        classes: &[("a", 4, 2), ("b", 4, 2)],
+        valid: None,
+        told: &["8 training and 4 test images"],
     },
     Case {
         what: "validation in place of a test",

@@ -2,7 +2,8 @@
 
 use crate::files::*;
 use candlewick::data::{ImageOptions, Images, Source, images};
-use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use std::fs::{File, create_dir_all, remove_file, write};
@@ -62,6 +63,20 @@ fn emnist_under_mnist_s_names_is_read_as_stored_and_can_be_turned() {
     letters(&named, "train", "t10k");
     let data = open(&named).unwrap();
     assert_eq!((lit(&data), data.name(), data.classes()[25].as_str()), ((20, 3), "EMNIST_letters", "Z"));
+}
+
+#[test]
+fn idx_files_in_folders_of_their_own_names_are_read() {
+    let (plain, folder) = (tempdir().unwrap(), tempdir().unwrap());
+    idx_folder(plain.path());
+    for entry in std::fs::read_dir(plain.path()).unwrap() {
+        let entry = entry.unwrap();
+        let inner = folder.path().join(entry.file_name());
+        create_dir_all(&inner).unwrap();
+        std::fs::copy(entry.path(), inner.join(entry.file_name())).unwrap();
+    }
+    let (expected, found) = (open(plain.path()).unwrap(), open(folder.path()).unwrap());
+    assert_eq!((found.train.labels(), found.test.len()), (expected.train.labels(), expected.test.len()));
 }
 
 #[test]
@@ -175,4 +190,35 @@ fn labels_of_a_table_may_be_words() {
     remove_file(&test).unwrap();
     table_of_words(&train, &["owl", "cat", "owl", "cat"]);
     assert_eq!(open(folder.path()).unwrap().test.class_counts(), [1, 1]);
+}
+
+/// A table whose labels are places among the names that its metadata gives.
+fn table_of_places(path: &Path, names: &str, labels: &[i64]) {
+    let schema = "message schema { required binary image; required int64 label; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let features = format!(r#"{{"info":{{"features":{{"label":{{"names":{names}}}}}}}}}"#);
+    writer.append_key_value_metadata(KeyValue::new("huggingface".into(), features));
+    let mut group = writer.next_row_group().unwrap();
+    let images: Vec<ByteArray> = (0..labels.len()).map(|k| png(&colour_image(k, 8, 8)).into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&images, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(labels, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn tables_name_the_same_classes_in_the_same_order() {
+    let folder = tempdir().unwrap();
+    let (train, test) = (folder.path().join("train.parquet"), folder.path().join("test.parquet"));
+    table_of_places(&train, r#"["cat","dog"]"#, &[0, 1, 1, 0]);
+    table_of_places(&test, r#"["cat","dog"]"#, &[1, 0]);
+    assert_eq!(open(folder.path()).unwrap().classes(), ["cat", "dog"]);
+    table_of_places(&test, r#"["dog","cat"]"#, &[1, 0]);
+    let error = open(folder.path()).unwrap_err();
+    assert!(error.message.contains("class 0 is \"dog\", in "), "{error}");
 }

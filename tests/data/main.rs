@@ -7,6 +7,7 @@ mod batches;
 mod files;
 mod folders;
 mod formats;
+mod odd_entries;
 mod script;
 mod seen;
 mod sources;

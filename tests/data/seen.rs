@@ -265,9 +265,16 @@ fn too_large_a_picture_says_its_size_the_limit_and_the_option() {
         for part in ["ape/0.png", "50×40", "max_megapixels"] {
             assert!(error.message.contains(part), "\"{part}\" is missing in: {error}");
         }
+        assert!(error.hint.unwrap().starts_with("make it smaller or raise max_megapixels"));
     }
     images(&source, &ImageOptions { most_pixels: Some(2000), ..ImageOptions::default() }).unwrap();
     let expected = Expected { shape: Shape { channels: 1, height: 1, width: 1 }, legend: Legend::plain(2, 1) };
     let error = single(&folder.path().join("ape/0.png"), &expected, 1999).unwrap_err();
     assert!(error.message.contains("50×40"), "{error}");
+    assert_eq!(error.hint.unwrap(), "make it smaller, or raise max_megapixels");
+    // Beside a damaged one both are told, and what can be done about either.
+    write(folder.path().join("bee/1.png"), "").unwrap();
+    let error = images(&source, &options).unwrap_err();
+    assert!(error.message.contains("6 of 6 images cannot be read"), "{error}");
+    assert!(error.hint.unwrap().starts_with("repair, convert or remove"));
 }

@@ -155,7 +155,7 @@ fn what_is_wrong_with_a_set_is_named() {
         ("tensor_set(ones([4, 8, 8]), [0, 1, 0, 1])", "four axes, not [4, 8, 8]"),
         ("tensor_set(ones([3, 1, 2, 2]), [0, 1])", "x is [3, 1, 2, 2], but y is [2]"),
         ("tensor_set(ones([2, 1, 2, 2]), [[0], [1]])", "but y is [2, 1]"),
-        ("tensor_set(ones([2, 1, 2, 2]), [0, 1.5])", "image 1 has label 1.5 / labels are whole numbers"),
+        ("tensor_set(ones([2, 1, 2, 2]), [0, 1.5])", "image 1 has label 1.5 / real numbers go into batches"),
         ("tensor_set(ones([2, 1, 2, 2]), tensor([0, -1]))", "image 1 has label -1 / labels are whole"),
         ("tensor_set(ones([2, 1, 2, 2]), tensor([0, 1]) / 0)", "image 0 has label NaN"),
         ("tensor_set(ones([2, 1, 2, 2]), [0, 2], #{ classes: 2 })", "image 1 has label 2, but there are 2 classes"),

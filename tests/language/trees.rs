@@ -1,6 +1,7 @@
 //! Recurrent cells as trees: a language model of one against the paper's formulas written out with tensors.
 
-use crate::scripts::{run, run_with};
+use crate::binary::{candlewick, folder_with};
+use crate::scripts::{run, run_with, shipped};
 
 /// A tree over two leaves, the example of Zoph & Le 2017, section 3.4, over several time steps: the loss and the
 /// gradient of all weights, in double precision.
@@ -74,6 +75,39 @@ fn the_found_cell_is_a_tree_and_outlasts_runs_and_files() {
     let begin = "Genotype(tree=[('add', 'sigmoid'), ('add', 'relu'), ('add', 'sigmoid'), ('multiply', 'relu'), ";
     let printed = ended.stdout.lines().last().expect("the tree");
     assert!(printed.starts_with(begin) && printed.ends_with("inject=(8, 'add', 'tanh'), memory=12)"), "{printed}");
+}
+
+#[test]
+fn a_tree_is_drawn_and_read_again_from_journals_and_files() {
+    let folder = folder_with(
+        r#"
+        let found = recurrent_tree("found");
+        let run = start_run([]);
+        run.draw(found);
+        let journal = `${run.folder}/journal.jsonl`;
+        assert(recurrent_genotype(journal) == found && recurrent_tree(journal) == found);
+        assert(recurrent_genotype("cell.json") == recurrent_tree("cell.txt"));
+        assert_equal(recurrent_genotype("cell.json").steps, [["multiply", "tanh"]]);
+        assert(language_model(50, #{ cell: recurrent_genotype("cell.txt"), hidden: 4 }).parameters == 50 * 5 + 2 * 16);
+    "#,
+    );
+    let json = r#"{"tree": [["multiply", "tanh"]], "inject": [0, "add", "relu"], "memory": 0}"#;
+    std::fs::write(folder.path().join("cell.json"), json).expect("a file");
+    let text = "cell = Genotype(tree=[('multiply', 'tanh')], inject=(0, 'add', 'relu'), memory=0)\n";
+    std::fs::write(folder.path().join("cell.txt"), text).expect("a file");
+    std::fs::write(folder.path().join("other.rhai"), "genotype(\"cell.json\");").expect("a file");
+    candlewick(folder.path(), &["run", "s.rhai", "--out", "run"]).shows(0, &[]);
+    let drawing = std::fs::read_to_string(folder.path().join("run/plots/cells.svg")).expect("the drawing");
+    assert!(["identity", "sigmoid"].iter().all(|name| drawing.contains(name)), "its activations are labels");
+
+    // The script that trains found cells takes the journal of the search.
+    let train = shipped("rnn_train.rhai").display().to_string();
+    let mut arguments = vec!["run", train.as_str(), "--out", "trained", "--set", "genotype=run/journal.jsonl"];
+    for setting in ["vocabulary=60", "hidden=4", "epochs=1", "batch=512", "lr=1.0"] {
+        arguments.extend(["--set", setting]);
+    }
+    candlewick(folder.path(), &arguments).shows(0, &["best_valid_perplexity"]);
+    candlewick(folder.path(), &["run", "other.rhai"]).shows(2, &["recurrent cell", "recurrent_genotype"]);
 }
 
 #[test]

@@ -167,3 +167,67 @@ fn a_step_that_would_lose_the_parameters_is_refused_and_not_taken() {
         } }";
     refused(in_run, &["the norm of the gradient is NaN", "step 2 of epoch 1"]);
 }
+
+#[test]
+fn a_network_of_real_numbers_learns_and_is_scored_by_a_loss_of_its_own() {
+    let start = r#"
+        let net = network(#{ channels: 1, size: 8, classes: 1 }, |g, x| g.linear(g.global_pool(x), 1));
+        net.set_weights(tensor([2.0, 0.5]));
+        let x = stack([zeros([1, 8, 8]), ones([1, 8, 8]), full([1, 8, 8], 3.0)]);
+        let batches = [#{ x: x[0..2], y: [0.5, -2.5] }, #{ x: x[2..3], y: [[6.25]] }];
+        let loss = |outputs, y| mse(outputs, y);
+    "#;
+    // The outputs are 0.5, 2.5 and 6.5.
+    runs(&format!(
+        "{start}
+        let score = evaluate(net, batches, #{{ loss: loss }});
+        assert_equal(score.keys(), [\"examples\", \"loss\"]);
+        assert_equal(score, #{{ examples: 3, loss: (0.0 + 25.0 + 0.0625) / 3.0 }});
+        let far = evaluate(net, batches, #{{ loss: |outputs, y| mean(abs(flatten(outputs) - flatten(y))) }});
+        assert_equal(far.loss, 5.25 / 3.0);
+        // 2 · difference · mean of the image, over two images; whole numbers are no classes of one output either.
+        let g = weight_gradient(net, batches[0], #{{ loss: loss }});
+        assert_equal(g.loss, 12.5);
+        assert_equal(g.parts.weights, tensor([5.0, 5.0]));
+        assert_equal(evaluate(net, #{{ x: x, y: [0, 1, 2] }}, #{{ loss: loss }}).keys(), [\"examples\", \"loss\"]);"
+    ));
+    let real = ["a label is 0.5, which counts no class", "`loss` of your own"];
+    refused(&format!("{start} evaluate(net, batches);"), &real);
+    refused(&format!("{start} weight_gradient(net, batches[0]);"), &real);
+    refused(&format!("{start} evaluate(net, batches, #{{ loss: |outputs, y| outputs }});"), &["must give one number"]);
+    refused(&format!("{start} mse(zeros([3, 1]), zeros([2]));"), &["outputs [3, 1] and targets [2] do not fit"]);
+}
+
+#[test]
+fn alphas_and_their_curvature_follow_a_loss_of_real_numbers() {
+    runs(
+        r#"
+        let net = network(#{ channels: 1, size: 4, classes: 1 }, |g, x| {
+            let y = g.mixed(g.slots("block", 1, 2), [[x, g.max_pool(x, 3)]]);
+            g.linear(g.global_pool(y), 1)
+        });
+        let make = |n| #{ x: normal([n, 1, 4, 4]), y: normal([n]) };
+        let train = make.call(6);
+        let valid = make.call(4);
+        let loss = |outputs, y| mse(outputs, y);
+        let given = alpha_gradient(net, train, valid, #{ loss: loss }).parts.block;
+        let outputs = net.forward(valid.x, #{ mix: #{ block: softmax(net.alphas.block, 1) } });
+        assert(all_close(given, gradient(mse(outputs, valid.y), net.alphas.block), 1e-5));
+        assert(norm(alpha_gradient(net, train, valid, #{ loss: loss, order: 2, eta: 0.1 }).parts.block).item() > 0.0);
+        assert_equal(alpha_hessian(net, [train, valid], #{ loss: loss }).shape, [2, 2]);
+    "#,
+    );
+}
+
+#[test]
+fn a_loss_of_its_own_leaves_the_accuracy_of_classes() {
+    runs(&format!(
+        "{DIGITS}
+        let test = data.test.take(64);
+        let plain = evaluate(net, test);
+        let own = evaluate(net, test, #{{ loss: |logits, y| 2.0 * cross_entropy(logits, y) }});
+        assert(abs(own.loss - 2.0 * plain.loss) < 1e-6);
+        assert_equal(own.accuracy, plain.accuracy);
+        assert_equal(own.class_accuracy, plain.class_accuracy);"
+    ));
+}

@@ -36,6 +36,7 @@ fn the_page_shows_the_line_with_a_caret() {
 fn a_parse_error_names_its_place() {
     run("let a = (1 + ;\n").shows(2, &["s.rhai:1:14"]);
     run("let a = 1\nlet b = 2;\n").shows(2, &["s.rhai:2:1", "hint: a missing `;`"]);
+    run("let t = zeros([2, 2]);\nt[.., 1];").shows(2, &["s.rhai:2:5", "hint: an index is one position", "select("]);
     run("fn f() { let a = 1;").shows(2, &["Expecting '}'", "s.rhai:1:20"]);
 }
 
@@ -51,6 +52,7 @@ fn an_unknown_property_names_the_closest() {
     run("let t = zeros([2]);\nprint(t.shap);").shows(2, &["tensor has no property `shap`", "s.rhai:2:8", "`shape`"]);
     run("let t = zeros([2]);\nt.shape = [3];").shows(2, &["tensor.shape cannot be set"]);
     run("let score = #{ loss: 1 };\nprint(score.los);").shows(2, &["the map has no key `los`", "did you mean `loss`?"]);
+    run("let known = #{};\nprint(known[`0 1`] ?? 0);").shows(2, &["the map has no key `0 1`", "hint: where it may be"]);
 }
 
 #[test]
@@ -64,7 +66,7 @@ fn an_unknown_option_lists_the_known_ones() {
 fn a_wrong_type_or_arity_shows_the_declared_signature() {
     run("let t = zeros(\"x\");")
         .shows(2, &["zeros: `shape` must be [int], not the string \"x\"", "hint: zeros(shape: [int]) -> tensor"]);
-    run("let t = zeros([1, \"x\"]);").shows(2, &["element 1 is not the string \"x\""]);
+    run("let t = zeros([1, \"x\"]);").shows(2, &["element 1 is the string \"x\""]);
     run("let t = linspace(1, 2);").shows(2, &["`linspace` was called with 2 arguments", "count: int"]);
     run("let t = softmax(3, 1);").shows(
         2,
@@ -74,6 +76,8 @@ fn a_wrong_type_or_arity_shows_the_declared_signature() {
         .shows(2, &["`softmax` was called with 4 arguments", "declared as softmax"]);
     run("let t = zeros([2]) + true;").shows(2, &["`+` cannot be applied to tensor and bool", "s.rhai:1:20"]);
     run("let x = 3;\nif x { }").shows(2, &["expected bool, found int"]);
+    run("tensor_set(zeros([2, 1, 4, 4]), [0.5, 1]);").shows(2, &["label 0.5", "hint: real numbers go into batches"]);
+    run("if zeros([1]) < 3 { }").shows(2, &["expected bool, found tensor", "`.item()`"]);
 }
 
 #[test]

@@ -98,6 +98,22 @@ fn the_table_s_values_are_those_of_the_chain() {
 }
 
 #[test]
+fn epsilon_falls_as_the_paper_s_table_says() {
+    let script = r#"
+        import "methods/blocks" as blocks;
+        let rounds = #{};
+        for round in 0..178 {
+            let key = `${blocks::epsilon(round / 178.0)}`;
+            rounds[key] = if key in rounds { rounds[key] + 1 } else { 1 };
+        }
+        let levels = ["1.0", "0.9", "0.8", "0.7", "0.6", "0.5", "0.4", "0.3", "0.2", "0.1"];
+        assert_equal(levels.map(|level| rounds[level]), [95, 7, 7, 7, 10, 10, 10, 10, 10, 12]);
+        assert(blocks::epsilon(1.0) == 0.1);
+    "#;
+    with_methods(script, &[]).shows(0, &[]);
+}
+
+#[test]
 fn the_space_of_trees_is_as_large_as_the_paper_says() {
     // "Approximately 6 × 10^16" at base 8 (Zoph and Le 2017, section 4.2).
     let script = r#"

@@ -73,6 +73,16 @@ fn a_schedule_of_whole_numbers_is_warned_of() {
 }
 
 #[test]
+fn a_method_that_a_function_of_the_script_hides_is_warned_of() {
+    let images = "#{ channels: 1, size: 8, classes: 10 }";
+    let script =
+        format!("fn linear(x, n) {{ x * n }}\nlet net = network({images}, |g, x| g.linear(g.global_pool(x), 10));\n");
+    let warning = ["warning: s.rhai:2: `.linear(…)` runs this script's own function `linear`", "another name"];
+    run(&script).shows(2, &warning);
+    candlewick(folder_with(&script).path(), &["check", "s.rhai"]).shows(0, &warning);
+}
+
+#[test]
 fn closures_that_share_the_variable_of_a_loop_are_warned_of() {
     let told =
         |turn: &str| format!("let fs = [];\nfor k in [3, 5, 7] {{\n  {turn}\n}}\nprint(fs.map(|f| f.call(1)));\n");

@@ -106,6 +106,9 @@ pub(super) fn load_files(name: &str, files: Parts<Vec<PathBuf>>, options: &Image
     let mut tables = files.try_map(read)?;
     let words = name_words(&mut tables)?;
     let train = &tables.train;
+    if words.is_none() {
+        same_names(&tables)?;
+    }
     let named = words.or_else(|| train.iter().find_map(|table| table.classes.clone()));
     let count = match &named {
         Some(classes) => classes.len(),
@@ -209,6 +212,23 @@ fn name_words(tables: &mut Parts<Vec<Table>>) -> Result<Option<Vec<String>>> {
         }
     }
     Ok(Some(classes))
+}
+
+/// Checks that files which name their classes name the same ones: a label means its place among them.
+fn same_names(tables: &Parts<Vec<Table>>) -> Result<()> {
+    let mut named = tables.iter().flatten().filter_map(|table| Some((&table.file, table.classes.as_ref()?)));
+    let Some((first, classes)) = named.next() else { return Ok(()) };
+    let Some((file, others)) = named.find(|(_, others)| *others != classes) else { return Ok(()) };
+    let same = classes.iter().zip(others).take_while(|(one, other)| one == other).count();
+    let named = |classes: &[String]| classes.get(same).map_or("missing".into(), |name| format!("{name:?}"));
+    Err(Error::user(format!(
+        "{}: class {same} is {}, in {} it is {}",
+        file.display(),
+        named(others),
+        first.display(),
+        named(classes)
+    ))
+    .hint("the files belong to different data sets, or to versions of one: fetch them together"))
 }
 
 /// The rows of one file.

@@ -4,11 +4,14 @@
 
 mod jpeg;
 mod other;
+mod refusal;
 
 use crate::shape::Shape;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
+
+pub(super) use refusal::Refusal;
 
 /// How pictures are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +37,8 @@ impl Look {
 /// The shape in a picture's header, as it is seen; nothing is decoded.
 ///
 /// # Errors
-/// Bytes that are no picture, or one that is too large; in words that follow the file's name.
-pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, String> {
+/// Bytes that are no picture, or one that is too large.
+pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
     let (_, mut decoder) = decoder(bytes, look)?;
     let (width, height) = decoder.dimensions();
     let (width, height) = if lies(orientation(&mut decoder)?) { (height, width) } else { (width, height) };
@@ -48,7 +51,7 @@ pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, String> {
 ///
 /// # Errors
 /// As [`probe`], and a picture that is damaged or cut short.
-pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, String> {
+pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, Refusal> {
     let (format, mut decoder) = decoder(bytes, look)?;
     let orientation = orientation(&mut decoder)?;
     let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
@@ -59,10 +62,10 @@ pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, String> {
 }
 
 /// The decoder that these bytes need, whatever their file is called.
-fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageDecoder + 'a), String> {
+fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageDecoder + 'a), Refusal> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let known = reader.format().filter(ImageFormat::reading_enabled);
-    let Some(format) = known else { return Err(other::name(bytes)) };
+    let Some(format) = known else { return Err(other::name(bytes).into()) };
     let mut limits = Limits::default();
     // Eight bytes a pixel are the most there are; what a decoder needs besides is small.
     limits.max_alloc = Some(look.most_pixels.saturating_mul(8).saturating_add(64 << 20));
@@ -71,12 +74,12 @@ fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageD
     let (width, height) = decoder.dimensions();
     let (pixels, most) = (u64::from(width) * u64::from(height), look.most_pixels);
     if pixels > most {
-        return Err(format!(
+        return Err(Refusal::TooLarge(format!(
             "its {width}×{height} pixels are {:.0} million, more than the {:.0} million that are read; the option \
              max_megapixels raises that",
             pixels as f64 / 1e6,
             most as f64 / 1e6
-        ));
+        )));
     }
     Ok((format, decoder))
 }

@@ -85,7 +85,7 @@ impl ImageTraining {
         }
         Ok(CellScore {
             loss: score.loss,
-            accuracy: Some(score.accuracy),
+            accuracy: score.hits.map(|hits| hits.accuracy),
             perplexity: None,
             parameters: network.parameters(),
             macs: network.macs(),

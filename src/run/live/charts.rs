@@ -1,8 +1,9 @@
 //! The charts of a run: what they show is logged, and they are drawn from the journal, now or once the run has time.
 
 use super::{Run, State};
+use crate::run::drawing::cells_from_genotype;
 use crate::run::journal::{Entry, read};
-use crate::run::plots::{CurvesOver, MixingWeights, Plot, Results, cells_from_genotype, figures};
+use crate::run::plots::{CurvesOver, MixingWeights, Plot, Results, figures};
 use crate::{Error, Result, chart};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -229,11 +229,20 @@ impl<T: Argument> Argument for List<T> {
         let array = value.as_array_ref().map_err(|_| Mismatch::found(value))?;
         let items = array.iter().enumerate().map(|(index, item)| {
             T::read(item).map_err(|mismatch| match mismatch {
-                Mismatch::Found(found) => Mismatch::Found(format!("element {index} is {found}")),
+                Mismatch::Found(found) => Mismatch::Found(of_element(index, &found)),
                 error => error,
             })
         });
         Ok(Self(items.collect::<Result<_, _>>()?))
+    }
+}
+
+/// What [`Mismatch::Found`] says of an element: "element 2 is a float".
+fn of_element(index: usize, found: &str) -> String {
+    match found.strip_prefix("not ") {
+        Some(found) => format!("element {index} is {found}"),
+        None if found.starts_with("element ") => format!("in element {index}, {found}"),
+        None => format!("element {index} must be {found}"),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::graph::bounds::MOST;
 use crate::script::binding::{Argument, Call, List, Mismatch, Options, describe_value};
 use crate::script::host::Host;
 use crate::script::nouns::Tensor;
+use crate::script::nouns::tensor::arguments::Nested;
 use crate::space::{Alphas, Legend, Mask, Network};
 use crate::{Error, Parameter, Result};
 use candle_core::{DType, Device};
@@ -92,7 +93,7 @@ pub fn bounded(name: &str, count: usize) -> Result<usize> {
     }
 }
 
-/// Labelled images: a batch of a data set, or `#{ x: tensor, y: labels }`.
+/// Labelled images: a batch of a data set, or `#{ x: tensor, y: labels }`, the labels classes or real numbers.
 pub struct AnyBatch(pub Batch);
 
 impl Argument for AnyBatch {
@@ -119,16 +120,18 @@ impl AnyBatch {
         }
         let get = |name: &str| map.get(name).ok_or_else(|| Error::user(format!("a batch needs `{name}`")).hint(form));
         let images = Tensor::read(get("x")?).map_err(|m| m.into_error("`x`", "tensor"))?;
+        let images = images.float()?;
         let y = get("y")?;
         let labels = match y.read_lock::<Tensor>() {
             Some(labels) => labels.candle(),
             None => {
-                let labels = list_of::<i64>("y", y)?;
-                let count = labels.len();
-                candle_core::Tensor::from_vec(labels, count, &Device::Cpu)?
+                let inside = |error: Error| Error { message: format!("`y`: {}", error.message), ..error };
+                let Nested { values, dims, integer } = Nested::read(y).map_err(inside)?;
+                let labels = candle_core::Tensor::from_vec(values, dims, &Device::Cpu)?;
+                labels.to_dtype(if integer { DType::I64 } else { images.dtype() })?
             }
         };
-        Batch::new(images.float()?, labels).map(Self)
+        Batch::new(images, labels).map(Self)
     }
 
     /// The batch where the network's weights are.

@@ -17,6 +17,7 @@ mod table;
 mod tensor;
 mod text;
 mod ways;
+mod written;
 
 pub use tensor::Tensor;
 

@@ -15,7 +15,7 @@ pub const RELAX: (&str, &str) =
     ("softmax by row, over the ops that run", "a closure |alphas| that gives a map of mixing weights");
 pub const MASK: (&str, &str) = ("all ops run", "a map of tensors in the mixing weights' shapes; 0: the op is not run");
 pub const PATH: (&str, &str) = ("all ops run", "a genotype: only its ops run, with the weights of `net.gates`");
-pub const LOSS: (&str, &str) = ("cross-entropy", "a closure |logits, labels| that gives the loss, one number");
+pub const LOSS: (&str, &str) = ("cross-entropy", "a closure |outputs, y| that gives the loss, one number");
 
 /// What a call's options said.
 pub struct Given<'a> {
@@ -68,6 +68,11 @@ impl<'a> Given<'a> {
             score: self.score.as_deref(),
             extra: self.extra.as_deref(),
         }
+    }
+
+    /// The loss in cross-entropy's place.
+    pub fn score(&self) -> Option<&OwnLoss<'a>> {
+        self.score.as_deref()
     }
 
     /// The mixing weights of every block.

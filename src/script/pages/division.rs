@@ -152,6 +152,9 @@ impl Known<'_> {
             Expr::FnCall(call, _) if OF_FLOATS.contains(&call.name.as_str()) => {
                 found.extend(call.args.first().and_then(|first| self.told_share(first)));
             }
+            Expr::FnCall(call, _) if call.name == "**" => {
+                found.extend(call.args.get(1).and_then(|exponent| self.told_share(exponent)));
+            }
             Expr::Dot(pair, ..) => {
                 if matches!(&pair.rhs, Expr::MethodCall(call, _) if OF_FLOATS.contains(&call.name.as_str())) {
                     found.extend(self.told_share(&pair.lhs));
@@ -310,6 +313,7 @@ mod tests {
         finds("let n = 9; for e in 0..n { let left = 1 - e / n; let lr = 0.1 * left; }", 1);
         finds("let n = 9; for e in 0..n { let t = (e / n).to_float(); print((1 - e / n).sqrt() + exp(-e / n)); }", 3);
         finds("let n = 9; for e in 0..n { let t = e / n; print(sqrt(t)); }", 1);
+        finds("let n = 9; for e in run.epochs(n) { let t = 5.0 * (0.1 / 5.0) ** (e / (n - 1)); }", 1);
     }
 
     #[test]

@@ -21,7 +21,11 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
         EvalAltResult::ErrorFunctionNotFound(signature, _) => unknown_call(signature, sources, catalogue),
         EvalAltResult::ErrorDotExpr(text, _) => unknown_property(text, catalogue),
         EvalAltResult::ErrorPropertyNotFound(name, _) => {
-            suggest(plain(format!("the map has no key `{name}`")), name, &sources.identifiers())
+            let error = suggest(plain(format!("the map has no key `{name}`")), name, &sources.identifiers());
+            match error.hint {
+                Some(_) => error,
+                None => error.hint("where it may be missing: if key in map { map[key] } else { … }"),
+            }
         }
         EvalAltResult::ErrorVariableNotFound(name, _) => unknown_variable(name, sources, catalogue),
         EvalAltResult::ErrorIndexingType(text, _) if text.contains("] = ") => {
@@ -39,6 +43,9 @@ pub fn explain(error: &EvalAltResult, sources: &Sources, catalogue: &Catalogue) 
             let (expected, found) = (simple_type_name(expected), simple_type_name(found));
             let error = plain(format!("expected {expected}, found {found}"));
             match (expected.as_str(), found.as_str()) {
+                ("bool", "tensor") => {
+                    error.hint("comparing tensors gives a tensor; of one number `.item()` takes it: loss.item() < 0.1")
+                }
                 ("int", "range") => error.hint("a part of an array is `a.extract(1..3)`; a tensor takes `t[1..3]`"),
                 _ => error,
             }
@@ -92,6 +99,10 @@ fn parsing(kind: &ParseErrorType, sources: &Sources, catalogue: &Catalogue) -> E
                 Some(_) => error.hint("did you mean `global`?"),
                 None => error.hint(format!("`import \"{name}\" as {name};` before it reads {name}.rhai")),
             }
+        }
+        ParseErrorType::MissingToken(token, text) if token == "]" && text.contains("index expression") => {
+            Error::user(kind.to_string())
+                .hint("an index is one position, a range or a list; select(t, [2], 1) takes from another axis")
         }
         ParseErrorType::UnexpectedEOF => {
             Error::user("the script ends in the middle of something").hint("a missing `}` or `)`?")

@@ -3,6 +3,7 @@
 mod check;
 mod division;
 mod explain;
+mod hidden;
 mod page;
 pub mod reference;
 pub mod searches;
@@ -11,6 +12,7 @@ mod unkept;
 
 pub use check::check;
 pub use division::{Kind, divisions};
+pub use hidden::hidden;
 pub use page::{Frame, Location, Page};
 pub use shared::shared;
 pub use unkept::unkept;

@@ -166,9 +166,33 @@ impl RecurrentTree {
         })
     }
 
+    /// Whether JSON has the form of a tree rather than that of another genotype.
+    pub fn is_one(value: &Value) -> bool {
+        value.get("tree").is_some()
+    }
+
     /// Combinations with their activations, by step.
     pub fn steps(&self) -> &[TreeStep] {
         &self.steps
+    }
+
+    fn leaves(&self) -> usize {
+        self.steps.len().div_ceil(2)
+    }
+
+    /// The steps that a step combines; none for a leaf.
+    pub fn operands(&self, step: usize) -> Option<[usize; 2]> {
+        step.checked_sub(self.leaves()).map(|pair| [2 * pair, 2 * pair + 1])
+    }
+
+    /// How the memory is combined with the output of a step, where it is injected there.
+    pub fn injected(&self, step: usize) -> Option<&TreeStep> {
+        (self.inject.0 == step).then_some(&self.inject.1)
+    }
+
+    /// The step whose combined values, before its activation, become the memory.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The names of all its activations.
@@ -184,8 +208,7 @@ impl RecurrentTree {
         let mut graph = RecurrentGraph::new(inputs)?;
         let g = &mut graph;
         let (h, c) = (g.state("h", width)?, g.state("c", width)?);
-        let leaves = self.steps.len().div_ceil(2);
-        let columns = leaves.saturating_mul(width);
+        let columns = self.leaves().saturating_mul(width);
         let from_x = g.weight("input.weight", inputs, columns, BOUND)?;
         let from_h = g.weight(HIDDEN_WEIGHT, width, columns, BOUND)?;
         let (x, hidden) = (g.mask(INPUT_MASK, g.input())?, g.mask(HIDDEN_MASK, h)?);
@@ -198,15 +221,14 @@ impl RecurrentTree {
         };
         let (mut combined, mut values) = (Vec::new(), Vec::<Node>::new());
         for (index, step) in self.steps.iter().enumerate() {
-            let (a, b) = match index.checked_sub(leaves) {
+            let (a, b) = match self.operands(index) {
                 None => (g.slice(x, index * width, width)?, g.slice(hidden, index * width, width)?),
-                Some(pair) => (values[2 * pair], values[2 * pair + 1]),
+                Some([a, b]) => (values[a], values[b]),
             };
             let both = step.combination.of(g, a, b)?;
             combined.push(both);
             let mut value = apply(g, &format!("step {index}"), step, both)?;
-            let (at, injected) = &self.inject;
-            if *at == index {
+            if let Some(injected) = self.injected(index) {
                 let with_memory = injected.combination.of(g, value, c)?;
                 value = apply(g, "the injection", injected, with_memory)?;
             }

@@ -1,9 +1,9 @@
 //! Cells that are codes, with their space: read, written, taken apart.
 
+use crate::Error;
 use crate::script::binding::{Call, Library, List, ScriptType};
-use crate::script::nouns::network::last_logged;
+use crate::script::nouns::written::genotype_of;
 use crate::space::{CellSpace, CodedCell};
-use crate::{Error, Result};
 use rhai::{Dynamic, Map};
 use std::any::TypeId;
 
@@ -14,7 +14,9 @@ impl ScriptType for CodedCell {
 pub fn declare(library: &mut Library) {
     library.kind::<CodedCell>("A cell that is a code, with the space that says what the code means.");
     library
-        .function("coded_genotype", &["source"], |call: &Call<'_>, source: String| read(call, &source))
+        .function("coded_genotype", &["source"], |call: &Call<'_>, source: String| {
+            genotype_of(call, &source, CodedCell::parse, CodedCell::from_json)
+        })
         .doc(
             r#"
             A cell of a space whose cells are codes, from text as it is printed,
@@ -61,18 +63,4 @@ pub fn declare(library: &mut Library) {
         .operator("!=", &[&pair], |a: CodedCell, b: CodedCell| Ok(a != b))
         .doc("Whether two coded genotypes differ in code or space.")
         .example_after(CELL, "assert(cell != cell.space.genotype([1, 0]));");
-}
-
-fn read(call: &Call<'_>, source: &str) -> Result<CodedCell> {
-    let is_file = !source.contains(['(', '{', '\n']) && source.contains(['.', '/']);
-    if !is_file {
-        return CodedCell::parse(source);
-    }
-    let path = call.host().readable(source)?;
-    let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
-    if path.extension().is_some_and(|ending| ending == "jsonl") {
-        return CodedCell::from_json(&last_logged(&path)?).map_err(inside);
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))?;
-    CodedCell::parse(&text).map_err(inside)
 }

@@ -187,7 +187,7 @@ impl Argument for AnyCell {
         }
         match value.read_lock::<Network>() {
             Some(network) => Ok(Self::Network(network.clone())),
-            None => Err(Mismatch::Found(describe_value(value))),
+            None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
         }
     }
 }

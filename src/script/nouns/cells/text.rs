@@ -7,7 +7,9 @@ use crate::learn::scratch::{Task, TextTraining};
 use crate::script::binding::{Argument, Call, Declaration, Library, List, Mismatch, Options, describe_value};
 use crate::script::nouns::language::activation::Registry;
 use crate::script::nouns::language::making::{dropouts, target};
-use crate::space::recurrent::{CellRecipe, Dropouts, LanguageModel, LanguageRecipe, RecurrentGenotype, RecurrentTree};
+use crate::space::recurrent::{
+    CellRecipe, Dropouts, FoundCell, LanguageModel, LanguageRecipe, RecurrentGenotype, RecurrentTree,
+};
 use crate::{Error, Result};
 use rhai::{Dynamic, Map};
 
@@ -60,8 +62,8 @@ pub fn declare(library: &mut Library, registry: &Registry) {
         .function(
             "score_recurrent_cells",
             &["cells", "text", "options"],
-            move |call: &Call<'_>, cells: List<AnyCell>, data: Pair, options: Options| {
-                scored(call, &defined, cells.0.into_iter().map(|cell| cell.0).collect(), &data, &options).map(List)
+            move |call: &Call<'_>, cells: List<FoundCell>, data: Pair, options: Options| {
+                scored(call, &defined, cells.0.into_iter().map(CellRecipe::from).collect(), &data, &options).map(List)
             },
         )
         .doc("The scores of many recurrent genotypes and trees, as `score_cells` gives those of other genotypes.");
@@ -87,25 +89,6 @@ fn with_options(declaration: &mut Declaration) -> &mut Declaration {
         .option("weight_decay", 8e-7, "decay, added to the clipped gradient")
         .option("clip", 0.25, "largest norm of the gradient")
         .option("slowness", 1e-3, "weight of the penalty on changes from one time step to the next")
-}
-
-/// A recurrent genotype or tree.
-struct AnyCell(CellRecipe);
-
-impl Argument for AnyCell {
-    fn describe() -> String {
-        "recurrent_genotype or recurrent_tree".into()
-    }
-
-    fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
-            return Ok(Self(genotype.clone().into()));
-        }
-        match value.read_lock::<RecurrentTree>() {
-            Some(tree) => Ok(Self(tree.clone().into())),
-            None => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
-        }
-    }
 }
 
 /// The text that a model learns, and the text by which it is judged.

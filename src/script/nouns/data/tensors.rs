@@ -70,7 +70,11 @@ fn tensor_set(x: &Tensor, y: Numbers, options: &Options) -> Result<ImageSet> {
         normalise,
         like,
     };
-    given.set()
+    let real = given.labels.iter().any(|label| label.fract() != 0.0);
+    given.set().map_err(|error| match real {
+        true => error.hint("real numbers go into batches, #{ x: images, y: numbers }, with a `loss` of your own"),
+        false => error,
+    })
 }
 
 /// Class names, or their number: then they are called 0, 1, 2 ….

@@ -4,7 +4,10 @@ use super::SMALL;
 use crate::script::binding::{Call, Library, List, Options};
 use crate::script::nouns::inputs::relaxation;
 use crate::script::nouns::json::to_json;
-use crate::space::recurrent::{LanguageModel, RecurrentGenotype, random_cell, recurrent_cell, recurrent_cells};
+use crate::script::nouns::written::{genotype_of, is_name};
+use crate::space::recurrent::{
+    FoundCell, LanguageModel, RecurrentGenotype, random_cell, recurrent_cell, recurrent_cells,
+};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, FnPtr, Map};
 use std::any::TypeId;
@@ -31,9 +34,11 @@ pub fn declare(library: &mut Library) {
         .doc(
             r#"
             A recurrent cell by its name in the catalogue (see `recurrent_genotypes`), from the literature's text,
-            `Genotype(recurrent=[('tanh', 0), …], concat=range(1, 9))`, from JSON or a file of either, or from a map
-            with `recurrent`, for each node [activation, state], and `concat`, the states whose mean is the output (all
-            nodes where left out). State 0 combines the token vector with the hidden state; nodes are states 1, 2, ….
+            `Genotype(recurrent=[('tanh', 0), …], concat=range(1, 9))`, from JSON, from a file of either or a search's
+            `journal.jsonl` (then the last one logged), or from a map with `recurrent`, for each node [activation,
+            state], and `concat`, the states whose mean is the output (all nodes where left out). State 0 combines the
+            token vector with the hidden state; nodes are states 1, 2, …. A text or file that holds a tree gives a
+            `recurrent_tree`.
             "#,
         )
         .example(
@@ -41,6 +46,8 @@ pub fn declare(library: &mut Library) {
             let cell = recurrent_genotype(#{ recurrent: [["tanh", 0], ["relu", 1]] });
             assert(recurrent_genotype(`${cell}`) == cell);
             assert(recurrent_genotype("DARTS_V2").nodes[0] == ["sigmoid", 0]);
+            let tree = recurrent_tree("found");
+            assert(recurrent_genotype(`${tree}`) == tree);
             "#,
         );
     library
@@ -89,23 +96,15 @@ pub fn declare(library: &mut Library) {
         .example(r#"assert(recurrent_genotype("ENAS").concat == [2, 5, 6, 9, 10, 11]);"#);
 }
 
-fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<RecurrentGenotype> {
+fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<FoundCell> {
     if let Ok(text) = source.clone().into_string() {
-        let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-        let is_file = !text.contains(['(', '{', '\n']) && text.contains(['.', '/']);
-        return match (is_name, is_file) {
-            (true, _) => recurrent_cell(&text),
-            (_, true) => {
-                let path = call.host().readable(&text)?;
-                let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, &e))?;
-                RecurrentGenotype::parse(&text)
-                    .map_err(|error| Error { message: format!("{}: {}", path.display(), error.message), ..error })
-            }
-            _ => RecurrentGenotype::parse(&text),
+        return match is_name(&text) {
+            true => recurrent_cell(&text).map(FoundCell::Genotype),
+            false => genotype_of(call, &text, FoundCell::parse, FoundCell::from_json),
         };
     }
     match source.as_map_ref() {
-        Ok(map) => from_map(&map),
+        Ok(map) => from_map(&map).map(FoundCell::Genotype),
         Err(_) => Err(Error::user("recurrent_genotype takes a text or a map")
             .hint("recurrent_genotype(#{ recurrent: [[\"tanh\", 0], …] })")),
     }

@@ -5,11 +5,11 @@ use super::memory::{self, keeper};
 use crate::data::text::Text;
 use crate::engine::Target;
 use crate::graph::bounds::MOST;
-use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options, describe_value};
+use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options};
 use crate::script::host::Host;
 use crate::script::nouns::network::{memory::Bytes, network_seed};
 use crate::space::recurrent::{
-    CellRecipe, DARTS_ACTIVATIONS, Dropouts, LanguageModel, LanguageRecipe, Memory, RecurrentGenotype, RecurrentTree,
+    CellRecipe, DARTS_ACTIVATIONS, Dropouts, FoundCell, LanguageModel, LanguageRecipe, Memory,
 };
 use crate::{Error, Result};
 use candle_core::DType;
@@ -133,22 +133,10 @@ impl Argument for Words {
     }
 }
 
-/// A cell by its name or as a genotype.
-pub enum Cell {
+/// A cell by its name, or one that was found.
+enum Cell {
     Named(String),
-    Genotype(RecurrentGenotype),
-    Tree(RecurrentTree),
-}
-
-impl Cell {
-    /// What the cell of a genotype or a tree is built from; a name where it is neither.
-    pub fn recipe(self) -> Result<CellRecipe, String> {
-        match self {
-            Self::Genotype(genotype) => Ok(genotype.into()),
-            Self::Tree(tree) => Ok(tree.into()),
-            Self::Named(name) => Err(name),
-        }
-    }
+    Found(FoundCell),
 }
 
 impl Argument for Cell {
@@ -157,19 +145,15 @@ impl Argument for Cell {
     }
 
     fn read(value: &Dynamic) -> Result<Self, Mismatch> {
-        if let Some(genotype) = value.read_lock::<RecurrentGenotype>() {
-            return Ok(Self::Genotype(genotype.clone()));
-        }
-        if let Some(tree) = value.read_lock::<RecurrentTree>() {
-            return Ok(Self::Tree(tree.clone()));
+        if value.is::<crate::space::Genotype>() {
+            return Err(Mismatch::Error(
+                Error::user("this genotype is of convolutional cells, not of a recurrent one")
+                    .hint("recurrent_genotype(…) reads recurrent cells"),
+            ));
         }
         match value.clone().into_string() {
             Ok(name) => Ok(Self::Named(name)),
-            Err(_) if value.is::<crate::space::Genotype>() => Err(Mismatch::Error(
-                Error::user("this genotype is of convolutional cells, not of a recurrent one")
-                    .hint("recurrent_genotype(…) reads recurrent cells"),
-            )),
-            Err(_) => Err(Mismatch::Found(format!("not {}", describe_value(value)))),
+            Err(_) => FoundCell::read(value).map(Self::Found),
         }
     }
 }
@@ -178,9 +162,9 @@ impl Argument for Cell {
 const CELLS: [&str; 4] = ["lstm", "capped_lstm", "highway", "nas"];
 
 fn recipe(vocabulary: usize, options: &Options) -> Result<LanguageRecipe> {
-    let cell = match options.get::<Cell>("cell")?.recipe() {
-        Ok(recipe) => recipe,
-        Err(name) => match name.as_str() {
+    let cell = match options.get("cell")? {
+        Cell::Found(cell) => cell.into(),
+        Cell::Named(name) => match name.as_str() {
             "lstm" => CellRecipe::Lstm,
             "capped_lstm" => CellRecipe::CappedLstm,
             "highway" => CellRecipe::Highway { depth: options.get("depth")? },

@@ -1,6 +1,7 @@
 //! The noun `language`: recurrent cells and the language models made of them.
 
 pub(in crate::script::nouns) mod activation;
+mod found;
 mod genotype;
 mod hidden;
 mod learning;

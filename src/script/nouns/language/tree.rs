@@ -1,7 +1,8 @@
 //! Recurrent cells as trees, as scripts hold them.
 
-use crate::script::binding::{Library, List, ScriptType};
+use crate::script::binding::{Call, Library, List, ScriptType};
 use crate::script::nouns::json::to_json;
+use crate::script::nouns::written::genotype_of;
 use crate::space::recurrent::{RecurrentTree, TreeStep};
 use crate::{Error, Result};
 use rhai::Dynamic;
@@ -14,7 +15,7 @@ impl ScriptType for RecurrentTree {
 pub fn declare(library: &mut Library) {
     library.kind::<RecurrentTree>("A recurrent cell as a tree of steps with a memory.");
     library
-        .function("recurrent_tree", &["source"], |source: Dynamic| tree(&source))
+        .function("recurrent_tree", &["source"], |call: &Call<'_>, source: Dynamic| tree(call, &source))
         .doc(
             r#"
             A recurrent cell as NAS writes it (Zoph and Le 2017, section 3.4): a full tree whose steps each combine two
@@ -22,7 +23,8 @@ pub fn declare(library: &mut Library) {
             steps, n being 1, 2, 4, …: leaf k of 0 to n − 1 combines x·Wₖ and h·Uₖ, step n + k steps 2k and 2k + 1, and
             the last is the new h. There is a memory c besides: `inject`, [step, combination, activation], combines it
             with the output of a step, and what step `memory` combined, before its activation, becomes the new c. From
-            such a map, from the text that `print` shows, from JSON, or "found" for the cell of the paper's figure 8.
+            such a map, from the text that `print` shows, from JSON, from a file of either or a search's `journal.jsonl`
+            (then the last one logged), or "found" for the cell of the paper's figure 8. `run.draw` draws it.
             "#,
         )
         .example(
@@ -55,11 +57,11 @@ pub fn declare(library: &mut Library) {
         .example(r#"assert(!(recurrent_tree("found") != recurrent_tree("found")));"#);
 }
 
-fn tree(source: &Dynamic) -> Result<RecurrentTree> {
+fn tree(call: &Call<'_>, source: &Dynamic) -> Result<RecurrentTree> {
     if let Ok(text) = source.clone().into_string() {
         return match text.as_str() {
             "found" => Ok(RecurrentTree::found()),
-            text => RecurrentTree::parse(text),
+            text => genotype_of(call, text, RecurrentTree::parse, RecurrentTree::from_json),
         };
     }
     match source.is_map() {

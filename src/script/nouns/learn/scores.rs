@@ -8,7 +8,7 @@ use crate::script::binding::{Argument, Call, Library, List, Mismatch, Options};
 use crate::script::nouns::inputs::AnyBatch;
 use crate::script::nouns::network::SMALL;
 use crate::script::nouns::network::saved::as_seen_by;
-use crate::script::nouns::ways::{Given, MASK, PATH, RELAX};
+use crate::script::nouns::ways::{Given, LOSS, MASK, PATH, RELAX};
 use crate::space::{Genotype, Network, Statistics};
 use rhai::{Dynamic, FnPtr, Map};
 
@@ -22,18 +22,23 @@ pub fn declare(library: &mut Library) {
                 let p = given.mixing(&net)?;
                 let statistics = Statistics::named(&options.get::<String>("statistics")?)?;
                 let batches = data.batches(&net, options.get("batch")?)?;
-                let score = evaluate_by(&net, batches, Some(&p), given.active.clone(), statistics)?;
-                let share = |&(all, right): &(usize, usize)| match all {
-                    0 => Dynamic::UNIT,
-                    _ => Dynamic::from_float(right as f64 / all as f64),
-                };
-                let entries = [
+                let score = evaluate_by(&net, batches, Some(&p), given.active.clone(), statistics, given.score())?;
+                let mut entries = vec![
                     ("loss", Dynamic::from_float(score.loss)),
-                    ("accuracy", Dynamic::from_float(score.accuracy)),
-                    ("top5", Dynamic::from_float(score.top5)),
                     ("examples", Dynamic::from_int(score.examples as i64)),
-                    ("class_accuracy", Dynamic::from_array(score.classes.iter().map(share).collect())),
                 ];
+                if let Some(hits) = score.hits {
+                    let share = |&(all, right): &(usize, usize)| match all {
+                        0 => Dynamic::UNIT,
+                        _ => Dynamic::from_float(right as f64 / all as f64),
+                    };
+                    let classes = hits.classes.iter().map(share).collect();
+                    entries.extend([
+                        ("accuracy", Dynamic::from_float(hits.accuracy)),
+                        ("top5", Dynamic::from_float(hits.top5)),
+                        ("class_accuracy", Dynamic::from_array(classes)),
+                    ]);
+                }
                 Ok(entries.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
             },
         )
@@ -41,10 +46,11 @@ pub fn declare(library: &mut Library) {
             r#"
             Scores a network on a set of images, in order and not augmented, or on an array of batches: a map with the
             mean `loss`, the `accuracy` and `top5` (shares from 0 to 1), the number of `examples`, and `class_accuracy`,
-            the accuracy on each class's examples (`()` where it has none). Nothing is dropped; noise is redrawn in
-            every pass. A set is scaled as the images that the network was made for. Running statistics are those of the
-            mixing weights that training used: for others, such as one path of a supernet, take each batch's own (which
-            makes the score depend on the batches), or call `recalibrate` first.
+            the accuracy on each class's examples (`()` where it has none). Where `y` of the batches holds real numbers,
+            `loss` says how far the outputs are from them, and the map has `loss` and `examples` alone. Nothing is
+            dropped; noise is redrawn in every pass. A set is scaled as the images that the network was made for.
+            Running statistics are those of the mixing weights that training used: for others, such as one path of a
+            supernet, take each batch's own (which makes the score depend on the batches), or call `recalibrate` first.
             "#,
         )
         .option("batch", 256_usize, "images at once, where `data` is a set")
@@ -53,6 +59,7 @@ pub fn declare(library: &mut Library) {
             "running".to_string(),
             "what batch norms use: \"running\" statistics, or those of each \"batch\"",
         )
+        .optional::<FnPtr>("loss", LOSS.0, LOSS.1)
         .optional::<FnPtr>("relax", RELAX.0, RELAX.1)
         .optional::<Map>("mask", MASK.0, MASK.1)
         .optional::<Genotype>("path", PATH.0, PATH.1)
@@ -61,6 +68,17 @@ pub fn declare(library: &mut Library) {
             r#"
             let score = evaluate(net, images("digits").test.take(32));
             assert(score.examples == 32 && score.accuracy <= 1.0);
+            // A network of real numbers: how bright an image is.
+            let ink = network(#{ channels: 1, size: 8, classes: 1 }, |g, x| g.linear(g.global_pool(x), 1));
+            let batches = [];
+            for batch in images("digits").test.take(32).batches(16).epoch(0) {
+                batches.push(#{ x: batch.x, y: mean(batch.x, [1, 2, 3]) });
+            }
+            let loss = |outputs, y| mse(outputs, y);
+            let w_opt = sgd(ink.weights, #{ lr: 0.1 });
+            let before = evaluate(ink, batches, #{ loss: loss });
+            for batch in batches { w_opt.step(weight_gradient(ink, batch, #{ loss: loss })); }
+            assert(evaluate(ink, batches, #{ loss: loss }).loss < before.loss);
             "#,
         );
     library

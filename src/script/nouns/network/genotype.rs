@@ -4,12 +4,11 @@ use super::SMALL;
 use crate::script::binding::{Call, Library, List, ScriptType};
 use crate::script::nouns::graph::Registry;
 use crate::script::nouns::json::to_json;
+use crate::script::nouns::written::{genotype_of, is_name};
 use crate::space::{CellKind, Edge, Genotype, catalogue};
 use crate::{Error, Result};
 use rhai::{Array, Dynamic, Map};
-use serde_json::Value;
 use std::any::TypeId;
-use std::path::Path;
 
 impl ScriptType for Genotype {
     const NAME: &'static str = "genotype";
@@ -94,12 +93,9 @@ pub fn declare(library: &mut Library, registry: &Registry) {
 
 fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<Genotype> {
     if let Ok(text) = source.clone().into_string() {
-        let is_name = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-        let is_file = !text.contains(['(', '{', '\n']) && text.contains(['.', '/']);
-        return match (is_name, is_file) {
-            (true, _) => catalogue::genotype(&text),
-            (_, true) => from_file(&call.host().readable(&text)?),
-            _ => Genotype::parse(&text),
+        return match is_name(&text) {
+            true => catalogue::genotype(&text),
+            false => genotype_of(call, &text, Genotype::parse, Genotype::from_json),
         };
     }
     match source.as_map_ref() {
@@ -112,25 +108,6 @@ fn genotype(call: &Call<'_>, source: &Dynamic) -> Result<Genotype> {
 fn kind(name: &str) -> Result<CellKind> {
     let found = CellKind::BOTH.into_iter().find(|kind| kind.name() == name);
     found.ok_or_else(|| Error::unknown("kind of cell", name, CellKind::BOTH.map(CellKind::name)))
-}
-
-/// The genotype in a file: its text or JSON, or the last one in a run's journal.
-fn from_file(path: &Path) -> Result<Genotype> {
-    let inside = |error: Error| Error { message: format!("{}: {}", path.display(), error.message), ..error };
-    if path.extension().is_some_and(|ending| ending == "jsonl") {
-        return Genotype::from_json(&last_logged(path)?).map_err(inside);
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, &e))?;
-    Genotype::parse(&text).map_err(inside)
-}
-
-/// The last genotype in a run's journal.
-pub fn last_logged(path: &Path) -> Result<Value> {
-    let logged = crate::run::read(path)?.into_iter().rev().find_map(|mut entry| entry.remove("genotype"));
-    logged.ok_or_else(|| {
-        Error::user(format!("{}: no genotype was logged in this run", path.display()))
-            .hint("run.log(#{ genotype: derive(net) }) and run.draw(…) do")
-    })
 }
 
 fn from_map(map: &Map) -> Result<Genotype> {

@@ -13,8 +13,6 @@ mod passes;
 pub mod saved;
 mod state;
 
-pub(in crate::script::nouns) use genotype::last_logged;
-
 use super::graph::{GraphBuilder, Node, Registry, op_names};
 use super::inputs::{EdgeMask, NewWeights, Pictures, alphas_by_name, set_alphas};
 use crate::graph::{Graph, Shape};

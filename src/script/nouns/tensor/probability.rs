@@ -1,4 +1,4 @@
-//! Distributions over an axis and losses on them. candle-nn's fast softmax has no backward pass; these are built from
+//! Distributions over an axis, and losses. candle-nn's fast softmax has no backward pass; these are built from
 //! operations that have one, shifted by the greatest value so that nothing overflows.
 
 use super::Tensor;
@@ -103,4 +103,26 @@ pub fn declare(library: &mut Library) {
             assert(all_close(cross_entropy(zeros([2, 4]), tensor([[0.5, 0.5, 0, 0], [0, 0, 0, 1]])), loss));
             "#,
         );
+    library
+        .function("mse", &["outputs", "targets"], |outputs: Tensor, targets: Tensor| {
+            let flat = |t: &Tensor| if let [rows, 1] = *t.dims() { vec![rows] } else { t.dims().to_vec() };
+            if flat(&outputs) != flat(&targets) {
+                return Err(Error::user(format!(
+                    "mse: outputs {:?} and targets {:?} do not fit",
+                    outputs.dims(),
+                    targets.dims()
+                ))
+                .hint("one target for each output"));
+            }
+            let of = outputs.float()?;
+            let targets = targets.float()?.to_dtype(of.dtype())?.reshape(of.dims())?;
+            outputs.with((of - targets)?.sqr()?.mean_all()?)
+        })
+        .doc(
+            r#"
+            The mean of the squared differences of two tensors of one shape, or of shapes [rows, 1] and [rows], which
+            `mean((outputs - targets) ** 2)` would take all rows of with all others.
+            "#,
+        )
+        .example("assert(all_close(mse(tensor([[1.0], [2.0]]), tensor([1.0, 4.0])), tensor(2.0)));");
 }
