@@ -20,8 +20,8 @@ const TEAMS: usize = THREADS / LANES;
 pub(super) const RUN: usize = 8;
 const BEHIND: usize = 16;
 
-/// Floats of shared memory that a strip's kernels may take before its rows are halved: with these three blocks of
-/// threads fit on a multiprocessor of an H100. Strips of few pixels may take more.
+/// Floats of shared memory that a strip's kernels may take before its rows are halved: with these two blocks of threads
+/// fit on a multiprocessor of an A100; more made nothing faster on an H100. Strips of few pixels may take more.
 const SHARED: usize = 72 << 8;
 const MOST_SHARED: usize = 96 << 8;
 const FEW_PIXELS: usize = 64;
@@ -61,6 +61,13 @@ pub(super) struct Strips {
     /// Floats of the parts of those blocks under a strip, of what is put in their place later, and of their depthwise
     /// weights where their taps are a grid.
     pub tiles: usize,
+}
+
+impl Strips {
+    /// Floats from one block of the output's gradient to the next, as in unit_gradient.cuh.
+    pub fn apart(&self) -> usize {
+        (self.pixels | 1) * LANES
+    }
 }
 
 /// The reach of a unit's taps: the least row and column, counted from the corner of an output pixel without padding,
@@ -214,7 +221,7 @@ impl CudaPlan {
                 None => (1, scratch),
             };
             let middle = if self.has_middle(unit) { input } else { input.saturating_sub(output).max(1) };
-            let shared = (middle + output) * pixels * LANES + tiles + 4 * output * LANES;
+            let shared = (middle + output) * (pixels | 1) * LANES + tiles + 4 * output * LANES;
             let fits = shared <= SHARED || (rows == 1 || pixels <= FEW_PIXELS) && shared <= MOST_SHARED;
             if pixels <= STRIP && fits {
                 return Ok(Strips { rows, count: height.div_ceil(rows), pixels, group, tiles });

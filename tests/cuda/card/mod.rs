@@ -195,9 +195,11 @@ fn running_statistics_arrive_in_the_order_of_the_passes() {
             let images = batch(step, device).images;
             network.forward(&images, None, Mode::Training, None).expect("a pass");
         }
-        network.statistics().values().iter().map(|value| value.to_bits()).collect::<Vec<_>>()
+        network.statistics().values().iter().map(|value| *value as f32).collect::<Vec<_>>()
     };
-    assert_eq!(after(&gpu.tensors()), after(&Device::Cpu));
+    // Not the same bits: the GPU's softmax of the alphas rounds in its own way.
+    let apart = apart(&after(&gpu.tensors()), &after(&Device::Cpu));
+    assert!(apart < 1e-5, "running statistics are {apart} apart");
 }
 
 #[test]

@@ -18,7 +18,7 @@
 #define ADD_UP 6
 #define EXPORT 7
 
-extern "C" __global__ void AT_LEAST(3) backward(Pass pass, Rounds rounds) {
+extern "C" __global__ void AT_LEAST(2) backward(Pass pass, Rounds rounds) {
     SHARED(shared);
     __shared__ Item item;
     int kind = take_turn(pass, rounds, &item);

@@ -20,7 +20,7 @@
 #define STANDARDISE 7
 #define STANDARDISE_GRADIENT 8
 
-extern "C" __global__ void AT_LEAST(3) forward(Pass pass, Rounds rounds) {
+extern "C" __global__ void AT_LEAST(2) forward(Pass pass, Rounds rounds) {
     SHARED(shared);
     __shared__ Item item;
     int kind = take_turn(pass, rounds, &item);

@@ -40,7 +40,7 @@ __device__ void statistics(const Pass& pass, const Item& item, float* scratch) {
         // Around one pivot for all, the first slot's: sums in double precision need no other care.
         double around = from[0], total = 0.0, squares = 0.0;
         int in_image = begin % part->slots;
-#pragma unroll 4
+#pragma unroll 8
         for (int s = begin; s < end; s++) {
             const float* slot = from + (long long)s * 3 * part->lanes;
             int left = part->pixels - in_image * part->each;

@@ -45,9 +45,26 @@ struct Rounds {
 #define DONE 1
 #define OF_IMAGE 2
 
+#ifndef COUNTERS
+// Counts one more, and says how many there were: who sees that sees what this block wrote. A fence would do, but would
+// also make every block of the multiprocessor forget what its cache holds.
+__device__ int count_up(int* count) {
+    int before;
+    asm volatile("atom.release.gpu.global.add.s32 %0, [%1], 1;" : "=r"(before) : "l"(count) : "memory");
+    return before;
+}
+
+// The count as it is now, whatever a cache holds.
+__device__ int glance(const int* count) {
+    int now;
+    asm volatile("ld.relaxed.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(count) : "memory");
+    return now;
+}
+#endif
+
 // Until a count is reached. The thread then sees what those wrote who were counted.
 __device__ void wait_for(const int* count, int least) {
-    while (*(const volatile int*)count < least) __nanosleep(64);
+    while (glance(count) < least) __nanosleep(64);
     __threadfence();
 }
 
@@ -87,8 +104,7 @@ __device__ int take_turn(const Pass& pass, const Rounds& rounds, Item* item) {
 __device__ void end_turn(const Pass& pass, const Rounds& rounds, const Item& item) {
     __syncthreads();
     if (threadIdx.x) return;
-    __threadfence();
-    atomicAdd(pass.counters + OF_IMAGE + item.image, 1);
-    if (atomicAdd(pass.counters + DONE, 1) != rounds.blocks - 1) return;
+    count_up(pass.counters + OF_IMAGE + item.image);
+    if (count_up(pass.counters + DONE) != rounds.blocks - 1) return;
     for (int i = 0; i < OF_IMAGE + pass.batch; i++) pass.counters[i] = 0;
 }

@@ -18,7 +18,7 @@
 __device__ double share_of_sum(const float* from, int slots, int len, int share, int shares) {
     int begin = (int)((long long)slots * share / shares), end = (int)((long long)slots * (share + 1) / shares);
     double sum = 0.0;
-#pragma unroll 8
+#pragma unroll 16
     for (int s = begin; s < end; s++) sum += from[(long long)s * len];
     return sum;
 }

@@ -122,30 +122,32 @@ __device__ void next(Walk* w) {
 }
 
 // Pixels of a plane of height x width, from a row and column on, into shared memory, as a tile of rows `step` apart;
-// zero outside of the plane.
+// zero outside of the plane. A warp takes a row, eight neighbouring columns at a time.
 template <bool ANY>
 __device__ void load_rectangle(const float* plane, int height, int width, int row, int column, int rows, int step,
                                const Seen* seen, float* tile) {
-    int quad = threadIdx.x % QUADS, end = rows * step + BEHIND;
-    for (Walk w = walk(step); w.i < end;) {
-        float4 v[BATCH];
-        int to[BATCH];
-        bool inside[BATCH];
+    int quad = threadIdx.x % QUADS, left = threadIdx.x / QUADS % 8;
+    for (int r = threadIdx.x / 32; r < rows; r += THREADS / 32) {
+        bool is = (unsigned)(row + r) < (unsigned)height;
+        const float* from = plane + ((row + r) * width + column + left) * LANES + 4 * quad;
+        float* to = tile + (r * step + left) * LANES + 4 * quad;
+        for (int c = left; c < step; c += 8 * BATCH, from += 8 * BATCH * LANES, to += 8 * BATCH * LANES) {
+            float4 v[BATCH];
+            bool inside[BATCH];
 #pragma unroll
-        for (int k = 0; k < BATCH; k++) {
-            int y = row + w.r, x = column + w.c;
-            to[k] = w.i;
-            inside[k] = w.r < rows && y >= 0 && x >= 0 && y < height && x < width;
-            v[k] = inside[k] ? load4(plane + (y * width + x) * LANES + 4 * quad) : zero4();
-            next(&w);
-        }
+            for (int k = 0; k < BATCH; k++) {
+                inside[k] = is && (unsigned)(column + c + 8 * k) < (unsigned)width;
+                v[k] = inside[k] ? load4(from + 8 * k * LANES) : zero4();
+            }
 #pragma unroll
-        for (int k = 0; k < BATCH; k++) {
-            if (to[k] >= end) continue;
-            if (seen && inside[k]) v[k] = see<ANY>(*seen, v[k]);
-            store4(tile + to[k] * LANES + 4 * quad, v[k]);
+            for (int k = 0; k < BATCH; k++) {
+                if (c + 8 * k >= step) break;
+                if (seen && inside[k]) v[k] = see<ANY>(*seen, v[k]);
+                store4(to + 8 * k * LANES, v[k]);
+            }
         }
     }
+    if (threadIdx.x < BEHIND * QUADS) store4(tile + rows * step * LANES + 4 * threadIdx.x, zero4());
 }
 
 template <bool ANY>
@@ -214,15 +216,16 @@ __device__ Share share_of(const Unit* u, int rows) {
     return s;
 }
 
-// What the depthwise taps make of the tiles of `blocks` blocks, whose weights lie before the tiles.
+// What the depthwise taps make of the tiles of `blocks` blocks, whose weights lie before the tiles; blocks of it lie
+// `apart` floats apart.
 template <int K, int D, int S>
-__device__ void grid_depthwise(const Unit* u, int blocks, int rows, const float* tile, float* to) {
+__device__ void grid_depthwise(const Unit* u, int blocks, int rows, const float* tile, float* to, int apart) {
     Share share = share_of(u, rows);
     if (share.of >= blocks) return;
     int lane = threadIdx.x % LANES, step = tile_step(u);
     const float* weights = tile - (u->group - share.of) * K * K * LANES + lane;
     const float* from = tile + share.of * tile_len(u, rows) + lane;
-    float* out = to + share.of * rows * u->out_width * LANES + lane;
+    float* out = to + share.of * apart + lane;
     for (int run = share.part; run < share.runs; run += share.parts) {
         int r = run % rows, c = run / rows * RUN;
         float sums[RUN] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
@@ -252,55 +255,66 @@ __device__ void any_depthwise(const Pass& pass, const Unit* u, int block, int ro
 
 __device__ void depthwise(const Pass& pass, const Unit* u, int block, int blocks, int rows, const float* tile,
                           float* to) {
+    int apart = rows * u->out_width * LANES;
     switch (u->grid) {
-    case GRID(3, 1, 1): return grid_depthwise<3, 1, 1>(u, blocks, rows, tile, to);
-    case GRID(5, 1, 1): return grid_depthwise<5, 1, 1>(u, blocks, rows, tile, to);
-    case GRID(3, 2, 1): return grid_depthwise<3, 2, 1>(u, blocks, rows, tile, to);
-    case GRID(5, 2, 1): return grid_depthwise<5, 2, 1>(u, blocks, rows, tile, to);
-    case GRID(3, 1, 2): return grid_depthwise<3, 1, 2>(u, blocks, rows, tile, to);
-    case GRID(5, 1, 2): return grid_depthwise<5, 1, 2>(u, blocks, rows, tile, to);
-    case GRID(3, 2, 2): return grid_depthwise<3, 2, 2>(u, blocks, rows, tile, to);
-    case GRID(5, 2, 2): return grid_depthwise<5, 2, 2>(u, blocks, rows, tile, to);
+    case GRID(3, 1, 1): return grid_depthwise<3, 1, 1>(u, blocks, rows, tile, to, apart);
+    case GRID(5, 1, 1): return grid_depthwise<5, 1, 1>(u, blocks, rows, tile, to, apart);
+    case GRID(3, 2, 1): return grid_depthwise<3, 2, 1>(u, blocks, rows, tile, to, apart);
+    case GRID(5, 2, 1): return grid_depthwise<5, 2, 1>(u, blocks, rows, tile, to, apart);
+    case GRID(3, 1, 2): return grid_depthwise<3, 1, 2>(u, blocks, rows, tile, to, apart);
+    case GRID(5, 1, 2): return grid_depthwise<5, 1, 2>(u, blocks, rows, tile, to, apart);
+    case GRID(3, 2, 2): return grid_depthwise<3, 2, 2>(u, blocks, rows, tile, to, apart);
+    case GRID(5, 2, 2): return grid_depthwise<5, 2, 2>(u, blocks, rows, tile, to, apart);
     default: any_depthwise(pass, u, block, rows, tile, to);
     }
 }
 
-template <bool ANY>
-__device__ void load_tap_seen(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row,
-                              int rows, float* to) {
+// What one tap of a dense part reads of a block that is seen through an activation other than RELU.
+__device__ OUTLINE void load_any_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row,
+                                     int rows, float* to) {
     const int* taps = pass.table + u->tap_at + 2 * tap;
     int quad = threadIdx.x % QUADS;
     Seen s = seen(pass, u, block, quad);
     const float* plane = region + u->raw + block * u->height * u->width * LANES + 4 * quad;
-    int end = rows * u->out_width;
-    // A strip has at most MOST pixels for each column of threads.
+    for (Walk w = walk(u->out_width); w.i < rows * u->out_width; next(&w)) {
+        int y = (row + w.r) * u->stride_r + taps[0], x = w.c * u->stride_c + taps[1];
+        bool inside = y >= 0 && x >= 0 && y < u->height && x < u->width;
+        float4 v = inside ? see<true>(s, load4(plane + (y * u->width + x) * LANES)) : zero4();
+        store4(to + w.i * LANES + 4 * quad, v);
+    }
+}
+
+// What one tap of a dense part reads of `blocks` blocks, pixel by pixel; blocks of it lie `apart` floats apart.
+__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int blocks, int tap, int row,
+                         int rows, float* to, int apart) {
+    if (u->activation > RELU) {
+        for (int of = 0; of < blocks; of++) load_any_tap(pass, u, region, block + of, tap, row, rows, to + of * apart);
+        return;
+    }
+    const int* taps = pass.table + u->tap_at + 2 * tap;
+    int quad = threadIdx.x % QUADS, end = rows * u->out_width, size = u->height * u->width * LANES;
+    // A strip has at most MOST pixels for each column of threads. They lie at the same places in every block.
+    int places[MOST];
     Walk w = walk(u->out_width);
-    float4 v[MOST];
-    bool inside[MOST];
 #pragma unroll
     for (int k = 0; k < MOST; k++) {
         int y = (row + w.r) * u->stride_r + taps[0], x = w.c * u->stride_c + taps[1];
-        inside[k] = w.i < end && y >= 0 && x >= 0 && y < u->height && x < u->width;
-        v[k] = inside[k] ? load4(plane + (y * u->width + x) * LANES) : zero4();
+        bool inside = w.i < end && y >= 0 && x >= 0 && y < u->height && x < u->width;
+        places[k] = inside ? (y * u->width + x) * LANES : -1;
         next(&w);
     }
+    const float* plane = region + u->raw + block * size + 4 * quad;
+    to += threadIdx.x * 4;
+    for (int of = 0; of < blocks; of++, plane += size, to += apart) {
+        Seen s = seen(pass, u, block + of, quad);
+        float4 v[MOST];
 #pragma unroll
-    for (int k = 0; k < MOST; k++) {
-        int i = threadIdx.x / QUADS + k * COLUMNS;
-        if (i < end) store4(to + i * LANES + 4 * quad, inside[k] ? see<ANY>(s, v[k]) : zero4());
+        for (int k = 0; k < MOST; k++) v[k] = places[k] >= 0 ? load4(plane + places[k]) : zero4();
+#pragma unroll
+        for (int k = 0; k < MOST; k++)
+            if ((int)threadIdx.x / QUADS + k * COLUMNS < end)
+                store4(to + k * COLUMNS * LANES, places[k] >= 0 ? see<false>(s, v[k]) : zero4());
     }
-}
-
-__device__ OUTLINE void load_any_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row,
-                                     int rows, float* to) {
-    load_tap_seen<true>(pass, u, region, block, tap, row, rows, to);
-}
-
-// What one tap of a dense part reads of a block, pixel by pixel.
-__device__ void load_tap(const Pass& pass, const Unit* u, const float* region, int block, int tap, int row, int rows,
-                         float* to) {
-    if (u->activation > RELU) load_any_tap(pass, u, region, block, tap, row, rows, to);
-    else load_tap_seen<false>(pass, u, region, block, tap, row, rows, to);
 }
 
 // Whether the dense part reads one number a lane and pixel, which then has a place of its own: what the depthwise taps
@@ -329,29 +343,35 @@ __device__ Corner corner(int first, int blocks, int pixels, int* each) {
     return c;
 }
 
-// sums += `blocks` blocks of a thread's pixels times a matrix whose rows are `row` apart. Pixels behind the last one
-// are worked out like it and are not to be used.
-__device__ void multiply(float4* sums, const Corner& at, const float* from, int blocks, int pixels, const float* matrix,
-                         int row) {
+// sums += `blocks` blocks of a thread's pixels, `apart` floats apart, times a matrix whose rows are `row` apart. Pixels
+// behind the last one are worked out like it and are not to be used.
+__device__ void multiply(float4* sums, const Corner& at, const float* from, int blocks, int pixels, int apart,
+                         const float* matrix, int row) {
+    if (!at.active) return;
     int places[MOST];
 #pragma unroll
     for (int k = 0; k < MOST; k++) {
         int pixel = at.column + k * at.columns;
         places[k] = (pixel < pixels ? pixel : pixels - 1) * LANES;
     }
-    for (int block = 0; block < blocks; block++) {
-#pragma unroll 2
+    const float* m = matrix + 4 * at.quad;
+    float4 a = load4(m), b = load4(m + row), c = load4(m + 2 * row), d = load4(m + 3 * row);
+    for (int block = 0; block < blocks; block++, from += apart) {
+#pragma unroll
         for (int lane = 0; lane < LANES; lane += 4) {
-            const float* m = matrix + lane * row + 4 * at.quad;
-            float4 a = load4(m), b = load4(m + row), c = load4(m + 2 * row), d = load4(m + 3 * row);
+            // What comes next is under way meanwhile; the last rows are read twice.
+            if (lane < LANES - 4 || block < blocks - 1) m += 4 * row;
+            float4 next_a = load4(m), next_b = load4(m + row), next_c = load4(m + 2 * row), next_d = load4(m + 3 * row);
 #pragma unroll
             for (int k = 0; k < MOST; k++) {
                 float4 x = load4(from + places[k] + lane);
                 sums[k] = scale4(x.w, d, scale4(x.z, c, scale4(x.y, b, scale4(x.x, a, sums[k]))));
             }
+            a = next_a;
+            b = next_b;
+            c = next_c;
+            d = next_d;
         }
-        from += pixels * LANES;
-        matrix += LANES * row;
     }
 }
 

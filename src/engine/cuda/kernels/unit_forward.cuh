@@ -63,17 +63,16 @@ __device__ void dense_forward(const Pass& pass, const Unit* u, float* region, co
         const float* matrix = all + at.to * LANES;
         // Apart, so that the compiler knows which memory it reads.
         if (copy) {
-            multiply(sums, at, middle, u->blocks, pixels, copy_of(scratch) + at.to * LANES, out_lanes);
+            multiply(sums, at, middle, u->blocks, pixels, pixels * LANES, copy_of(scratch) + at.to * LANES, out_lanes);
         } else if (has_middle(u)) {
-            multiply(sums, at, middle, u->blocks, pixels, matrix, out_lanes);
+            multiply(sums, at, middle, u->blocks, pixels, pixels * LANES, matrix, out_lanes);
         } else {
             for (int tap = 0; tap < u->taps; tap++) {
                 __syncthreads();
-                for (int from = 0; from < u->blocks; from++)
-                    load_tap(pass, u, region, from, tap, row, rows, middle + from * pixels * LANES);
+                load_tap(pass, u, region, 0, u->blocks, tap, row, rows, middle, pixels * LANES);
                 __syncthreads();
-                multiply(sums, at, middle, u->blocks, pixels, matrix + tap * u->blocks * LANES * out_lanes,
-                            out_lanes);
+                multiply(sums, at, middle, u->blocks, pixels, pixels * LANES,
+                         matrix + tap * u->blocks * LANES * out_lanes, out_lanes);
             }
         }
         float* out = region + u->out + ((at.to * u->out_height + row) * u->out_width + at.column) * LANES + 4 * at.quad;
@@ -113,8 +112,7 @@ __device__ void unit_forward(const Pass& pass, const Item& item, float* shared) 
         }
         if (u->dense < 0) return;
     } else if (u->taps == 1) {
-        for (int block = 0; block < u->blocks; block++)
-            load_tap(pass, u, region, block, 0, row, rows, middle + block * pixels * LANES);
+        load_tap(pass, u, region, 0, u->blocks, 0, row, rows, middle, pixels * LANES);
         __syncthreads();
     }
     dense_forward(pass, u, region, item, middle, tile);

@@ -32,18 +32,19 @@ __device__ void outer_product(float* gradient, int row, const float* x, const fl
 // there are few of these, over one of several parts of them, whose sums the first part adds up in `scratch`.
 template <int W>
 __device__ void outer_tiles(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
-                            float* scratch) {
+                            int apart, float* scratch) {
     int row = out_blocks * LANES, across = out_blocks * QUADS / W, tiles = blocks * QUADS * across;
     int parts = tiles < THREADS ? THREADS / tiles : 1, part = threadIdx.x / tiles;
     if (parts == 1) part = 0;
     for (int tile = parts == 1 ? threadIdx.x : threadIdx.x % tiles; tile < tiles; tile += THREADS) {
-        int o = tile % across * W, i = tile / across;
-        const float* from = x + i / QUADS * pixels * LANES + i % QUADS * 4;
+        int o = tile % across, i = tile / across;
+        const float* from = x + i / QUADS * apart + i % QUADS * 4;
         const float* to[W];
         float4 sums[4][W];
 #pragma unroll
         for (int q = 0; q < W; q++) {
-            to[q] = dy + (o + q) / QUADS * pixels * LANES + (o + q) % QUADS * 4;
+            int own = o + q * across;
+            to[q] = dy + own / QUADS * apart + own % QUADS * 4;
             for (int l = 0; l < 4; l++) sums[l][q] = zero4();
         }
         if (part < parts)
@@ -75,16 +76,16 @@ __device__ void outer_tiles(float* gradient, const float* x, int blocks, const f
         }
         float* at = gradient + 4 * i * row + 4 * o;
 #pragma unroll
-        for (int n = 0; n < 4 * W; n++) store4(at + n / W * row + n % W * 4, sums[n / W][n % W]);
+        for (int n = 0; n < 4 * W; n++) store4(at + n / W * row + n % W * across * 4, sums[n / W][n % W]);
     }
 }
 
 // gradient (all lanes of the input x all of the output) = the same.
 __device__ void outer_products(float* gradient, const float* x, int blocks, const float* dy, int out_blocks, int pixels,
-                               float* scratch) {
+                               int apart, float* scratch) {
     if (blocks * out_blocks == 1) return outer_product(gradient, LANES, x, dy, pixels, scratch);
-    if (blocks * out_blocks < 9) return outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
-    outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, scratch);
+    if (blocks * out_blocks < 9) return outer_tiles<1>(gradient, x, blocks, dy, out_blocks, pixels, apart, scratch);
+    outer_tiles<2>(gradient, x, blocks, dy, out_blocks, pixels, apart, scratch);
 }
 
 // The strip that a block of threads works on. It lies in shared memory and is read again after every barrier, which
@@ -95,12 +96,15 @@ struct Strip {
     int row;
     int rows;
     int pixels;
+    int apart;              // floats from one block to the next: no whole number of times all banks
     int dy;                 // the place of its gradient, in every output block
     int behind;             // of that behind the dense part, in every input block; of several taps, in one
     int made;               // of the gradient of what depthwise taps made: one of these two
     int taps;               // of the depthwise weights of a group
     int tile;               // of its tiles, and of scratch later
 };
+
+__device__ int apart_of(int pixels) { return (pixels | 1) * LANES; }
 
 __device__ void find_strip(const Pass& pass, const Item& item, Strip* strip) {
     const Unit* u = TABLE(Unit, item.what);
@@ -110,10 +114,11 @@ __device__ void find_strip(const Pass& pass, const Item& item, Strip* strip) {
     strip->row = row;
     strip->rows = rows;
     strip->pixels = pixels;
+    strip->apart = apart_of(pixels);
     strip->dy = (stored->count + 2) * LANES * u->out_blocks;
-    strip->behind = strip->dy + u->out_blocks * pixels * LANES;
+    strip->behind = strip->dy + u->out_blocks * strip->apart;
     strip->made = has_middle(u) ? strip->behind : strip->dy;
-    strip->taps = strip->behind + (has_middle(u) ? u->blocks : u->dense >= 0 ? 1 : 0) * pixels * LANES;
+    strip->taps = strip->behind + (has_middle(u) ? u->blocks : u->dense >= 0 ? 1 : 0) * strip->apart;
     strip->tile = strip->taps + (u->grid ? u->group * u->taps * LANES : 0);
     strip->weights = u->weights < 0 ? -1
                                     : (long long)u->weights * pass.batch +
@@ -132,14 +137,14 @@ template <int K, int D, int S>
 __device__ void grid_weights(const Pass& pass, const Unit* u, const Strip& strip, int block, int blocks,
                              float* shared) {
     float* tile = shared + strip.tile;
-    float* made = shared + strip.made + block * strip.pixels * LANES;
+    float* made = shared + strip.made + block * strip.apart;
     int rows = strip.rows, lane = threadIdx.x % LANES, step = tile_step(u), width = u->out_width;
     Share share = share_of(u, rows);
     float sums[K * K];
 #pragma unroll
     for (int t = 0; t < K * K; t++) sums[t] = 0.0f;
     const float* from = tile + share.of * tile_len(u, rows) + lane;
-    const float* dy = made + share.of * rows * width * LANES + lane;
+    const float* dy = made + share.of * strip.apart + lane;
     for (int run = share.part; run < share.runs && share.of < blocks; run += share.parts) {
         int r = run % rows, c = run / rows * RUN;
         float d[RUN];
@@ -159,7 +164,7 @@ __device__ void grid_weights(const Pass& pass, const Unit* u, const Strip& strip
         }
     }
     __syncthreads();
-    if (u->dense >= 0) grid_depthwise<K, D, S>(u, blocks, rows, tile, made);
+    if (u->dense >= 0) grid_depthwise<K, D, S>(u, blocks, rows, tile, made, strip.apart);
     __syncthreads();
     int warp = threadIdx.x / 32, warps = share.parts / 2;
 #pragma unroll
@@ -181,7 +186,7 @@ __device__ void grid_weights(const Pass& pass, const Unit* u, const Strip& strip
 // Scratch is behind the tile: THREADS quads.
 __device__ void any_weights(const Pass& pass, const Unit* u, const Strip& strip, int block, float* shared) {
     const float* tile = shared + strip.tile;
-    float* made = shared + strip.made + block * strip.pixels * LANES;
+    float* made = shared + strip.made + block * strip.apart;
     float* scratch = shared + strip.tile + tile_len(u, strip.rows);
     int step = tile_step(u);
     const int* taps = pass.table + u->tap_at;
@@ -244,7 +249,7 @@ __device__ void strip_gradient(const Pass& pass, const Item& item, const Strip& 
         for (int k = 0; k < MOST; k++) {
             int i = column + k * COLUMNS;
             if (i >= strip.pixels) continue;
-            store4(shared + strip.dy + (block * strip.pixels + i) * LANES + 4 * quad, v[k]);
+            store4(shared + strip.dy + block * strip.apart + i * LANES + 4 * quad, v[k]);
             if (!has_middle(u)) store4(region + u->plane + (plane + i) * LANES + 4 * quad, v[k]);
             total = add4(total, v[k]);
         }
@@ -273,13 +278,14 @@ __device__ void dense_backward(const Pass& pass, const Item& item, const Strip& 
 #pragma unroll
         for (int k = 0; k < MOST; k++) sums[k] = zero4();
         const float* matrix = COPY ? copy_of(shared + strip.tile) : pass.packed + u->transposed;
-        multiply(sums, at, shared + strip.dy, u->out_blocks, pixels, matrix + at.to * LANES, u->blocks * LANES);
+        multiply(sums, at, shared + strip.dy, u->out_blocks, pixels, strip.apart, matrix + at.to * LANES,
+                 u->blocks * LANES);
         float* plane = region_of(pass, item) + u->plane + (at.to * u->out_height + strip.row) * u->out_width * LANES;
 #pragma unroll
         for (int k = 0; k < MOST; k++) {
             int i = at.column + k * at.columns;
             if (!at.active || i >= pixels) continue;
-            store4(shared + strip.behind + (at.to * pixels + i) * LANES + 4 * at.quad, sums[k]);
+            store4(shared + strip.behind + at.to * strip.apart + i * LANES + 4 * at.quad, sums[k]);
             store4(plane + i * LANES + 4 * at.quad, sums[k]);
         }
     }
@@ -308,12 +314,12 @@ __device__ void strip_dense(const Pass& pass, const Item& item, const Strip& str
     int together = has_middle(u) ? u->blocks : 1, matrices = u->depthwise >= 0 ? 1 : u->taps;
     for (int n = 0; n < matrices * u->blocks; n += together) {
         __syncthreads();
-        for (int of = 0; u->depthwise < 0 && of < together; of++)
-            load_tap(pass, u, region_of(pass, item), n % u->blocks + of, n / u->blocks, strip.row, strip.rows,
-                     shared + strip.behind + of * strip.pixels * LANES);
+        if (u->depthwise < 0)
+            load_tap(pass, u, region_of(pass, item), n % u->blocks, together, n / u->blocks, strip.row, strip.rows,
+                     shared + strip.behind, strip.apart);
         __syncthreads();
         outer_products(dense_weights(pass, u, strip) + n * LANES * u->out_blocks * LANES, shared + strip.behind,
-                       together, shared + strip.dy, u->out_blocks, strip.pixels, shared + strip.tile);
+                       together, shared + strip.dy, u->out_blocks, strip.pixels, strip.apart, shared + strip.tile);
     }
 }
 

@@ -283,7 +283,7 @@ impl Maker<'_> {
             self.read(from, &mut items.unit_tensors);
         }
         let kept = if middle { inputs } else { usize::from(unit.dense.is_some()) };
-        let shared = (terms + 2) * outputs * LANES + (outputs + kept) * strips.pixels * LANES + strips.tiles;
+        let shared = (terms + 2) * outputs * LANES + (outputs + kept) * strips.apart() + strips.tiles;
         items.unit_shared = items.unit_shared.max(shared);
         if let Some(parts) = parts {
             let (dense, bias) = (self.cuda.dense_at() + packing.dense, self.cuda.bias_at() + packing.bias);
