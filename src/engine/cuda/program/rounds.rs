@@ -13,8 +13,9 @@ pub(super) const MOST_ROUNDS: usize = 24;
 const MOST_SPANS: usize = 2 * MOST_ROUNDS;
 
 /// Turns that a wave lags behind the one before. A large card works on a few hundred blocks at a time (two on each of
-/// an H100's 132 multiprocessors), but some take several times as long as others, and a block that comes too early keeps
-/// its place while it waits: a training step of DARTS_V2 took 77 ms with a lag of 396 turns, 69 with 792, 64 with 1584.
+/// an H100's 132 multiprocessors), but some take several times as long as others, and a block that comes too early
+/// keeps its place while it waits: a training step of DARTS_V2 took 77 ms with a lag of 396 turns, 69 with 792, 64 with
+/// 1584.
 const LAG: usize = 3168;
 
 /// What the items of a round do, as forward.cu and backward.cu number it.
