@@ -2,7 +2,7 @@
 //!
 //! What a variable holds is followed as far as its own text tells: literals, parameters' defaults, loops over numbers.
 
-use rhai::{AST, ASTNode, Expr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, FnPtr, Position, Stmt};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub fn divisions(ast: &AST, returns: &dyn Fn(&str) -> Option<Kind>) -> Vec<Posit
             .iter_functions()
             .map(|function| (function.name.to_string(), function.params.iter().map(ToString::to_string).collect()))
             .collect(),
+        closures: BTreeMap::new(),
         kinds: Kinds::new(),
         counters: BTreeSet::new(),
         shares: BTreeMap::new(),
@@ -40,6 +41,7 @@ pub fn divisions(ast: &AST, returns: &dyn Fn(&str) -> Option<Kind>) -> Vec<Posit
             match path.last() {
                 Some(ASTNode::Stmt(stmt)) => known.note(stmt, &mut now),
                 Some(ASTNode::Expr(Expr::FnCall(call, _))) => known.note_arguments(&call.name, &call.args, &mut now),
+                Some(ASTNode::Expr(Expr::Dot(pair, ..))) => known.note_call(&pair.lhs, &pair.rhs, &mut now),
                 _ => {}
             }
             true
@@ -67,8 +69,10 @@ pub fn divisions(ast: &AST, returns: &dyn Fn(&str) -> Option<Kind>) -> Vec<Posit
 
 struct Known<'a> {
     returns: &'a dyn Fn(&str) -> Option<Kind>,
-    /// The names of the parameters of the script's own functions.
+    /// The names of the parameters of the script's own functions, closures among them: what these capture comes first.
     parameters: BTreeMap<String, Vec<String>>,
+    /// The functions behind variables that hold closures.
+    closures: BTreeMap<String, String>,
     kinds: Kinds,
     /// Variables that count the turns of a loop.
     counters: BTreeSet<String>,
@@ -82,6 +86,9 @@ impl Known<'_> {
         match stmt {
             Stmt::Var(var, ..) => {
                 give(now, &var.0.name, self.kind(&var.1));
+                if let Some(function) = closure(&var.1) {
+                    self.closures.insert(var.0.name.to_string(), function);
+                }
                 if let Some(position) = self.share(&var.1) {
                     self.shares.insert(var.0.name.to_string(), position);
                 }
@@ -112,10 +119,21 @@ impl Known<'_> {
         }
     }
 
+    /// Notes what `f.call(…)` gives to the parameters of a closure.
+    fn note_call(&mut self, callee: &Expr, called: &Expr, now: &mut Kinds) {
+        if let (Expr::Variable(variable, ..), Expr::MethodCall(call, _)) = (callee, called)
+            && call.name == "call"
+            && let Some(function) = self.closures.get(variable.1.as_str()).cloned()
+        {
+            self.note_arguments(&function, &call.args, now);
+        }
+    }
+
     /// Notes what a call gives to the parameters of the script's own function.
     fn note_arguments(&mut self, name: &str, arguments: &[Expr], now: &mut Kinds) {
-        let Some(parameters) = self.parameters.get(name).filter(|names| names.len() == arguments.len()) else { return };
-        for (parameter, argument) in parameters.iter().zip(arguments) {
+        let Some(parameters) = self.parameters.get(name) else { return };
+        let Some(captured) = parameters.len().checked_sub(arguments.len()) else { return };
+        for (parameter, argument) in parameters[captured..].iter().zip(arguments) {
             let name = match argument {
                 Expr::Variable(variable, ..) => variable.1.as_str(),
                 _ => "",
@@ -249,6 +267,20 @@ impl Known<'_> {
     }
 }
 
+/// The function behind a closure, which binds what it captures in a block of its own.
+fn closure(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::DynamicConstant(value, _) => Some(value.read_lock::<FnPtr>()?.fn_name().to_string()),
+        Expr::FnCall(call, _) if call.name == "curry" => closure(call.args.first()?),
+        Expr::Stmt(block) => block.iter().find_map(|stmt| match stmt {
+            Stmt::Expr(expr) => closure(expr),
+            Stmt::FnCall(call, _) if call.name == "curry" => closure(call.args.first()?),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
 fn give(kinds: &mut Kinds, name: &str, kind: Option<Kind>) {
     let known = kinds.entry(name.to_string()).or_insert(kind);
     if *known != kind {
@@ -304,6 +336,8 @@ mod tests {
         finds("for e in run.epochs(4) { for (batch, s) in run.steps(train) { 0.05 * ((e * 5 + s) / (4 * 5)); } }", 1);
         finds("for s in run.steps(20) { let warm = 0.05 * (s / 7); }", 1);
         finds("fn slope(e, n) { 0.1 * (1 - e / n) } for e in 0..9 { print(slope(e, 9)); }", 1);
+        finds("let slope = |e, n| 0.1 * (1 - e / n); for e in 0..9 { print(slope.call(e, 9)); }", 1);
+        finds("let top = 0.1; let f = |e, n| top * (1 - e / n); for e in 0..9 { let lr = f.call(e, 9); }", 1);
     }
 
     #[test]
@@ -319,6 +353,8 @@ mod tests {
     #[test]
     fn what_is_meant_is_not() {
         finds("let count = 3200; let batch = 16 * (count / 1600);", 0);
+        finds("let slope = |e, n| 0.1 * (1 - e / n); for e in 0..9 { print(slope.call(e, 9.0)); }", 0);
+        finds("let each = |count, size| count / size; print(each.call(99, 8));", 0);
         finds("let e = 3; let n = 9; let p = 0.3 * e / n; let q = 0.3 * (1.0 * e / n);", 0);
         finds("let e = 3; let n = 9; let p = 0.3 * (1 - e.to_float() / n);", 0);
         finds("let half = 0.5 * (10 / 5); let n = 3; n = 2.5; let x = 0.1 * (n / 2);", 0);

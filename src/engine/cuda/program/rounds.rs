@@ -357,7 +357,8 @@ mod tests {
         let turns = turns(&told);
         let of_image = |round: i32| turns.iter().position(|turn| turn[..2] == [round, 3]).unwrap();
         let apart = of_image(2) - of_image(0);
-        assert!((LAG..2 * LAG).contains(&apart), "{apart}");
+        // At the beginning the first wave is alone, so that fewer turns lie between.
+        assert!((LAG / 2..2 * LAG).contains(&apart), "{apart}");
     }
 
     #[test]
