@@ -6,13 +6,11 @@ mod jpeg;
 mod orientation;
 mod other;
 mod refusal;
-mod webp;
 
 use crate::shape::Shape;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
-use tiff::tags::Tag;
 
 pub(super) use refusal::Refusal;
 
@@ -60,8 +58,7 @@ pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, Refusal> {
     let orientation = orientation::of(bytes, format, &mut decoder);
     let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
     let image = jpeg.map_or_else(|| DynamicImage::from_decoder(decoder).map_err(|error| plain(&error)), Ok)?;
-    let multiplied = format == ImageFormat::Tiff && image.color().has_alpha() && multiplied(bytes);
-    let mut image = flattened(image, look, multiplied);
+    let mut image = flattened(image, look);
     image.apply_orientation(orientation);
     Ok(image)
 }
@@ -71,9 +68,6 @@ fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageD
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let known = reader.format().filter(ImageFormat::reading_enabled);
     let Some(format) = known else { return Err(other::name(bytes).into()) };
-    if format == ImageFormat::WebP {
-        webp::whole(bytes)?;
-    }
     let mut limits = Limits::default();
     // Eight bytes a pixel are the most there are; what a decoder needs besides is small.
     limits.max_alloc = Some(look.most_pixels.saturating_mul(8).saturating_add(64 << 20));
@@ -98,20 +92,11 @@ fn lies(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// Whether a TIFF's colours have been multiplied by its alpha already (TIFF 6.0, ExtraSamples).
-fn multiplied(bytes: &[u8]) -> bool {
-    const ASSOCIATED: u16 = 1;
-    let tag = |mut tiff: tiff::decoder::Decoder<_>| tiff.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples).ok().flatten();
-    let extra = tiff::decoder::Decoder::new(Cursor::new(bytes)).ok().and_then(tag);
-    extra.is_some_and(|extra| extra.first() == Some(&ASSOCIATED))
-}
-
-/// The image of 8 bits before the background. `multiplied`: whether colours have been multiplied by alpha.
-fn flattened(image: DynamicImage, look: &Look, multiplied: bool) -> DynamicImage {
+/// The image of 8 bits before the background.
+fn flattened(image: DynamicImage, look: &Look) -> DynamicImage {
     let over = |value: u8, behind: u8, alpha: u8| {
         let (value, behind, alpha) = (u32::from(value), u32::from(behind), u32::from(alpha));
-        let own = value * if multiplied { 255 } else { alpha };
-        ((own + behind * (255 - alpha) + 127) / 255).min(255) as u8
+        ((value * alpha + behind * (255 - alpha) + 127) / 255) as u8
     };
     let (coloured, clear) = (image.color().has_color(), image.color().has_alpha());
     match (coloured || (clear && !look.grey()), clear) {

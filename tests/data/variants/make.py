@@ -1,6 +1,6 @@
 """Makes variants.jsonl: small pictures in many forms, and what Pillow shows of each.
 
-    pip install pillow numpy tifffile && python make.py
+    pip install pillow numpy && python make.py
 
 A line is one picture: `name`, `file` (its bytes, hexadecimal), `size` ([height, width] as shown), `pixels` (red, green
 and blue, row by row, hexadecimal), `off` (the largest difference that a decoder of its own may have: rounding of lossy
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL
-import tifffile
 from PIL import Image, ImageOps
 
 lines = []
@@ -49,12 +48,6 @@ def add_bytes(name, data, off=0):
     lines.append(
         {"name": name, "file": data.hex(), "size": pixels.shape[:2], "pixels": pixels.tobytes().hex(), "off": off}
     )
-
-
-def add_tiff(name, pixels, off=0, **options):
-    out = io.BytesIO()
-    tifffile.imwrite(out, pixels, metadata=None, software=False, **options)
-    add_bytes(name, out.getvalue(), off)
 
 
 def exif(tag):
@@ -118,16 +111,6 @@ for pressed in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
 add("tiff rgba", rgba, "TIFF")
 add("tiff 16 bit", wide, "TIFF")
 add("tiff bits", bits, "TIFF")
-# What alpha has been multiplied into already; Pillow divides before it puts pixels over white.
-alpha = np.asarray(ramp)[..., None].astype(int)
-below = np.asarray(rgb) * alpha // 255
-add_tiff("tiff alpha multiplied in", np.concatenate([below, alpha], -1).astype(np.uint8), 2, photometric="rgb",
-         extrasamples=["assocalpha"])
-add_tiff("tiff alpha beside", np.concatenate([np.asarray(rgb), alpha], -1).astype(np.uint8), photometric="rgb",
-         extrasamples=["unassalpha"])
-for kind in ("minisblack", "miniswhite"):
-    add_tiff(f"tiff bits {kind}", np.asarray(bits), photometric=kind)
-    add_tiff(f"tiff bits {kind} of an odd width", np.asarray(grey.resize((11, 5)).convert("1")), photometric=kind)
 for name, image in [("rgb", rgb), ("grey", grey), ("palette", palette), ("bits", bits)]:
     add(f"bmp {name}", image, "BMP")
 for name, image in [("rgb", rgb), ("grey", grey), ("bits", bits)]:
