@@ -3,7 +3,6 @@
 //! Colour profiles are not applied: numbers mean sRGB, as in nearly every file, and as torchvision and Keras take them.
 
 mod jpeg;
-mod orientation;
 mod other;
 mod refusal;
 
@@ -40,10 +39,9 @@ impl Look {
 /// # Errors
 /// Bytes that are no picture, or one that is too large.
 pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
-    let (format, mut decoder) = decoder(bytes, look)?;
+    let (_, mut decoder) = decoder(bytes, look)?;
     let (width, height) = decoder.dimensions();
-    let lies = lies(orientation::of(bytes, format, &mut decoder));
-    let (width, height) = if lies { (height, width) } else { (width, height) };
+    let (width, height) = if lies(orientation(&mut decoder)?) { (height, width) } else { (width, height) };
     let kind = decoder.color_type();
     let coloured = kind.has_color() || (kind.has_alpha() && !look.grey());
     Ok(Shape { channels: if coloured { 3 } else { 1 }, height: height as usize, width: width as usize })
@@ -55,7 +53,7 @@ pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
 /// As [`probe`], and a picture that is damaged or cut short.
 pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, Refusal> {
     let (format, mut decoder) = decoder(bytes, look)?;
-    let orientation = orientation::of(bytes, format, &mut decoder);
+    let orientation = orientation(&mut decoder)?;
     let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
     let image = jpeg.map_or_else(|| DynamicImage::from_decoder(decoder).map_err(|error| plain(&error)), Ok)?;
     let mut image = flattened(image, look);
@@ -84,6 +82,17 @@ fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageD
         )));
     }
     Ok((format, decoder))
+}
+
+/// How the picture has to be turned to be upright.
+fn orientation(decoder: &mut impl ImageDecoder) -> Result<Orientation, String> {
+    // Some programs write the words that stand before such data in a JPEG into a WebP or PNG, too.
+    let exif = decoder.exif_metadata().ok().flatten();
+    let bare = exif.as_ref().and_then(|exif| exif.strip_prefix(b"Exif\0\0"));
+    match bare.and_then(Orientation::from_exif_chunk) {
+        Some(orientation) => Ok(orientation),
+        None => decoder.orientation().map_err(|error| plain(&error)),
+    }
 }
 
 /// Whether height and width change places.
