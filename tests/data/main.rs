@@ -8,6 +8,7 @@ mod files;
 mod folders;
 mod formats;
 mod odd_entries;
+mod orientation;
 mod script;
 mod seen;
 mod sources;
