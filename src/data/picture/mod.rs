@@ -7,11 +7,12 @@ mod jpeg;
 mod orientation;
 mod other;
 mod refusal;
+mod whole;
 
 use crate::shape::Shape;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
 pub(super) use refusal::Refusal;
 
@@ -55,6 +56,7 @@ pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
 /// As [`probe`], and a picture that is damaged or cut short.
 pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, Refusal> {
     let (format, decoder) = decoder(bytes, look)?;
+    whole::check(bytes, format)?;
     let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
     let image = jpeg.map_or_else(|| DynamicImage::from_decoder(decoder).map_err(|error| plain(&error)), Ok)?;
     let premultiplied = format == ImageFormat::Tiff && directory::number(bytes, EXTRA_SAMPLES) == Some(1);
@@ -127,6 +129,9 @@ fn flattened(image: DynamicImage, look: &Look, premultiplied: bool) -> DynamicIm
 /// A decoder's error without the name of the decoder around it, in one line.
 fn plain(error: &image::ImageError) -> String {
     let text = match error {
+        image::ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "cut short: it ends too soon".into()
+        }
         image::ImageError::Unsupported(error) => format!("its form cannot be read: {error}"),
         error => error.to_string(),
     };
