@@ -7,11 +7,11 @@ mod meter;
 
 pub use meter::{Held, Meter};
 
-use crate::data::{Listed, difference};
+use crate::data::Listed;
 use crate::engine::cuda::Launcher;
 use crate::error::tell;
 use crate::random::{Rng, Seed};
-use crate::run::{Run, WeakRun, read_data, write_data};
+use crate::run::{Recorded, Run, WeakRun, write_data};
 use crate::streams::Stdout;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -117,6 +117,15 @@ impl Notes {
     }
 }
 
+/// Data that were read.
+#[derive(Clone)]
+struct Noted {
+    name: String,
+    list: Arc<[Listed]>,
+    /// That of its list in the run's folder, counted from 1.
+    number: usize,
+}
+
 /// The process around one script.
 pub struct Host {
     pub setup: Setup,
@@ -133,7 +142,9 @@ pub struct Host {
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
     /// The data sets read so far that lie in files, each by its name and the list of its files.
-    data: Mutex<Vec<(String, Arc<[Listed]>)>>,
+    data: Mutex<Vec<Noted>>,
+    /// What the run that goes on was read from, once it is looked up.
+    recorded: Mutex<Option<Recorded>>,
     resumed: AtomicBool,
 }
 
@@ -157,6 +168,7 @@ impl Host {
             draws: Mutex::default(),
             run_folder,
             data: Mutex::default(),
+            recorded: Mutex::default(),
             resumed: AtomicBool::new(false),
             notes: Arc::default(),
         })
@@ -286,18 +298,30 @@ impl Host {
         if list.is_empty() {
             return Ok(());
         }
+        let known = |one: &Noted| one.name == name && one.list == *list;
+        if lock(&self.data).iter().any(known) {
+            return Ok(());
+        }
+        let mut recorded = lock(&self.recorded);
+        let before = match (&mut *recorded, &self.setup.resume) {
+            (Some(before), _) => before,
+            (none, Some(folder)) if !self.setup.force => none.insert(Recorded::of(folder)?),
+            // A damaged list keeps nobody from going on by force.
+            (none, Some(folder)) => none.insert(Recorded::of(folder).unwrap_or_default()),
+            (none, None) => none.insert(Recorded::default()),
+        };
+        let met = before.meet(list);
+        let first_new = before.count() + 1;
+        drop(recorded);
         let number = {
             let mut data = lock(&self.data);
-            let entry = (name.to_string(), list.clone());
-            if data.contains(&entry) {
-                return Ok(());
-            }
-            data.push(entry);
-            data.len()
+            let news = data.iter().filter(|one| one.number >= first_new).count();
+            let number = met.as_ref().map_or(first_new + news, |(number, _)| *number);
+            data.push(Noted { name: name.to_string(), list: list.clone(), number });
+            number
         };
         if let (Some(folder), false) = (&self.setup.resume, self.setup.force)
-            && let Some(before) = read_data(folder, number)?
-            && let Some(difference) = difference(&before, list)
+            && let Some((_, Some(difference))) = met
         {
             let folder = folder.display();
             return Err(Error::user(format!(
@@ -317,7 +341,7 @@ impl Host {
     /// The folder cannot be written.
     pub fn write_data(&self, folder: &Path) -> Result<()> {
         let data = lock(&self.data).clone();
-        data.iter().zip(1..).try_for_each(|((_, list), number)| write_data(folder, number, list))
+        data.iter().try_for_each(|one| write_data(folder, one.number, &one.list))
     }
 
     /// The run folder, if there is one by now.
