@@ -43,7 +43,7 @@ fn tiff_with(pixels: &[u8], (width, height): (u16, u16), more: &[(u16, u16)], pa
     let start = after + packet.len() as u32;
     let short = |value: u16| (3u16, 1, [value.to_be_bytes(), [0; 2]].concat());
     let long = |value: u32| (4u16, 1, value.to_be_bytes().to_vec());
-    let mut entries: Vec<(u16, (u16, u32, Vec<u8>))> = vec![
+    let mut entries = vec![
         (256, short(width)),
         (257, short(height)),
         (258, (3, u32::from(samples), bits.to_be_bytes().to_vec())),

@@ -149,7 +149,7 @@ fn a_webp_that_is_cut_anywhere_is_refused() {
             assert!(is_read(&animated[..length]).is_err(), "{form}, animated, {length} of {}", animated.len());
         }
     }
-    // What follows the end is no part of it.
+    // What follows the end does not count.
     is_read(&[&animated[..], &[0; 5]].concat()).unwrap();
 }
 
@@ -187,7 +187,7 @@ fn numbers_beyond_what_a_header_allows_are_refused() {
         (png(8, 4, &[0, 3, 4, 2], 4), Some("colour 4 of a palette of 4")),
         (png(4, 9, &[0x80], 2), None),
         (png(4, 9, &[0x09], 2), Some("colour 9 of a palette of 9")),
-        // What fills the last byte of a row is no pixel.
+        // What fills the last byte of a row does not count.
         (png(4, 9, &[0x8F], 1), None),
         (png(2, 3, &[0b0001_1011], 4), Some("colour 3 of a palette of 3")),
         (png(1, 1, &[0b0000_0001], 7), None),

@@ -4,17 +4,18 @@
 //! again (random-number positions) can be read and set.
 
 mod meter;
+mod noted;
 
 pub use meter::{Held, Meter};
 
-use crate::data::Listed;
 use crate::engine::cuda::Launcher;
 use crate::error::tell;
 use crate::random::{Rng, Seed};
-use crate::run::{Recorded, Run, WeakRun, write_data};
+use crate::run::{Recorded, Run, WeakRun};
 use crate::streams::Stdout;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
+use noted::Noted;
 use rhai::Dynamic;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,15 +116,6 @@ impl Notes {
     pub fn follow(&self, run: &Run) {
         *lock(&self.run) = run.downgrade();
     }
-}
-
-/// Data that were read.
-#[derive(Clone)]
-struct Noted {
-    name: String,
-    list: Arc<[Listed]>,
-    /// That of its list in the run's folder, counted from 1.
-    number: usize,
 }
 
 /// The process around one script.
@@ -287,61 +279,6 @@ impl Host {
         let path = crate::run::claim(self.setup.out.as_deref(), &stem)?;
         *folder = Some(path.clone());
         Ok(path)
-    }
-
-    /// Notes what a data set, a text or a table called `name` was read from: for the run folder, and to make sure that
-    /// a resumed run goes on with what it began with. What is read again as it was is one with what was read before.
-    ///
-    /// # Errors
-    /// Other data than those of the run that is to go on, unless that is allowed; a run folder that cannot be written.
-    pub fn note_data(&self, name: &str, list: &Arc<[Listed]>) -> Result<()> {
-        if list.is_empty() {
-            return Ok(());
-        }
-        let known = |one: &Noted| one.name == name && one.list == *list;
-        if lock(&self.data).iter().any(known) {
-            return Ok(());
-        }
-        let mut recorded = lock(&self.recorded);
-        let before = match (&mut *recorded, &self.setup.resume) {
-            (Some(before), _) => before,
-            (none, Some(folder)) if !self.setup.force => none.insert(Recorded::of(folder)?),
-            // A damaged list keeps nobody from going on by force.
-            (none, Some(folder)) => none.insert(Recorded::of(folder).unwrap_or_default()),
-            (none, None) => none.insert(Recorded::default()),
-        };
-        let met = before.meet(list);
-        let first_new = before.count() + 1;
-        drop(recorded);
-        let number = {
-            let mut data = lock(&self.data);
-            let news = data.iter().filter(|one| one.number >= first_new).count();
-            let number = met.as_ref().map_or(first_new + news, |(number, _)| *number);
-            data.push(Noted { name: name.to_string(), list: list.clone(), number });
-            number
-        };
-        if let (Some(folder), false) = (&self.setup.resume, self.setup.force)
-            && let Some((_, Some(difference))) = met
-        {
-            let folder = folder.display();
-            return Err(Error::user(format!(
-                "the data are not those that the run in {folder} began with: {difference}"
-            ))
-            .hint("put them back as they were, or go on all the same with --force"));
-        }
-        match self.notes.run() {
-            Some(run) => write_data(&run.folder(), number, list),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the lists noted so far into a run's folder.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn write_data(&self, folder: &Path) -> Result<()> {
-        let data = lock(&self.data).clone();
-        data.iter().try_for_each(|one| write_data(folder, one.number, &one.list))
     }
 
     /// The run folder, if there is one by now.
