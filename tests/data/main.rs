@@ -7,6 +7,7 @@ mod batches;
 mod files;
 mod folders;
 mod formats;
+mod layouts;
 mod odd_entries;
 mod orientation;
 mod script;
