@@ -44,11 +44,16 @@ pub(super) fn load(folder: &Path) -> Result<Loaded> {
     let form = Form { labels: 1, label: 0, classes: CLASSES.len() };
     let train = read(folder, &TRAIN_FILES, form)?;
     let test = read(folder, &[TEST_FILE], form)?;
-    let classes = CLASSES.map(String::from).to_vec();
+    let mut notes = Vec::new();
+    let named = names_beside(folder, "batches.meta.txt", CLASSES.len(), &mut notes);
+    if named.as_ref().is_some_and(|names| *names != CLASSES) {
+        notes.push("classes are named by batches.meta.txt, which does not have CIFAR-10's names".into());
+    }
+    let classes = named.unwrap_or_else(|| CLASSES.map(String::from).to_vec());
     let normalisation = Some((MEAN.to_vec(), STD.to_vec()));
     let files: Vec<PathBuf> = TRAIN_FILES.iter().chain([&TEST_FILE]).map(|name| folder.join(name)).collect();
     let list = of_tables(files.iter().enumerate().map(|(k, file)| (if k < 5 { "train" } else { "test" }, &**file)));
-    Ok(Loaded { normalisation, list, ..Loaded::new(NAME, classes, Parts { train, test, valid: None }) })
+    Ok(Loaded { normalisation, list, notes, ..Loaded::new(NAME, classes, Parts { train, test, valid: None }) })
 }
 
 /// Reads CIFAR-100's two files of `folder`, with its hundred fine labels or its twenty coarse ones.
@@ -59,19 +64,33 @@ pub(super) fn load_hundred(folder: &Path, options: &ImageOptions) -> Result<Load
         Some(other) => return Err(Error::unknown("kind of label in CIFAR-100", other, ["fine", "coarse"])),
     };
     let [train, test] = HUNDRED.map(|name| read(folder, &[name], form));
-    // The names lie beside the data; without them classes are numbers.
-    let names = std::fs::read_to_string(folder.join(format!("{which}_label_names.txt"))).unwrap_or_default();
-    let names: Vec<String> =
-        names.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect();
-    let classes = match names.len() == form.classes {
-        true => names,
-        false => (0..form.classes).map(|class| class.to_string()).collect(),
-    };
+    let mut notes = vec![format!("the {which} labels are read; labels: \"fine\" or \"coarse\" chooses")];
+    let named = names_beside(folder, &format!("{which}_label_names.txt"), form.classes, &mut notes);
+    let classes = named.unwrap_or_else(|| (0..form.classes).map(|class| class.to_string()).collect());
     let files = HUNDRED.map(|name| folder.join(name));
     let list = of_tables([("train", &*files[0]), ("test", &*files[1])]);
-    let notes = vec![format!("the {which} labels are read; labels: \"fine\" or \"coarse\" chooses")];
     let parts = Parts { train: train?, test: test?, valid: None };
     Ok(Loaded { list, notes, ..Loaded::new("CIFAR-100", classes, parts) })
+}
+
+/// The names of classes in a file that lies beside the data, one a line; none where there is no such file, or where it
+/// has not the names of as many classes, which is told.
+fn names_beside(folder: &Path, file: &str, classes: usize, notes: &mut Vec<String>) -> Option<Vec<String>> {
+    let text = std::fs::read(folder.join(file)).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect();
+    let mut distinct: Vec<&String> = names.iter().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() == classes && names.len() == classes {
+        return Some(names);
+    }
+    let found = match names.len() == classes {
+        true => format!("{} different ones", distinct.len()),
+        false => names.len().to_string(),
+    };
+    notes.push(format!("{file} is not used: it should name {classes} classes, and names {found}"));
+    None
 }
 
 /// How a record is built.

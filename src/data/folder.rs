@@ -2,12 +2,14 @@
 //! divided already. Nothing is left out in silence: what is not read is counted, what is not used is named.
 
 use super::encoded::{Encoded, Files, decode};
+use super::inner;
 use super::labels::hold_out_by_key;
 use super::loaded::Loaded;
 use super::names::{self, Part};
 use super::options::{ImageOptions, Nested};
 use super::parts::Parts;
-use super::tree::{Leaf, Listing, Passed, Walk};
+use super::tree::{Leaf, Listing, Passed, Walk, holds_runs, unlabelled};
+use crate::error::closest;
 use crate::random::Seed;
 use crate::{Error, Result};
 use rand::Rng;
@@ -20,7 +22,7 @@ use std::path::{Path, PathBuf};
 const HELD_OUT: u64 = 2982;
 
 /// A class with its images.
-type Class = (String, Vec<Leaf>);
+pub(super) type Class = (String, Vec<Leaf>);
 
 /// The names in a folder in ascending order, hidden ones left out.
 pub(super) fn entries(folder: &Path) -> Result<Vec<String>> {
@@ -81,8 +83,7 @@ pub(super) fn files(folder: &Path, options: &ImageOptions) -> Result<Found> {
                 ));
             }
             let classes = search.classes(&root, listing, search.least())?;
-            let (names, parts) = divide(classes, options)?;
-            (names, parts, true)
+            search.undivided(classes)?
         }
     };
     Ok(Found { classes, parts, notes: search.notes, held_out, passed: search.walk.passed })
@@ -175,6 +176,27 @@ impl Search<'_> {
             .map(|(_, set)| set)
     }
 
+    /// The images of class folders that may be divided inside.
+    fn undivided(&mut self, classes: Vec<Class>) -> Result<(Vec<String>, Parts<Files>, bool)> {
+        let classes = match self.options.nested {
+            Nested::Auto => match inner::divide(classes) {
+                Ok(parts) => {
+                    self.options.no_held_out("this folder")?;
+                    self.notes.push("the folders inside class folders are taken as parts, after their names".into());
+                    let names: Vec<String> = parts.train.iter().map(|(name, _)| name.clone()).collect();
+                    return Ok((names.clone(), parts.try_map(|part| collect(part, &names))?, false));
+                }
+                Err(classes) => {
+                    self.notes.extend(inner::merged(&classes));
+                    classes
+                }
+            },
+            _ => classes,
+        };
+        let (names, parts) = divide(classes, self.options)?;
+        Ok((names, parts, true))
+    }
+
     /// Reads folders that are divided already.
     fn divided(
         &mut self,
@@ -191,7 +213,7 @@ impl Search<'_> {
         }
         for part in [&mut divided.test, &mut divided.valid] {
             let Some(name) = part else { continue };
-            let inside = Walk::default().list(&root.join(&*name))?;
+            let inside = unlabelled(&root.join(&*name))?;
             if inside.folders.is_empty() && !inside.images.is_empty() {
                 let count = inside.images.len();
                 self.walk
@@ -251,7 +273,8 @@ impl Search<'_> {
             tops.entry(class).or_default().extend(leaves);
         }
         if tops.len() < least {
-            return Err(Error::user(format!("{}: {} class folder(s)", folder.display(), tops.len()))
+            let found = tops.keys().next().map_or("no class folder".into(), |name| format!("only one class, {name}"));
+            return Err(Error::user(format!("{}: there is {found}", folder.display()))
                 .hint("put the images into one folder per class, at least two of them"));
         }
         let hierarchy = self.hierarchy.unwrap_or_else(|| self.is_hierarchy(&tops));
@@ -267,7 +290,9 @@ impl Search<'_> {
             tops = classes;
         }
         if let Some((name, _)) = tops.iter().find(|(_, leaves)| leaves.is_empty()) {
-            let found = self.walk.passed.to_string();
+            let mut walk = Walk::default();
+            // What other classes hold does not count here.
+            let found = walk.leaves(&folder.join(name)).map_or_else(|_| String::new(), |_| walk.passed.to_string());
             let found = found.trim_start_matches("; ");
             let found = if found.is_empty() { String::new() } else { format!(" ({found})") };
             return Err(Error::user(format!(
@@ -295,6 +320,9 @@ impl Search<'_> {
         if let Some(like) = &self.options.like {
             return !tops.keys().any(|top| like.legend.classes.contains(top));
         }
+        if inner::are_parts(tops.values().flatten()) {
+            return false;
+        }
         let inner = |leaf: &Leaf| leaf.below.split('/').next().unwrap_or_default().to_string();
         let mut owners: HashMap<String, &str> = HashMap::new();
         for (top, leaves) in tops {
@@ -319,28 +347,6 @@ impl Search<'_> {
     }
 }
 
-/// By what one sees that a folder is a run's, or one of runs, which lie where a script was started: what runs write and
-/// no class has. What else runs have, as charts, counts only in folders inside one that is called "runs".
-fn holds_runs(folder: &Path) -> Option<String> {
-    const FILES: [&str; 2] = ["run.json", "journal.jsonl"];
-    const FOLDERS: [&str; 4] = ["checkpoint", "checkpoints", "plots", "charts"];
-    let certain = |path: &Path| FILES.into_iter().find(|name| path.join(name).is_file());
-    let likely = |path: &Path| FOLDERS.into_iter().find(|name| path.join(name).is_dir());
-    if let Some(mark) = certain(folder) {
-        return Some(mark.into());
-    }
-    if folder.file_name() != Some(OsStr::new("runs")) {
-        return None;
-    }
-    let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut runs: Vec<PathBuf> = inner.filter(|path| path.is_dir()).collect();
-    runs.sort_unstable();
-    runs.iter().find_map(|run| {
-        let mark = certain(run).or_else(|| likely(run))?;
-        Some(format!("{}/{mark}", run.file_name().map(names::text).unwrap_or_default()))
-    })
-}
-
 /// All images of a part with their labels, indices in `classes`.
 fn collect(part: Vec<Class>, classes: &[String]) -> Result<Files> {
     let labels: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
@@ -348,8 +354,10 @@ fn collect(part: Vec<Class>, classes: &[String]) -> Result<Files> {
     for (name, leaves) in part {
         let label = *labels.get(name.as_str()).ok_or_else(|| {
             let folder = leaves.first().map(|leaf| leaf.folder.display().to_string()).unwrap_or_default();
+            let near = closest(&name, classes.iter().map(String::as_str));
+            let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
             Error::user(format!("{folder}: there is no training folder of this class"))
-                .hint(format!("classes in training: {}", classes.join(", ")))
+                .hint(format!("{near}classes in training: {}", classes.join(", ")))
         })?;
         for leaf in leaves {
             let images = leaf.names.into_iter().map(|name| Encoded::File { folder: leaf.folder.clone(), name });

@@ -11,6 +11,7 @@ use crate::legend::Legend;
 use crate::random::Seed;
 use crate::{Error, Result};
 use rand::seq::SliceRandom;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a reader brings back.
@@ -70,6 +71,7 @@ impl Loaded {
         if !self.list.is_empty() {
             self.notes.insert(0, self.summary());
         }
+        self.notes.extend(alike(&self.classes));
         let train = &self.parts.train.labels;
         let mut train_rows: Vec<u32> = (0..train.len() as u32).collect();
         if train.is_sorted() && !train.is_empty() {
@@ -152,6 +154,19 @@ impl Loaded {
         self.classes = classes.to_vec();
         Ok(())
     }
+}
+
+/// Tells of classes that may be one, written in two ways.
+fn alike(classes: &[String]) -> Option<String> {
+    let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    let twice: Vec<String> = classes
+        .iter()
+        .filter_map(|name| known.insert(plain(name), name).map(|other| format!("{other:?} and {name:?}")))
+        .collect();
+    let (first, more) = (twice.first()?, twice.len() - 1);
+    let more = if more > 0 { format!(", and {more} more such pairs") } else { String::new() };
+    Some(format!("{first} are two classes that differ only in capitals or spaces{more}; if they are one, rename them"))
 }
 
 /// Mean and (biased) standard deviation of each channel, of bytes divided by `levels`. Exact sums of integers, so the

@@ -17,6 +17,7 @@ mod given;
 #[cfg(feature = "hub")]
 mod hub;
 mod idx;
+mod inner;
 mod labels;
 mod list;
 mod loaded;

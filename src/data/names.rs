@@ -90,6 +90,11 @@ pub(super) fn part(name: &str) -> Option<(String, Part)> {
     Some((words.join("_"), part))
 }
 
+/// Whether a folder of this name says no more than that images lie in it: "images".
+pub(super) fn means_images(name: &str) -> bool {
+    FILLERS.contains(&&*name.to_lowercase())
+}
+
 /// Whether a name looks like that of a part, even if it is not known for one: "test1", "Training (2)".
 pub(super) fn looks_like_part(name: &str) -> bool {
     let lower = name.to_lowercase();

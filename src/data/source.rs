@@ -128,8 +128,10 @@ impl Layout {
         }
         let names = folder::entries(path)?;
         let any = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
-        if any(&|name| name.ends_with(".parquet")) {
+        if any(&parquet::is_table) {
             Ok(Self::Parquet(names))
+        } else if let Some(tables) = parquet::in_parts(path, &names)? {
+            Ok(Self::Parquet(tables))
         } else if any(&|name| name == cifar::TEST_FILE || cifar::TRAIN_FILES.contains(&name)) {
             Ok(Self::Cifar)
         } else if cifar::HUNDRED.iter().all(|file| any(&|name| name == *file)) {
@@ -145,13 +147,34 @@ impl Layout {
                 0 => "it is empty".to_string(),
                 n => format!("it holds {}{}", names[..n.min(5)].join(", "), if n > 5 { " and more" } else { "" }),
             };
-            Err(Error::user(format!("{}: no images found; {found}", path.display())).hint(
+            let error = Error::user(format!("{}: no images found; {found}", path.display()));
+            if let Some(advice) = names.iter().find_map(|name| other_form(name)) {
+                return Err(error.hint(advice));
+            }
+            Err(error.hint(
                 "looked for train-*.parquet and test-*.parquet, for data_batch_1.bin to data_batch_5.bin and \
                  test_batch.bin, for CIFAR-100's train.bin and test.bin, for train-images-idx3-ubyte and its three \
                  companions (plain or .gz), and for one folder per class",
             ))
         }
     }
+}
+
+/// What to do about a file that holds images in a form that is not read.
+fn other_form(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
+    let archive = [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"];
+    let table = [".npz", ".npy", ".mat", ".arrow", ".tfrecord", ".tfrecords", ".h5", ".hdf5", ".pkl", ".pt", ".lmdb"];
+    if ends(&archive) {
+        return Some(format!("{name} is an archive: unpack it, and give the folder that it makes"));
+    }
+    (ends(&table) || lower.contains(".tfrecord-")).then(|| {
+        format!(
+            "{name} is of a form that is not read: write its images as files into one folder per class, or as parquet \
+             with the columns image and label"
+        )
+    })
 }
 
 /// Whether there is a folder in a folder; its name may be no text.

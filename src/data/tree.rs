@@ -129,6 +129,39 @@ impl Walk {
     }
 }
 
+/// By what one sees that a folder is a run's, or one of runs, which lie where a script was started: what runs write and
+/// no class has. What else runs have, as charts, counts only in folders inside one that is called "runs".
+pub(super) fn holds_runs(folder: &Path) -> Option<String> {
+    const FILES: [&str; 2] = ["run.json", "journal.jsonl"];
+    const FOLDERS: [&str; 4] = ["checkpoint", "checkpoints", "plots", "charts"];
+    let certain = |path: &Path| FILES.into_iter().find(|name| path.join(name).is_file());
+    let likely = |path: &Path| FOLDERS.into_iter().find(|name| path.join(name).is_dir());
+    if let Some(mark) = certain(folder) {
+        return Some(mark.into());
+    }
+    if folder.file_name() != Some(OsStr::new("runs")) {
+        return None;
+    }
+    let inner = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = inner.filter(|path| path.is_dir()).collect();
+    runs.sort_unstable();
+    runs.iter().find_map(|run| {
+        let mark = certain(run).or_else(|| likely(run))?;
+        Some(format!("{}/{mark}", run.file_name().map(names::text).unwrap_or_default()))
+    })
+}
+
+/// What a part holds, or the only folder in it where that one is called after images and not after a class.
+pub(super) fn unlabelled(part: &Path) -> Result<Listing> {
+    let listing = Walk::default().list(part)?;
+    match &listing.folders[..] {
+        [only] if listing.images.is_empty() && names::means_images(&names::text(only)) => {
+            Walk::default().list(&part.join(only))
+        }
+        _ => Ok(listing),
+    }
+}
+
 /// Whether a file without an ending holds an image.
 fn begins_as_image(path: &Path) -> bool {
     use std::io::Read;

@@ -2,7 +2,7 @@
 //! that lies in files, in the order in which the script read them. They say which images were held out, and a resumed
 //! run is compared with them.
 
-use crate::data::{Content, Listed};
+use crate::data::{Content, Listed, difference};
 use crate::{Error, Result, files};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub fn write_data(run: &Path, number: usize, list: &[Listed]) -> Result<()> {
 ///
 /// # Errors
 /// A list that is damaged.
-pub fn read_data(run: &Path, number: usize) -> Result<Option<Vec<Listed>>> {
+fn read_data(run: &Path, number: usize) -> Result<Option<Vec<Listed>>> {
     let path = place(run, number);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -59,4 +59,40 @@ pub fn read_data(run: &Path, number: usize) -> Result<Option<Vec<Listed>>> {
         list.push(Listed { part: cell(0), class: cell(1), file: cell(2), content: Content { bytes, crc32 } });
     }
     Ok(Some(list))
+}
+
+/// The lists of a run that goes on, each of which is met once.
+#[derive(Default)]
+pub struct Recorded(Vec<(Vec<Listed>, bool)>);
+
+impl Recorded {
+    /// The lists in the folder of a run.
+    ///
+    /// # Errors
+    /// A list that is damaged.
+    pub fn of(run: &Path) -> Result<Self> {
+        let lists = (1..).map_while(|number| read_data(run, number).transpose());
+        lists.map(|list| Ok((list?, false))).collect::<Result<_>>().map(Self)
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Finds what `list` was when the run began, whatever the order of reading: the same list, or else the first of its
+    /// kind that was not met yet. Gives its number, counted from 1, and in what they differ.
+    pub fn meet(&mut self, list: &[Listed]) -> Option<(usize, Option<String>)> {
+        let kind = |list: &[Listed]| {
+            list.first().map(|first| match first.part.as_str() {
+                part @ ("text" | "table") => part.to_string(),
+                _ => "images".into(),
+            })
+        };
+        let mut open = self.0.iter().enumerate().filter(|(_, (_, met))| !met);
+        let same = open.clone().find(|(_, (before, _))| difference(before, list).is_none());
+        let (at, (before, _)) = same.or_else(|| open.find(|(_, (before, _))| kind(before) == kind(list)))?;
+        let told = difference(before, list);
+        self.0[at].1 = true;
+        Some((at + 1, told))
+    }
 }

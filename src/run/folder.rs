@@ -86,13 +86,14 @@ pub fn claim(out: Option<&Path>, stem: &str) -> Result<PathBuf> {
 }
 
 fn claim_in(runs: &Path, stem: &str) -> Result<PathBuf> {
-    std::fs::create_dir_all(runs).map_err(|e| Error::file(runs, &e))?;
+    let failed = |path: &Path, error| Error::file(path, &error).hint("runs are kept there; --out names another folder");
+    std::fs::create_dir_all(runs).map_err(|error| failed(runs, error))?;
     for number in 1u64.. {
         let path = runs.join(if number == 1 { stem.to_string() } else { format!("{stem}-{number}") });
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(Error::file(&path, &error)),
+            Err(error) => return Err(failed(&path, error)),
         }
     }
     Err(Error::run(format!("{}: no free name for a run of {stem}", runs.display())))

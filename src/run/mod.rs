@@ -15,7 +15,7 @@ mod plots;
 mod progress;
 
 pub use checkpoint::Lasting;
-pub use data::{read_data, write_data};
+pub use data::{Recorded, write_data};
 pub use drawing::cells_from_genotype;
 pub use folder::{Reopened, RunFolder, RunInfo, claim, is_own, newest};
 pub use journal::{Entry, Journal, difference, number, read, value_of};

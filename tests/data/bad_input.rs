@@ -58,7 +58,7 @@ fn an_empty_class_folder() {
 fn a_class_with_one_image_or_a_single_class() {
     let folder = tempdir().unwrap();
     class_folders(folder.path(), &[("ape", vec![grey_image(4, 4); 3])]);
-    says(&refusal(folder.path()), &["1 class folder(s)", "at least two"]);
+    says(&refusal(folder.path()), &["there is only one class, ape", "at least two"]);
     class_folders(folder.path(), &[("bee", vec![grey_image(4, 4)])]);
     says(&refusal(folder.path()), &["class \"bee\" has 1 image(s)", "train/ and test/"]);
 }
@@ -70,6 +70,8 @@ fn a_class_that_only_the_test_images_have() {
     class_folders(&folder.path().join("train"), &[("ape", some()), ("bee", some())]);
     class_folders(&folder.path().join("test"), &[("ape", some()), ("cow", some())]);
     says(&refusal(folder.path()), &["cow: there is no training folder of this class", "ape, bee"]);
+    class_folders(&folder.path().join("train"), &[("coww", some())]);
+    says(&refusal(folder.path()), &["did you mean \"coww\"?"]);
 }
 
 #[test]
@@ -281,5 +283,24 @@ fn parts_that_would_be_empty() {
 fn a_training_folder_without_classes() {
     let folder = tempdir().unwrap();
     create_dir(folder.path().join("train")).unwrap();
-    says(&refusal(folder.path()), &["0 class folder(s)"]);
+    says(&refusal(folder.path()), &["there is no class folder"]);
+}
+
+#[test]
+fn what_holds_images_in_another_form_says_what_to_do() {
+    for (file, said) in [
+        ("photos.ZIP", "photos.ZIP is an archive: unpack it"),
+        ("data.tar.gz", "unpack it"),
+        ("set.npz", "set.npz is of a form that is not read"),
+        ("svhn.mat", "parquet with the columns image and label"),
+        ("set-train.tfrecord-00000-of-00001", "not read"),
+        ("data-00000-of-00001.arrow", "not read"),
+    ] {
+        let folder = tempdir().unwrap();
+        write(folder.path().join(file), "something").unwrap();
+        says(&refusal(folder.path()), &["no images found", said]);
+    }
+    let folder = tempdir().unwrap();
+    write(folder.path().join("train.parquet"), "version https://git-lfs.github.com/spec/v1\noid sha256:0\n").unwrap();
+    says(&refusal(folder.path()), &["train.parquet: ", "Git LFS", "git lfs pull"]);
 }

@@ -2,7 +2,7 @@
 
 use crate::files::*;
 use candlewick::data::{ImageOptions, Images, Source, images};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -221,4 +221,85 @@ fn tables_name_the_same_classes_in_the_same_order() {
     table_of_places(&test, r#"["dog","cat"]"#, &[1, 0]);
     let error = open(folder.path()).unwrap_err();
     assert!(error.message.contains("class 0 is \"dog\", in "), "{error}");
+}
+
+#[test]
+fn names_beside_cifar_s_files_count_or_it_is_told_why_not() {
+    let folder = tempdir().unwrap();
+    let record = |k: usize| [vec![(k % 20) as u8, (k % 100) as u8], vec![9; 3072]].concat();
+    for file in ["train.bin", "test.bin"] {
+        write(folder.path().join(file), (0..100).flat_map(record).collect::<Vec<u8>>()).unwrap();
+    }
+    let lines = |count: usize| (0..count).map(|k| format!("word{k}\n")).collect::<String>();
+    write(folder.path().join("fine_label_names.txt"), lines(100)).unwrap();
+    assert_eq!(open(folder.path()).unwrap().classes()[99], "word99");
+    write(folder.path().join("fine_label_names.txt"), lines(99)).unwrap();
+    let data = open(folder.path()).unwrap();
+    assert_eq!(data.classes()[99], "99");
+    let told = "fine_label_names.txt is not used: it should name 100 classes, and names 99";
+    assert!(data.notes.iter().any(|note| note.contains(told)), "{:?}", data.notes);
+
+    let folder = tempdir().unwrap();
+    cifar_folder(folder.path(), 20);
+    assert_eq!(open(folder.path()).unwrap().classes()[0], "airplane");
+    write(folder.path().join("batches.meta.txt"), lines(10)).unwrap();
+    let data = open(folder.path()).unwrap();
+    assert_eq!(data.classes()[0], "word0");
+    assert!(data.notes.iter().any(|note| note.contains("named by batches.meta.txt")), "{:?}", data.notes);
+    write(folder.path().join("batches.meta.txt"), "cat\n".repeat(10)).unwrap();
+    let data = open(folder.path()).unwrap();
+    assert_eq!(data.classes()[0], "airplane");
+    assert!(data.notes.iter().any(|note| note.contains("and names 1 different ones")), "{:?}", data.notes);
+}
+
+/// A table of eight rows whose labels are of a type of their own.
+fn table_of<T: DataType>(path: &Path, kind: &str, labels: &[T::T]) {
+    let schema = format!("message schema {{ required binary image; required {kind} label; }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    create_dir_all(path.parent().unwrap()).unwrap();
+    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let images: Vec<ByteArray> = (0..labels.len()).map(|k| png(&colour_image(k, 8, 8)).into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&images, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<T>().write_batch(labels, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn labels_of_a_table_may_be_truths_or_whole_floats() {
+    let folder = tempdir().unwrap();
+    let train = folder.path().join("TRAIN.PARQUET");
+    let read = || open(folder.path()).map(|data| (data.classes().to_vec(), data.train.len() + data.test.len()));
+    table_of::<BoolType>(&train, "boolean", &[true, false, true, false, true, false, false, true]);
+    assert_eq!(read().unwrap(), (vec!["false".into(), "true".into()], 8));
+    table_of::<DoubleType>(&train, "double", &[0.0, 1.0, 2.0, 1.0, 0.0, 2.0]);
+    assert_eq!(read().unwrap().0, ["0", "1", "2"]);
+    table_of::<FloatType>(&train, "float", &[0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(read().unwrap().0, ["0", "1"]);
+    table_of::<FloatType>(&train, "float", &[0.0, 1.0, 0.5, 0.0]);
+    let error = read().unwrap_err();
+    assert!(error.message.contains("TRAIN.PARQUET: record 2 has label 0.5"), "{error}");
+    table_of::<DoubleType>(&train, "double", &[0.0, f64::NAN, 1.0, 0.0]);
+    assert!(read().unwrap_err().message.contains("record 1 has label NaN"));
+}
+
+#[test]
+fn tables_in_folders_of_their_part_are_read_and_listed_apart() {
+    let folder = tempdir().unwrap();
+    for (file, labels) in [("train/0000", vec![0, 1, 0, 1]), ("train/0001", vec![1, 0]), ("test/0000", vec![0, 1, 1])] {
+        table_of::<Int64Type>(&folder.path().join(format!("{file}.parquet")), "int64", &labels);
+    }
+    let data = open(folder.path()).unwrap();
+    assert_eq!((data.train.len(), data.test.len()), (6, 3));
+    let files: Vec<&str> = data.list.iter().map(|listed| listed.file.as_str()).collect();
+    assert_eq!(files, ["train/0000.parquet", "train/0001.parquet", "test/0000.parquet"]);
+    let words = folder.path().join("words/train.parquet");
+    create_dir_all(words.parent().unwrap()).unwrap();
+    table_of_words(&words, &["", "owl", "", "owl"]);
+    assert_eq!(open(words.parent().unwrap()).unwrap().classes(), ["", "owl"]);
 }

@@ -1,13 +1,11 @@
 //! What a viewer shows is what is learnt: whatever the form, a picture is upright, before its background, and whole.
 
 use crate::files::*;
+use crate::orientation::{tiff, turned_jpeg};
 use candlewick::data::{Expected, ImageOptions, Source, images, single, survey};
 use candlewick::shape::Shape;
 use candlewick::space::Legend;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::codecs::webp::WebPEncoder;
-use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage, RgbaImage};
+use image::{Rgb, RgbImage, RgbaImage};
 use serde::Deserialize;
 use std::fs::write;
 use std::path::Path;
@@ -16,7 +14,7 @@ use tempfile::tempdir;
 const MOST: u64 = ImageOptions::MOST_PIXELS;
 
 /// A picture's pixels, red, green and blue after one another, as a network without normalisation sees them.
-fn seen(bytes: &[u8], height: usize, width: usize) -> candlewick::Result<Vec<u8>> {
+pub fn seen(bytes: &[u8], height: usize, width: usize) -> candlewick::Result<Vec<u8>> {
     let folder = tempdir().unwrap();
     // The ending says nothing.
     let path = folder.path().join("picture.jpg");
@@ -78,110 +76,6 @@ fn jpegs_have_the_pixels_of_libjpeg_turbo_bit_for_bit() {
     assert!(count > 30, "{count}");
 }
 
-/// An orientation tag as EXIF has it (`tests` of single bytes, so written out).
-fn exif(tag: u8) -> Vec<u8> {
-    let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, tag, 0, 0];
-    [&b"MM\0*\0\0\0\x08\0\x01"[..], &entry, &[0; 4]].concat()
-}
-
-/// A TIFF with an orientation tag: one strip of plain colours.
-fn tiff(image: &RgbImage, tag: u8) -> Vec<u8> {
-    let (width, height) = (image.width() as u16, image.height() as u16);
-    let bytes = image.as_raw();
-    let strip = 8 + bytes.len() as u32;
-    let bits = strip + 2 + 10 * 12 + 4;
-    let short = |value: u16| (3u16, [value.to_be_bytes(), [0; 2]].concat());
-    let long = |value: u32| (4u16, value.to_be_bytes().to_vec());
-    let entries: Vec<(u16, u32, (u16, Vec<u8>))> = vec![
-        (256, 1, short(width)),
-        (257, 1, short(height)),
-        (258, 3, (3, bits.to_be_bytes().to_vec())),
-        (259, 1, short(1)),
-        (262, 1, short(2)),
-        (273, 1, long(8)),
-        (274, 1, short(u16::from(tag))),
-        (277, 1, short(3)),
-        (278, 1, short(height)),
-        (279, 1, long(bytes.len() as u32)),
-    ];
-    let mut file = [&b"MM\0*"[..], &strip.to_be_bytes(), bytes, &10u16.to_be_bytes()].concat();
-    for (name, count, (kind, value)) in entries {
-        file.extend([&name.to_be_bytes()[..], &kind.to_be_bytes(), &count.to_be_bytes(), &value].concat());
-    }
-    file.extend([&[0; 4][..], &[0, 8, 0, 8, 0, 8]].concat());
-    file
-}
-
-fn webp(image: &RgbImage, metadata: Vec<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut encoder = WebPEncoder::new_lossless(&mut bytes);
-    encoder.set_exif_metadata(metadata).unwrap();
-    encoder.write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8).unwrap();
-    bytes
-}
-
-/// The picture in each form that carries an orientation tag.
-fn tagged(image: &RgbImage, tag: u8) -> Vec<(&'static str, Vec<u8>)> {
-    let (width, height) = image.dimensions();
-    let mut jpeg = Vec::new();
-    let mut encoder = JpegEncoder::new_with_quality(&mut jpeg, 100);
-    encoder.set_exif_metadata(exif(tag)).unwrap();
-    encoder.encode_image(image).unwrap();
-    let mut png = Vec::new();
-    let mut encoder = PngEncoder::new(&mut png);
-    encoder.set_exif_metadata(exif(tag)).unwrap();
-    encoder.write_image(image.as_raw(), width, height, ExtendedColorType::Rgb8).unwrap();
-    let prefixed = [&b"Exif\0\0"[..], &exif(tag)].concat();
-    vec![
-        ("JPEG", jpeg),
-        ("PNG", png),
-        ("WebP", webp(image, exif(tag))),
-        ("WebP as some write it", webp(image, prefixed)),
-        ("TIFF", tiff(image, tag)),
-    ]
-}
-
-/// Two pictures' worth of a quarter each, in four colours that tell the corners apart, 16 high and 32 wide.
-fn corners() -> RgbImage {
-    let colour = |x: u32, y: u32| match (x < 16, y < 8) {
-        (true, true) => [230, 20, 20],
-        (false, true) => [20, 230, 20],
-        (true, false) => [20, 20, 230],
-        (false, false) => [200, 200, 200],
-    };
-    RgbImage::from_fn(32, 16, |x, y| Rgb(colour(x, y)))
-}
-
-#[test]
-fn every_orientation_tag_counts_in_every_form_that_has_one() {
-    let stored = corners();
-    let (width, height) = (32, 16);
-    for tag in 1..=8 {
-        // Where a stored pixel is shown, as the standard words it (EXIF 2.3, table 6): what the 0th row and column are.
-        let place = |row: usize, column: usize| match tag {
-            1 => (row, column),
-            2 => (row, width - 1 - column),
-            3 => (height - 1 - row, width - 1 - column),
-            4 => (height - 1 - row, column),
-            5 => (column, row),
-            6 => (column, height - 1 - row),
-            7 => (width - 1 - column, height - 1 - row),
-            _ => (width - 1 - column, row),
-        };
-        let (shown_height, shown_width) = if tag < 5 { (height, width) } else { (width, height) };
-        for (form, bytes) in tagged(&stored, tag) {
-            let found = seen(&bytes, shown_height, shown_width).unwrap_or_else(|e| panic!("{form} {tag}: {e}"));
-            for (row, column) in [(2, 3), (3, 29), (13, 2), (12, 28)] {
-                let (shown_row, shown_column) = place(row, column);
-                let at = 3 * (shown_row * shown_width + shown_column);
-                let expected = stored.get_pixel(column as u32, row as u32).0;
-                let off = (0..3).map(|c| found[at + c].abs_diff(expected[c])).max().unwrap();
-                assert!(off < 12, "{form}, tag {tag}: {:?} for {expected:?}", &found[at..at + 3]);
-            }
-        }
-    }
-}
-
 #[test]
 fn pictures_that_lie_on_their_side_are_of_the_size_that_is_shown() {
     let folder = tempdir().unwrap();
@@ -191,7 +85,7 @@ fn pictures_that_lie_on_their_side_are_of_the_size_that_is_shown() {
     for (class, image, tag) in [("turned", &lying, 6), ("upright", &upright, 1)] {
         std::fs::create_dir(folder.path().join(class)).unwrap();
         for k in 0..6 {
-            let (_, jpeg) = tagged(image, tag).swap_remove(0);
+            let jpeg = turned_jpeg(image, tag);
             write(folder.path().join(class).join(format!("{k}.jpg")), jpeg).unwrap();
         }
     }
@@ -277,4 +171,23 @@ fn too_large_a_picture_says_its_size_the_limit_and_the_option() {
     let error = images(&source, &options).unwrap_err();
     assert!(error.message.contains("6 of 6 images cannot be read"), "{error}");
     assert!(error.hint.unwrap().starts_with("repair, convert or remove"));
+}
+
+#[test]
+fn colours_that_are_multiplied_by_alpha_are_not_multiplied_again() {
+    // One pixel, in part clear, by the tag of extra samples: red over white, green, blue.
+    for (kind, expected) in [(1, [100 + 155, 50 + 155, 155]), (2, [194, 175, 155])] {
+        let found = seen(&tiff(&[100, 50, 0, 100], (1, 1), &[(338, kind)]), 1, 1).unwrap();
+        assert_eq!(found, expected, "extra samples {kind}");
+    }
+}
+
+#[test]
+fn what_a_gif_s_first_frame_leaves_free_is_clear_as_browsers_show_it() {
+    // A canvas of 4×2 whose frame of one pixel, blue, lies at its right end.
+    let head = [&b"GIF89a\x04\0\x02\0\x80\0\0"[..], &[255, 0, 0, 0, 0, 255]].concat();
+    let frame = [0x2C, 3, 0, 1, 0, 1, 0, 1, 0, 0, 2, 2, 0x4C, 1, 0, 0x3B];
+    let found = seen(&[&head[..], &frame].concat(), 2, 4).unwrap();
+    let expected = [&[255; 21][..], &[0, 0, 255]].concat();
+    assert_eq!(found, expected);
 }

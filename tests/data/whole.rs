@@ -134,6 +134,80 @@ fn every_form_that_is_cut_in_the_middle_is_refused() {
 }
 
 #[test]
+fn a_webp_that_is_cut_anywhere_is_refused() {
+    let mut animated = Vec::new();
+    for form in ["webp rgb", "webp lossy rgb"] {
+        let whole = variants().into_iter().find(|variant| variant.name == form).unwrap().bytes();
+        for length in (whole.len() / 2..whole.len()).chain(12..40) {
+            let reason = is_read(&whole[..length]).unwrap_err();
+            assert!(reason.contains("cut short: "), "{form}, {length} of {}: {reason}", whole.len());
+        }
+        // Two frames of it, and a cut in the second.
+        animated = animation(&whole[12..]);
+        is_read(&animated).unwrap_or_else(|reason| panic!("{form}: {reason}"));
+        for length in animated.len() * 6 / 10..animated.len() {
+            assert!(is_read(&animated[..length]).is_err(), "{form}, animated, {length} of {}", animated.len());
+        }
+    }
+    // What follows the end does not count.
+    is_read(&[&animated[..], &[0; 5]].concat()).unwrap();
+}
+
+/// Two frames of 8×6, each of the same chunks.
+fn animation(chunks: &[u8]) -> Vec<u8> {
+    let chunk =
+        |name: &[u8], data: &[u8]| [name, &(data.len() as u32).to_le_bytes(), data, &vec![0; data.len() % 2]].concat();
+    let size = [7, 0, 0, 5, 0, 0];
+    let frame = chunk(b"ANMF", &[&[0; 6][..], &size, &[100, 0, 0, 0], chunks].concat());
+    let header = chunk(b"VP8X", &[&[2, 0, 0, 0][..], &size].concat());
+    let body = [&b"WEBP"[..], &header, &chunk(b"ANIM", &[0; 6]), &frame, &frame].concat();
+    [&b"RIFF"[..], &(body.len() as u32).to_le_bytes(), &body].concat()
+}
+
+#[test]
+fn numbers_beyond_what_a_header_allows_are_refused() {
+    let png = |bits: u8, colours: usize, row: &[u8], width: u8| {
+        let chunk = |kind: &[u8], data: &[u8]| {
+            let body = [kind, data].concat();
+            [&(data.len() as u32).to_be_bytes()[..], &body, &crc32fast::hash(&body).to_be_bytes()].concat()
+        };
+        let head = [0, 0, 0, width, 0, 0, 0, 1, bits, 3, 0, 0, 0];
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &[&[0], row].concat()).unwrap();
+        let chunks = [
+            chunk(b"IHDR", &head),
+            chunk(b"PLTE", &vec![77; 3 * colours]),
+            chunk(b"IDAT", &packed.finish().unwrap()),
+            chunk(b"IEND", &[]),
+        ];
+        [&b"\x89PNG\r\n\x1a\n"[..], &chunks.concat()].concat()
+    };
+    for (bytes, said) in [
+        (png(8, 4, &[0, 3, 1, 2], 4), None),
+        (png(8, 4, &[0, 3, 4, 2], 4), Some("colour 4 of a palette of 4")),
+        (png(4, 9, &[0x80], 2), None),
+        (png(4, 9, &[0x09], 2), Some("colour 9 of a palette of 9")),
+        // What fills the last byte of a row does not count.
+        (png(4, 9, &[0x8F], 1), None),
+        (png(2, 3, &[0b0001_1011], 4), Some("colour 3 of a palette of 3")),
+        (png(1, 1, &[0b0000_0001], 7), None),
+        (b"P5 2 1 100\n\x64\x00".to_vec(), None),
+        (b"P5 # words\n2 1 100\n\x64\x65".to_vec(), Some("a sample is 101, above its maximum of 100")),
+        (b"P2 2 1 7 7 8".to_vec(), Some("a sample is 8, above its maximum of 7")),
+        (b"P3 1 1 7 7 0 1".to_vec(), None),
+        (b"P6 1 1 7\n\x07\x00\x09".to_vec(), Some("a sample is 9")),
+        (b"P5 1 1 1000\n\x03\xe8".to_vec(), None),
+        (b"P5 1 1 1000\n\x03\xe9".to_vec(), Some("a sample is 1001")),
+    ] {
+        match (is_read(&bytes), said) {
+            (Ok(()), None) => {}
+            (Err(reason), Some(said)) => assert!(reason.contains(said), "\"{said}\" is missing in: {reason}"),
+            (found, said) => panic!("{found:?} where {said:?} is right: {:?}", String::from_utf8_lossy(&bytes)),
+        }
+    }
+}
+
+#[test]
 fn what_is_no_picture_is_named_for_what_it_is() {
     for (bytes, said) in [
         (&b""[..], "empty"),

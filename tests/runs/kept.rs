@@ -2,6 +2,8 @@
 
 use crate::binary::{Ended, candlewick, folder_with};
 use crate::start::signal;
+use candlewick::data::{Content, Listed};
+use candlewick::run::{Recorded, write_data};
 use image::{Rgb, RgbImage};
 use std::fs::{create_dir_all, read, read_to_string, remove_dir_all, remove_file, write};
 use std::path::Path;
@@ -66,6 +68,45 @@ fn a_run_goes_on_with_other_data_only_when_forced() {
     assert!(read_to_string(folder.join("r/data/1.csv")).unwrap().contains("cat/new.png"));
     // From now on these are the run's data.
     candlewick(folder, &["run", "s.rhai", "--out", "r", "--resume", "--set", "epochs=3"]).shows(0, &[]);
+}
+
+#[test]
+fn data_are_known_again_in_whatever_order_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = |part: &str, file: &str, bytes| {
+        let content = Content { bytes, crc32: Some(7) };
+        vec![Listed { part: part.into(), class: String::new(), file: file.into(), content }]
+    };
+    let (cats, dogs) = (|| list("train", "cat.png", 1), || list("test", "dog.png", 2));
+    let (words, rows) = (|| list("text", "a.txt", 3), || list("table", "t.csv", 4));
+    for (number, list) in [cats(), words(), dogs(), rows()].iter().enumerate() {
+        write_data(folder.path(), number + 1, list).unwrap();
+    }
+    let larger = |mut list: Vec<Listed>| {
+        list[0].content.bytes += 1;
+        list
+    };
+    type Met = Vec<Option<(usize, bool)>>;
+    let cases: Vec<(&str, Vec<Vec<Listed>>, Met)> = vec![
+        ("backwards", vec![rows(), dogs(), words(), cats()], [4, 3, 2, 1].map(|k| Some((k, false))).into()),
+        ("changed ones last", vec![dogs(), larger(cats())], vec![Some((3, false)), Some((1, true))]),
+        ("one of another kind", vec![larger(rows()), larger(words())], vec![Some((4, true)), Some((2, true))]),
+        ("a third", vec![dogs(), cats(), list("train", "emu.png", 5)], vec![Some((3, false)), Some((1, false)), None]),
+    ];
+    for (what, lists, expected) in cases {
+        let mut recorded = Recorded::of(folder.path()).unwrap();
+        let found: Met =
+            lists.iter().map(|list| recorded.meet(list).map(|(number, told)| (number, told.is_some()))).collect();
+        assert_eq!(found, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_folder_for_runs_that_cannot_be_made_says_how_to_name_another() {
+    let folder = folder_with(SCRIPT);
+    ["cat", "dog"].iter().for_each(|class| (0..8).for_each(|k| photo(folder.path(), class, &format!("{k}.png"))));
+    write(folder.path().join("runs"), "a file").unwrap();
+    candlewick(folder.path(), &["run", "s.rhai"]).shows(2, &["runs: ", "--out names another folder"]);
 }
 
 #[test]

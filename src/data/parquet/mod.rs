@@ -4,26 +4,29 @@
 //! candle-datasets reads these transposed (rows for columns), so this reads the columns itself. Columns are read by the
 //! parquet crate's own reader; arrow is not needed for two of them.
 
+mod columns;
 mod whole;
 
 use super::cifar;
 use super::encoded::{Encoded, Files, decode};
-use super::folder::display_name;
+use super::folder::{display_name, entries};
 use super::labels::{check_range, hold_out_by_key, infer_classes};
 use super::list::of_tables;
 use super::loaded::Loaded;
 use super::names::{self, Part};
 use super::options::ImageOptions;
 use super::parts::Parts;
+use crate::error::closest;
 use crate::random::Seed;
 use crate::{Error, Result, interrupt};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use ::parquet::data_type::{ByteArray, DataType};
-use ::parquet::file::metadata::FileMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use columns::{Columns, class_names};
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::io::Read;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,14 +34,12 @@ use unicode_normalization::UnicodeNormalization;
 use whole::{Contradiction, Label};
 
 const DAMAGED: &str = "the parquet file is damaged or cut short: fetch or copy it again";
-const IMAGE_COLUMNS: [&str; 2] = ["img", "image"];
-const LABEL_COLUMNS: [&str; 2] = ["label", "fine_label"];
 
 /// Reads the files of each part, any number of each, from the folder whose entries are `names`: `train-*.parquet`,
 /// `test-*.parquet`, `validation-*.parquet`. Without test images the validation images take their place, or a share of
 /// each class is held out.
 pub(super) fn load(folder: &Path, names: &[String], options: &ImageOptions) -> Result<Loaded> {
-    let tables: Vec<&String> = names.iter().filter(|name| name.ends_with(".parquet")).collect();
+    let tables: Vec<&String> = names.iter().filter(|name| is_table(name)).collect();
     let find = |part: Part| -> Vec<PathBuf> {
         let fits = |name: &&&String| part_of(name) == Some(part);
         tables.iter().filter(fits).map(|name| folder.join(name)).collect()
@@ -60,9 +61,30 @@ pub(super) fn load(folder: &Path, names: &[String], options: &ImageOptions) -> R
         }
     }
     let parts = Parts { train, test, valid: valid.filter(|files| !files.is_empty()) };
+    let below = |file: &PathBuf| file.strip_prefix(folder).unwrap_or(file).display().to_string();
+    let paths: Vec<String> = parts.iter().flatten().map(below).collect();
     let mut loaded = load_files(&display_name(folder), parts, options)?;
+    loaded.list.iter_mut().zip(paths).for_each(|(listed, path)| listed.file = path);
     loaded.notes.splice(0..0, notes);
     Ok(loaded)
+}
+
+/// Whether a file of this name is a table.
+pub(super) fn is_table(name: &str) -> bool {
+    name.to_lowercase().ends_with(".parquet")
+}
+
+/// The tables in folders that are called after parts, as the hub converts data sets: `train/0000.parquet`.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) fn in_parts(folder: &Path, names: &[String]) -> Result<Option<Vec<String>>> {
+    let mut tables = Vec::new();
+    for name in names.iter().filter(|name| part_of(name).is_some() && folder.join(name).is_dir()) {
+        let inner = entries(&folder.join(name))?;
+        tables.extend(inner.iter().filter(|inner| is_table(inner)).map(|inner| format!("{name}/{inner}")));
+    }
+    Ok((!tables.is_empty()).then_some(tables))
 }
 
 /// The part that a file's name begins with.
@@ -205,8 +227,10 @@ fn name_words(tables: &mut Parts<Vec<Table>>) -> Result<Option<Vec<String>>> {
         };
         for (record, word) in words.iter().enumerate() {
             let number = numbers.get(word.as_str()).copied().ok_or_else(|| {
+                let near = closest(word, classes.iter().map(String::as_str));
+                let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
                 Error::user(format!("{}: record {record} has the label \"{word}\"", table.file.display()))
-                    .hint(format!("no training image has it; labels in training: {}", classes.join(", ")))
+                    .hint(format!("{near}no training image has it; labels in training: {}", classes.join(", ")))
             })?;
             table.labels.push(number);
         }
@@ -260,6 +284,12 @@ impl Table {
             Some(what) => Err(contradicts(what)),
             None => Ok(()),
         };
+        let mut head = Vec::new();
+        let begun = (&file).take(64).read_to_end(&mut head);
+        if begun.is_ok() && head.starts_with(b"version https://git-lfs") {
+            return Err(Error::user(format!("{}: it only says where Git LFS keeps the table", path.display()))
+                .hint("run `git lfs pull` in its folder"));
+        }
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
         let facts = reader.metadata().file_metadata();
         let columns = Columns::find(path, facts, labels)?;
@@ -282,6 +312,14 @@ impl Table {
                 ColumnReader::Int32ColumnReader(column) => {
                     Values::Integers(read_column(column).map(|c| c.into_iter().map(|v| v.map(i64::from)).collect()))
                 }
+                ColumnReader::BoolColumnReader(column) => Values::Bytes(read_column(column).map(|column| {
+                    let word = |value: bool| ByteArray::from(if value { "true" } else { "false" });
+                    column.into_iter().map(|value| value.map(word)).collect()
+                })),
+                ColumnReader::FloatColumnReader(column) => {
+                    Values::Floats(read_column(column).map(|c| c.into_iter().map(|v| v.map(f64::from)).collect()))
+                }
+                ColumnReader::DoubleColumnReader(column) => Values::Floats(read_column(column)),
                 _ => Values::Other,
             };
             let mistyped = |column: &str, want: &str| {
@@ -290,12 +328,15 @@ impl Table {
             };
             let null = |column: &str, record: usize| {
                 Error::user(format!("{}: record {record} has no {column}", path.display()))
-                    .hint("every row needs an image and a label")
+                    .hint("every row needs an image and a label; where it has the path of a file, store the bytes")
             };
             let Values::Bytes(images) = all(group.get_column_reader(columns.image).map_err(damaged)?) else {
                 return Err(mistyped(columns.image_name, "bytes"));
             };
-            let labels = all(group.get_column_reader(columns.label).map_err(damaged)?);
+            let labels = match all(group.get_column_reader(columns.label).map_err(damaged)?) {
+                Values::Floats(labels) => Values::Integers(Ok(whole_numbers(path, first, &labels.map_err(damaged)?)?)),
+                labels => labels,
+            };
             let images = images.map_err(damaged)?;
             whole(whole::images(&*group, columns.image, &images))?;
             for (record, image) in (first..).zip(images) {
@@ -322,7 +363,7 @@ impl Table {
                         words.push(String::from_utf8_lossy(word.data()).nfc().collect());
                     }
                 }
-                Values::Other => return Err(mistyped(&columns.label_name, "integers or words")),
+                Values::Floats(_) | Values::Other => return Err(mistyped(&columns.label_name, "integers or words")),
             }
         }
         match table.images.is_empty() {
@@ -336,7 +377,19 @@ impl Table {
 enum Values {
     Bytes(::parquet::errors::Result<Vec<Option<ByteArray>>>),
     Integers(::parquet::errors::Result<Vec<Option<i64>>>),
+    Floats(::parquet::errors::Result<Vec<Option<f64>>>),
     Other,
+}
+
+/// Labels that are stored as floats, as tables with gaps make of whole numbers; the first is that of record `first`.
+fn whole_numbers(path: &Path, first: usize, labels: &[Option<f64>]) -> Result<Vec<Option<i64>>> {
+    let odd = |label: &Option<f64>| label.is_some_and(|label| label.fract() != 0.0 || label.abs() > 1e9);
+    if let Some((record, label)) = (first..).zip(labels).find(|(_, label)| odd(label)) {
+        let label = label.unwrap_or_default();
+        return Err(Error::user(format!("{}: record {record} has label {label}", path.display()))
+            .hint("labels are whole numbers or words"));
+    }
+    Ok(labels.iter().map(|label| label.map(|label| label as i64)).collect())
 }
 
 fn read_column<T: DataType>(mut column: ColumnReaderImpl<T>) -> ::parquet::errors::Result<Vec<Option<T::T>>> {
@@ -357,60 +410,4 @@ fn read_column<T: DataType>(mut column: ColumnReaderImpl<T>) -> ::parquet::error
             rows.extend(levels.iter().map(|&level| if level == highest { present.next() } else { None }));
         }
     }
-}
-
-/// Which leaf columns hold the image bytes and the labels.
-struct Columns {
-    image: usize,
-    image_name: &'static str,
-    label: usize,
-    label_name: String,
-}
-
-impl Columns {
-    fn find(path: &Path, facts: &FileMetaData, labels: Option<&str>) -> Result<Self> {
-        let schema = facts.schema_descr();
-        let leaves: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
-        let place = |name: &str| leaves.iter().position(|leaf| leaf == name);
-        let image = IMAGE_COLUMNS
-            .iter()
-            .find_map(|name| Some((place(&format!("{name}.bytes")).or_else(|| place(name))?, *name)));
-        let label = match labels {
-            // "coarse" is short for "coarse_label".
-            Some(name) => [name.to_string(), format!("{name}_label")].into_iter().find_map(|n| Some((place(&n)?, n))),
-            None => LABEL_COLUMNS.iter().find_map(|name| Some((place(name)?, name.to_string()))),
-        };
-        let (Some((image, image_name)), Some((label, label_name))) = (image, label) else {
-            return Err(Error::user(format!("{}: no column of images with a column of labels", path.display())).hint(
-                format!(
-                    "its columns are {}; wanted are img.bytes or image.bytes, and {}",
-                    leaves.join(", "),
-                    labels.unwrap_or("label (or another that the option labels names)")
-                ),
-            ));
-        };
-        for leaf in [image, label] {
-            if schema.column(leaf).max_rep_level() > 0 {
-                return Err(Error::user(format!("{}: column {} holds lists", path.display(), leaves[leaf]))
-                    .hint("each row needs one image and one label"));
-            }
-        }
-        Ok(Self { image, image_name, label, label_name })
-    }
-}
-
-/// The class names that the `datasets` library writes beside the schema, as JSON.
-fn class_names(facts: &FileMetaData, label: &str) -> Result<Option<Vec<String>>, Contradiction> {
-    let mut entries = facts.key_value_metadata().into_iter().flatten();
-    let holds_zeros = |text: &String| text.contains('\0');
-    if entries.clone().any(|entry| holds_zeros(&entry.key) || entry.value.as_ref().is_some_and(holds_zeros)) {
-        return Err("a text in its metadata holds zeros");
-    }
-    let Some(text) = entries.find(|entry| entry.key == "huggingface").and_then(|entry| entry.value.as_ref()) else {
-        return Ok(None);
-    };
-    let json: serde_json::Value =
-        serde_json::from_str(text).map_err(|_| "what it says of its features cannot be read")?;
-    let names = json.pointer(&format!("/info/features/{label}/names")).and_then(serde_json::Value::as_array);
-    Ok(names.and_then(|names| names.iter().map(|name| name.as_str().map(String::from)).collect()))
 }

@@ -108,8 +108,8 @@ impl Dictionary {
     fn entries(&self) -> Option<Vec<&[u8]>> {
         let bytes = self.bytes.as_slice();
         let entries: Vec<&[u8]> = match self.kind {
-            Type::INT32 => bytes.chunks(4).collect(),
-            Type::INT64 => bytes.chunks(8).collect(),
+            Type::INT32 | Type::FLOAT => bytes.chunks(4).collect(),
+            Type::INT64 | Type::DOUBLE => bytes.chunks(8).collect(),
             Type::BYTE_ARRAY => {
                 let (mut rest, mut entries) = (bytes, Vec::new());
                 while let [a, b, c, d, more @ ..] = rest {

@@ -2,14 +2,17 @@
 //!
 //! Colour profiles are not applied: numbers mean sRGB, as in nearly every file, and as torchvision and Keras take them.
 
+mod directory;
 mod jpeg;
+mod orientation;
 mod other;
 mod refusal;
+mod whole;
 
 use crate::shape::Shape;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
 pub(super) use refusal::Refusal;
 
@@ -39,9 +42,9 @@ impl Look {
 /// # Errors
 /// Bytes that are no picture, or one that is too large.
 pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
-    let (_, mut decoder) = decoder(bytes, look)?;
+    let (format, decoder) = decoder(bytes, look)?;
     let (width, height) = decoder.dimensions();
-    let (width, height) = if lies(orientation(&mut decoder)?) { (height, width) } else { (width, height) };
+    let (width, height) = if lies(orientation::of(bytes, format)) { (height, width) } else { (width, height) };
     let kind = decoder.color_type();
     let coloured = kind.has_color() || (kind.has_alpha() && !look.grey());
     Ok(Shape { channels: if coloured { 3 } else { 1 }, height: height as usize, width: width as usize })
@@ -52,18 +55,23 @@ pub(super) fn probe(bytes: &[u8], look: &Look) -> Result<Shape, Refusal> {
 /// # Errors
 /// As [`probe`], and a picture that is damaged or cut short.
 pub(super) fn open(bytes: &[u8], look: &Look) -> Result<DynamicImage, Refusal> {
-    let (format, mut decoder) = decoder(bytes, look)?;
-    let orientation = orientation(&mut decoder)?;
+    let (format, decoder) = decoder(bytes, look)?;
+    whole::check(bytes, format)?;
     let jpeg = if format == ImageFormat::Jpeg { jpeg::open(bytes)? } else { None };
     let image = jpeg.map_or_else(|| DynamicImage::from_decoder(decoder).map_err(|error| plain(&error)), Ok)?;
-    let mut image = flattened(image, look);
-    image.apply_orientation(orientation);
+    let premultiplied = format == ImageFormat::Tiff && directory::number(bytes, EXTRA_SAMPLES) == Some(1);
+    let mut image = flattened(image, look, premultiplied);
+    image.apply_orientation(orientation::of(bytes, format));
     Ok(image)
 }
 
 /// The decoder that these bytes need, whatever their file is called.
 fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageDecoder + 'a), Refusal> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+    // BigTIFF is not among the forms that are guessed.
+    if [&b"II+\0"[..], b"MM\0+"].iter().any(|mark| bytes.starts_with(mark)) {
+        reader.set_format(ImageFormat::Tiff);
+    }
     let known = reader.format().filter(ImageFormat::reading_enabled);
     let Some(format) = known else { return Err(other::name(bytes).into()) };
     let mut limits = Limits::default();
@@ -84,28 +92,21 @@ fn decoder<'a>(bytes: &'a [u8], look: &Look) -> Result<(ImageFormat, impl ImageD
     Ok((format, decoder))
 }
 
-/// How the picture has to be turned to be upright.
-fn orientation(decoder: &mut impl ImageDecoder) -> Result<Orientation, String> {
-    // Some programs write the words that stand before such data in a JPEG into a WebP or PNG, too.
-    let exif = decoder.exif_metadata().ok().flatten();
-    let bare = exif.as_ref().and_then(|exif| exif.strip_prefix(b"Exif\0\0"));
-    match bare.and_then(Orientation::from_exif_chunk) {
-        Some(orientation) => Ok(orientation),
-        None => decoder.orientation().map_err(|error| plain(&error)),
-    }
-}
-
 /// Whether height and width change places.
 fn lies(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-/// The image of 8 bits before the background.
-fn flattened(image: DynamicImage, look: &Look) -> DynamicImage {
+/// The tag by which a TIFF says what its alpha is: 1 for colours that are multiplied by it already.
+const EXTRA_SAMPLES: usize = 338;
+
+/// The image of 8 bits before the background; `premultiplied`: its colours are multiplied by alpha already.
+fn flattened(image: DynamicImage, look: &Look, premultiplied: bool) -> DynamicImage {
     let over = |value: u8, behind: u8, alpha: u8| {
         let (value, behind, alpha) = (u32::from(value), u32::from(behind), u32::from(alpha));
-        ((value * alpha + behind * (255 - alpha) + 127) / 255) as u8
+        let own = if premultiplied { value * 255 } else { value * alpha };
+        ((own + behind * (255 - alpha) + 127) / 255).min(255) as u8
     };
     let (coloured, clear) = (image.color().has_color(), image.color().has_alpha());
     match (coloured || (clear && !look.grey()), clear) {
@@ -128,6 +129,9 @@ fn flattened(image: DynamicImage, look: &Look) -> DynamicImage {
 /// A decoder's error without the name of the decoder around it, in one line.
 fn plain(error: &image::ImageError) -> String {
     let text = match error {
+        image::ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "cut short: it ends too soon".into()
+        }
         image::ImageError::Unsupported(error) => format!("its form cannot be read: {error}"),
         error => error.to_string(),
     };

@@ -4,17 +4,18 @@
 //! again (random-number positions) can be read and set.
 
 mod meter;
+mod noted;
 
 pub use meter::{Held, Meter};
 
-use crate::data::{Listed, difference};
 use crate::engine::cuda::Launcher;
 use crate::error::tell;
 use crate::random::{Rng, Seed};
-use crate::run::{Run, WeakRun, read_data, write_data};
+use crate::run::{Recorded, Run, WeakRun};
 use crate::streams::Stdout;
 use crate::{Error, Result};
 use candle_core::{DType, Device};
+use noted::Noted;
 use rhai::Dynamic;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,7 +134,9 @@ pub struct Host {
     draws: Mutex<BTreeMap<String, u64>>,
     run_folder: Mutex<Option<PathBuf>>,
     /// The data sets read so far that lie in files, each by its name and the list of its files.
-    data: Mutex<Vec<(String, Arc<[Listed]>)>>,
+    data: Mutex<Vec<Noted>>,
+    /// What the run that goes on was read from, once it is looked up.
+    recorded: Mutex<Option<Recorded>>,
     resumed: AtomicBool,
 }
 
@@ -157,6 +160,7 @@ impl Host {
             draws: Mutex::default(),
             run_folder,
             data: Mutex::default(),
+            recorded: Mutex::default(),
             resumed: AtomicBool::new(false),
             notes: Arc::default(),
         })
@@ -275,49 +279,6 @@ impl Host {
         let path = crate::run::claim(self.setup.out.as_deref(), &stem)?;
         *folder = Some(path.clone());
         Ok(path)
-    }
-
-    /// Notes what a data set, a text or a table called `name` was read from: for the run folder, and to make sure that
-    /// a resumed run goes on with what it began with. What is read again as it was is one with what was read before.
-    ///
-    /// # Errors
-    /// Other data than those of the run that is to go on, unless that is allowed; a run folder that cannot be written.
-    pub fn note_data(&self, name: &str, list: &Arc<[Listed]>) -> Result<()> {
-        if list.is_empty() {
-            return Ok(());
-        }
-        let number = {
-            let mut data = lock(&self.data);
-            let entry = (name.to_string(), list.clone());
-            if data.contains(&entry) {
-                return Ok(());
-            }
-            data.push(entry);
-            data.len()
-        };
-        if let (Some(folder), false) = (&self.setup.resume, self.setup.force)
-            && let Some(before) = read_data(folder, number)?
-            && let Some(difference) = difference(&before, list)
-        {
-            let folder = folder.display();
-            return Err(Error::user(format!(
-                "the data are not those that the run in {folder} began with: {difference}"
-            ))
-            .hint("put them back as they were, or go on all the same with --force"));
-        }
-        match self.notes.run() {
-            Some(run) => write_data(&run.folder(), number, list),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the lists noted so far into a run's folder.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn write_data(&self, folder: &Path) -> Result<()> {
-        let data = lock(&self.data).clone();
-        data.iter().zip(1..).try_for_each(|((_, list), number)| write_data(folder, number, list))
     }
 
     /// The run folder, if there is one by now.

@@ -109,6 +109,7 @@ for pressed in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
     add(f"tiff {pressed}", rgb, "TIFF", compression=pressed)
     add(f"tiff grey {pressed}", grey, "TIFF", compression=pressed)
 add("tiff rgba", rgba, "TIFF")
+add("tiff of 64 bits", rgb, "TIFF", big_tiff=True)
 add("tiff 16 bit", wide, "TIFF")
 add("tiff bits", bits, "TIFF")
 for name, image in [("rgb", rgb), ("grey", grey), ("palette", palette), ("bits", bits)]:

@@ -24,10 +24,11 @@ pub(super) fn declare(library: &mut Library) {
             Reads a data set into memory. `source` is "digits" (1,797 handwritten digits of 8×8 inside the binary; the
             last fifth of each class is the test set), "cifar10", "fashion-mnist" or "mnist" (fetched once and kept in
             the Hugging Face cache), or a folder that the script may read, which holds one of these: `train-*.parquet`
-            and `test-*.parquet` with an encoded image and a label per row; CIFAR-10's six binary batches; the four IDX
-            files of MNIST and its successors (EMNIST's, too), plain or gzipped; CIFAR-100's two binary files; or image
-            files in one folder per class, with all folders inside it, with or without `train/`, `test/` and `val/`
-            around them. What a viewer shows is what is learnt: images are set upright by their orientation tag, and put
+            and `test-*.parquet` (or `train/*.parquet` and `test/*.parquet`) with an encoded image and a label per row;
+            CIFAR-10's six binary batches; the four IDX files of MNIST and its successors (EMNIST's, too), plain or
+            gzipped; CIFAR-100's two binary files; or image files in one folder per class, with all folders inside it,
+            with or without `train/`, `test/` and `val/` around them, or inside every one of them (`cat/train`,
+            `cat/test`). What a viewer shows is what is learnt: images are set upright by their orientation tag, and put
             before `background` where they are transparent; colour profiles are not applied, numbers are taken as sRGB.
             An image that is damaged or cut short is refused by name. Without a test part, an image is held out or not
             by its path within the class alone (in parquet: by its content), so that others stay where they are when one
