@@ -3,8 +3,8 @@
 //! A launch has a block of threads for every item. Blocks take turns, so whatever a block waits for is in blocks that
 //! have begun before it: a wait always ends, and the order in which a device starts blocks does not matter.
 //!
-//! Waves that wait for no more than their own image follow one another through the batch, a few images apart: what one
-//! has written or read is still in the cache when the next one reads it, and by then it is done.
+//! Waves that wait for no more than their own image follow one another through the batch, so far apart that one is done
+//! with an image when the next comes to it.
 
 use super::{Tensors, Work};
 
