@@ -3,13 +3,12 @@
 
 use super::encoded::{Encoded, Files, decode};
 use super::inner;
-use super::labels::hold_out_by_key;
+use super::labels::{hold_out_by_key, known_classes};
 use super::loaded::Loaded;
 use super::names::{self, Part};
 use super::options::{ImageOptions, Nested};
 use super::parts::Parts;
 use super::tree::{Leaf, Listing, Passed, Walk, holds_runs, unlabelled};
-use crate::error::closest;
 use crate::random::Seed;
 use crate::{Error, Result};
 use rand::Rng;
@@ -354,10 +353,8 @@ fn collect(part: Vec<Class>, classes: &[String]) -> Result<Files> {
     for (name, leaves) in part {
         let label = *labels.get(name.as_str()).ok_or_else(|| {
             let folder = leaves.first().map(|leaf| leaf.folder.display().to_string()).unwrap_or_default();
-            let near = closest(&name, classes.iter().map(String::as_str));
-            let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
             Error::user(format!("{folder}: there is no training folder of this class"))
-                .hint(format!("{near}classes in training: {}", classes.join(", ")))
+                .hint(known_classes(&name, classes))
         })?;
         for leaf in leaves {
             let images = leaf.names.into_iter().map(|name| Encoded::File { folder: leaf.folder.clone(), name });

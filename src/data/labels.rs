@@ -1,5 +1,6 @@
 //! Labels as files give them: in range, without gaps, and divided into training and test images.
 
+use crate::error::closest;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -95,4 +96,11 @@ pub(super) fn hold_out_by_key(keys: &[u64], class: &str, share: f64) -> Result<V
         held[place] = false;
     }
     Ok(held)
+}
+
+/// What to say of a class that no training image has.
+pub(super) fn known_classes(name: &str, classes: &[String]) -> String {
+    let near = closest(name, classes.iter().map(String::as_str));
+    let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
+    format!("{near}classes in training: {}", classes.join(", "))
 }

@@ -194,21 +194,8 @@ fn labels_of_a_table_may_be_words() {
 
 /// A table whose labels are places among the names that its metadata gives.
 fn table_of_places(path: &Path, names: &str, labels: &[i64]) {
-    let schema = "message schema { required binary image; required int64 label; }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
     let features = format!(r#"{{"info":{{"features":{{"label":{{"names":{names}}}}}}}}}"#);
-    writer.append_key_value_metadata(KeyValue::new("huggingface".into(), features));
-    let mut group = writer.next_row_group().unwrap();
-    let images: Vec<ByteArray> = (0..labels.len()).map(|k| png(&colour_image(k, 8, 8)).into()).collect();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<ByteArrayType>().write_batch(&images, None, None).unwrap();
-    column.close().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int64Type>().write_batch(labels, None, None).unwrap();
-    column.close().unwrap();
-    group.close().unwrap();
-    writer.close().unwrap();
+    write_table::<Int64Type>(path, "int64", labels, Some(features));
 }
 
 #[test]
@@ -252,12 +239,19 @@ fn names_beside_cifar_s_files_count_or_it_is_told_why_not() {
     assert!(data.notes.iter().any(|note| note.contains("and names 1 different ones")), "{:?}", data.notes);
 }
 
-/// A table of eight rows whose labels are of a type of their own.
+/// A table whose labels are of a type of their own.
 fn table_of<T: DataType>(path: &Path, kind: &str, labels: &[T::T]) {
+    write_table::<T>(path, kind, labels, None);
+}
+
+fn write_table<T: DataType>(path: &Path, kind: &str, labels: &[T::T], features: Option<String>) {
     let schema = format!("message schema {{ required binary image; required {kind} label; }}");
     let schema = Arc::new(parse_message_type(&schema).unwrap());
     create_dir_all(path.parent().unwrap()).unwrap();
     let mut writer = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    if let Some(features) = features {
+        writer.append_key_value_metadata(KeyValue::new("huggingface".into(), features));
+    }
     let mut group = writer.next_row_group().unwrap();
     let images: Vec<ByteArray> = (0..labels.len()).map(|k| png(&colour_image(k, 8, 8)).into()).collect();
     let mut column = group.next_column().unwrap().unwrap();

@@ -10,13 +10,12 @@ mod whole;
 use super::cifar;
 use super::encoded::{Encoded, Files, decode};
 use super::folder::{display_name, entries};
-use super::labels::{check_range, hold_out_by_key, infer_classes};
+use super::labels::{check_range, hold_out_by_key, infer_classes, known_classes};
 use super::list::of_tables;
 use super::loaded::Loaded;
 use super::names::{self, Part};
 use super::options::ImageOptions;
 use super::parts::Parts;
-use crate::error::closest;
 use crate::random::Seed;
 use crate::{Error, Result, interrupt};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -227,10 +226,8 @@ fn name_words(tables: &mut Parts<Vec<Table>>) -> Result<Option<Vec<String>>> {
         };
         for (record, word) in words.iter().enumerate() {
             let number = numbers.get(word.as_str()).copied().ok_or_else(|| {
-                let near = closest(word, classes.iter().map(String::as_str));
-                let near = near.map(|near| format!("did you mean \"{near}\"? ")).unwrap_or_default();
                 Error::user(format!("{}: record {record} has the label \"{word}\"", table.file.display()))
-                    .hint(format!("{near}no training image has it; labels in training: {}", classes.join(", ")))
+                    .hint(known_classes(word, &classes))
             })?;
             table.labels.push(number);
         }

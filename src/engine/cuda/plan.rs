@@ -63,10 +63,15 @@ pub(super) struct Strips {
     pub tiles: usize,
 }
 
+/// An odd number of pixels, so that neighbouring blocks lie in different banks.
+fn apart(pixels: usize) -> usize {
+    (pixels | 1) * LANES
+}
+
 impl Strips {
     /// Floats from one block of the output's gradient to the next, as in unit_gradient.cuh.
     pub fn apart(&self) -> usize {
-        (self.pixels | 1) * LANES
+        apart(self.pixels)
     }
 }
 
@@ -221,7 +226,7 @@ impl CudaPlan {
                 None => (1, scratch),
             };
             let middle = if self.has_middle(unit) { input } else { input.saturating_sub(output).max(1) };
-            let shared = (middle + output) * (pixels | 1) * LANES + tiles + 4 * output * LANES;
+            let shared = (middle + output) * apart(pixels) + tiles + 4 * output * LANES;
             let fits = shared <= SHARED || (rows == 1 || pixels <= FEW_PIXELS) && shared <= MOST_SHARED;
             if pixels <= STRIP && fits {
                 return Ok(Strips { rows, count: height.div_ceil(rows), pixels, group, tiles });
